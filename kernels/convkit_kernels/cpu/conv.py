@@ -1,0 +1,345 @@
+"""Convolution and its two gradients in one to three dimensions, without an im2col buffer.
+
+Everything here is one of two sums over a window's taps.  With a source s, zero outside its edges:
+
+    window sums    y[n, o, k]    = bias[k] + sum over taps t, channels c of  s[n, o*step + t, c] * w[t, c, k]
+    window outer   w[t, c, k]    =           sum over n, o               of  s[n, o*step + t, c] * g[n, o, k]
+
+The forward pass is window sums of x with taps r*dilation - padding.  The input gradient is window sums of gy: for
+stride 1 with the taps mirrored, for larger strides once for each phase of the input (the pixels a, a + stride,
+a + 2*stride ... see the same taps).  A transposed convolution is that input gradient.  The weight gradient is window outer.
+
+Memory is [N, D, H, W, C].  Where taps reach over an edge, a band of rows is copied into a zero-framed scratch buffer
+for each thread; otherwise the source is read where it lies.  Taps whose pixels are neighbours merge into one contiguous
+run (a 3x3 window is 3 runs of 3*C numbers).  The register tiles are those of `microkernel`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import product
+
+import numba
+import numpy as np
+from numba import prange
+
+from ..geometry import Triple, Window
+from ..layout import channels_last, contiguous, from_channels_last
+from .matmul import matmul2d, pack
+from .microkernel import address, call_tile, row_split, tile_for, tile_kernel
+from .runtime import get_num_threads, inline, kernel
+
+BAND_BYTES = 1 << 17  # of source in a band: it stays in the second-level cache beside the weights
+PARTIAL_BYTES = 1 << 23  # for the partial sums of a weight gradient
+PARTIALS = 16  # at most; their number fixes the order of the sums, so it does not depend on the threads
+
+
+# ------------------------------------------------------------------------------------- public
+def conv_forward(x: np.ndarray, w: np.ndarray, bias: np.ndarray | None, window: Window) -> np.ndarray:
+    """x [N, C, *in] with w [K, C/groups, *window] and bias [K] -> y [N, K, *out], channels-last in memory."""
+    size, stride, padding, dilation = window.canonical
+    source = channels_last(x)
+    out = (1,) * (3 - window.rank) + window.output_size(x.shape[2:])
+    y = np.empty((x.shape[0], *out, w.shape[0]), x.dtype)
+    w = w.reshape(w.shape[0], w.shape[1], *size)
+    if _pointwise(window):
+        matmul2d(source.reshape(-1, x.shape[1]), w.reshape(w.shape[:2]).T, bias, y.reshape(-1, w.shape[0]))
+    else:
+        taps = [[r * d - p for r in range(n)] for n, d, (p, _) in zip(size, dilation, padding, strict=True)]
+        _window_sums(source, _tap_major(w, window.groups), bias, taps, stride, y, (0, 0, 0), (1, 1, 1))
+    return from_channels_last(y, window.rank)
+
+
+def conv_input_grad(gy: np.ndarray, w: np.ndarray, bias: np.ndarray | None, input_size: Sequence[int], window: Window) -> np.ndarray:
+    """gy [N, K, *out] with w [K, C/groups, *window] -> gx [N, C, *input_size]: the adjoint of `conv_forward`, and the
+    transposed convolution, for which `bias` [C] may be added."""
+    size, stride, padding, dilation = window.canonical
+    source = channels_last(gy)
+    channels = w.shape[1] * window.groups
+    inside = (1,) * (3 - window.rank) + tuple(input_size)
+    gx = np.empty((gy.shape[0], *inside, channels), gy.dtype)
+    if _pointwise(window):
+        matmul2d(source.reshape(-1, w.shape[0]), w.reshape(w.shape[:2]), bias, gx.reshape(-1, channels))
+        return from_channels_last(gx, window.rank)
+    # [K, C/groups, ...] -> [groups * C/groups, K/groups, ...]: input and output channels change places within a group
+    mirrored = w.reshape(window.groups, -1, w.shape[1], *size).swapaxes(1, 2).reshape(channels, -1, *size)
+    weights = _tap_major(mirrored, window.groups)
+    for phase in product(*(range(s) for s in stride)):
+        # Input pixel a + stride*o sees output pixel o + t through tap r where a + padding - r*dilation = stride*t.
+        seen = [
+            [(r, (a + p - r * d) // s) for r in reversed(range(n)) if (a + p - r * d) % s == 0]
+            for a, n, s, (p, _), d in zip(phase, size, stride, padding, dilation, strict=True)
+        ]
+        taps = [[t for _, t in dim] for dim in seen]
+        if all(taps):
+            some = weights[np.ix_(range(window.groups), *([r for r, _ in dim] for dim in seen))]
+            _window_sums(source, some, bias, taps, (1, 1, 1), gx, phase, stride)
+        else:
+            gx[(slice(None), *(slice(a, None, s) for a, s in zip(phase, stride, strict=True)))] = 0 if bias is None else bias
+    return from_channels_last(gx, window.rank)
+
+
+def conv_weight_grad(x: np.ndarray, gy: np.ndarray, window: Window) -> np.ndarray:
+    """x [N, C, *in] and gy [N, K, *out] -> gw [K, C/groups, *window], contiguous."""
+    size, stride, padding, dilation = window.canonical
+    source, grad = channels_last(x), channels_last(gy)
+    c, k, groups = x.shape[1] // window.groups, gy.shape[1] // window.groups, window.groups
+    if _pointwise(window):
+        return matmul2d(grad.reshape(-1, k).T, source.reshape(-1, c)).reshape(k, c, *window.size)
+    taps = [[r * d - p for r in range(n)] for n, d, (p, _) in zip(size, dilation, padding, strict=True)]
+    gw = _window_outer(source, grad, taps, stride, groups)  # [groups, taps, c, k]
+    gw = gw.reshape(groups, *size, c, k).transpose(0, 5, 4, 1, 2, 3)
+    return gw.reshape(groups * k, c, *window.size)
+
+
+def _pointwise(window: Window) -> bool:
+    """Is this a product of matrices: one tap, every pixel, all channels?"""
+    return window.groups == 1 and set(window.size) == {1} and set(window.stride) == {1} and not any(map(any, window.padding))
+
+
+def _tap_major(w: np.ndarray, groups: int) -> np.ndarray:
+    """w [K, C/groups, T, R, S] -> the view [groups, T, R, S, C/groups, K/groups]."""
+    return w.reshape(groups, -1, *w.shape[1:]).transpose(0, 3, 4, 5, 2, 1)
+
+
+# --------------------------------------------------------------------------- the walk over bands
+# A walk is planned in Python and told to the kernels as one array of integers, at these places (Numba's parallel loops take
+# arrays and numbers, not records).  A unit of work is a band of rows of output; it reads a box of the source, which is a
+# zero-framed copy where the window reaches over an edge, and the source itself otherwise.
+N, D, H, W, C = range(5)  # shape of the source
+COUNT = 5  # 3 numbers: output pixels
+STEP = 8  # 3: source pixels from one output pixel to the next
+LOW = 11  # 3: first tap, relative to the output pixel's first source pixel
+BOX = 14  # 3: pixels of the box
+FRAMED = 17  # is the box a copy?
+BAND = 18  # rows of output in a unit
+BANDS = 19  # units that make the rows of one plane
+RUN = 20  # contiguous elements that each tap reads
+THREADS = 21
+
+
+def _walk(source: np.ndarray, taps: list[list[int]], step: Triple, counts: Triple, groups: int) -> tuple[np.ndarray, np.ndarray]:
+    """Plan the walk of a window with `taps` in each dimension, `step` apart, over `counts` output pixels: the walk, and for each
+    tap the offset of its first element in the box."""
+    channels = source.shape[4]
+    low = (min(taps[0]), min(taps[1]), min(taps[2]))
+    reach = [max(t) - min(t) + 1 for t in taps]
+    run, columns = channels // groups, taps[2]
+    if groups == 1 and columns == list(range(columns[0], columns[0] + len(columns))):
+        run, columns = run * len(columns), columns[:1]
+    needs = [(n - 1) * s + r for n, s, r in zip(counts, step, reach, strict=True)]
+    framed = any(a < 0 or a + n > inside for a, n, inside in zip(low, needs, source.shape[1:4], strict=True))
+    row_bytes = max(1, reach[0] * needs[2] * channels * source.itemsize)
+    rows = max(1, (BAND_BYTES // row_bytes - reach[1]) // step[1] + 1)
+    # Few images: cut them finer, so that there is work for several threads.
+    bands = max(-(-counts[1] // rows), min(counts[1], -(-16 // (source.shape[0] * counts[0]))))
+    band = -(-counts[1] // bands)
+    box: Triple = (reach[0], (band - 1) * step[1] + reach[1], needs[2]) if framed else source.shape[1:4]  # type: ignore[assignment]
+    pitch = (box[1] * box[2] * channels, box[2] * channels, channels)
+    at = [[(t - a) * p for t in tap] for tap, a, p in zip((taps[0], taps[1], columns), low, pitch, strict=True)]
+    offsets = np.array([i + j + k for i, j, k in product(*at)], np.int64)
+    plan = (*source.shape, *counts, *step, *low, *box, framed, band, -(-counts[1] // band), run, get_num_threads())
+    return np.array(plan, np.int64), offsets
+
+
+@inline
+def _unit(walk, u):  # type: ignore[no-untyped-def]
+    """Unit u is rows p0 to p1 of plane d of image n."""
+    bands = walk[BANDS]
+    p0 = u % bands * walk[BAND]
+    return u // (walk[COUNT] * bands), u // bands % walk[COUNT], p0, min(p0 + walk[BAND], walk[COUNT + 1])
+
+
+@inline
+def _frame_size(walk):  # type: ignore[no-untyped-def]
+    """Elements of one thread's frame."""
+    return walk[BOX] * walk[BOX + 1] * walk[BOX + 2] * walk[C] * walk[FRAMED]
+
+
+@inline
+def _box(source, walk, n, d, p0, frame, mine):  # type: ignore[no-untyped-def]
+    """Offset of the unit's box: in `source`, or in `frame` at `mine` after copying it there, zeros where it leaves the image."""
+    channels = walk[C]
+    first, top, left = d * walk[STEP] + walk[LOW], p0 * walk[STEP + 1] + walk[LOW + 1], walk[LOW + 2]
+    if not walk[FRAMED]:
+        return (((n * walk[D] + first) * walk[H] + top) * walk[W] + left) * channels
+    width = walk[BOX + 2] * channels
+    begin = max(0, min(width, -left * channels))
+    end = max(begin, min(width, (walk[W] - left) * channels))
+    o = mine
+    for i in range(first, first + walk[BOX]):
+        for j in range(top, top + walk[BOX + 1]):
+            inside = 0 <= i < walk[D] and 0 <= j < walk[H]
+            s = (((n * walk[D] + i) * walk[H] + j) * walk[W] + left) * channels
+            for e in range(begin if inside else width):
+                frame[o + e] = 0
+            if inside:
+                for e in range(begin, end):
+                    frame[o + e] = source[s + e]
+                for e in range(end, width):
+                    frame[o + e] = 0
+            o += width
+    return mine
+
+
+# ---------------------------------------------------------------------------------- window sums
+def _window_sums(
+    source: np.ndarray, w: np.ndarray, bias: np.ndarray | None, taps: list[list[int]], step: Triple,
+    y: np.ndarray, first: Triple, spread: Triple,
+) -> None:  # fmt: skip
+    """y[n, first + spread*o] = window sums for every o that stays inside y; w is [groups, *taps, C, K]."""
+    groups, c, k = w.shape[0], w.shape[4], w.shape[5]
+    counts: Triple = tuple(max(0, -(-(n - a) // s)) for n, a, s in zip(y.shape[1:4], first, spread, strict=True))  # type: ignore[assignment]
+    if not y.shape[0] or not all(counts):
+        return
+    start = np.zeros(groups * k, y.dtype) if bias is None else contiguous(bias)
+    walk, offsets = _walk(source, taps, step, counts, groups)
+    if c == k == 1 and groups > 1:
+        _depthwise_sums(source.reshape(-1), walk, offsets, contiguous(w.reshape(groups, -1).T), start, y.reshape(-1), y.shape, first, spread)
+        return
+    tile = tile_for(k, y.dtype)
+    packed = pack(w.reshape(groups, -1, k), tile)
+    split = row_split(counts[2], tile.rows)
+    kernels = (tile_kernel(tile, split[0], y.dtype), tile_kernel(tile, split[0] - 1 if split[1] < split[2] else split[0], y.dtype))
+    woffsets = np.arange(len(offsets)) * (walk[RUN] * tile.columns)
+    _sum_tiles(source.reshape(-1), walk, offsets, packed.reshape(groups, packed.shape[1], -1), woffsets, start, y.reshape(-1), y.shape, first, spread,
+               split, kernels, tile.columns)  # fmt: skip
+
+
+@kernel
+def _sum_tiles(source, walk, offsets, w, woffsets, start, y, shape, first, spread, split, kernels, columns):  # type: ignore[no-untyped-def]
+    """Within a unit: groups, blocks of weights, rows, tiles of pixels; so a block of weights serves the whole band from the cache."""
+    channels = walk[C]
+    _, YD, YH, YW, K = shape
+    groups, blocks = w.shape[0], w.shape[1]
+    k, c, size = K // groups, channels // groups, source.itemsize
+    height, many, tiles = split
+    row, xrow, ldy = walk[STEP + 1] * walk[BOX + 2] * channels, walk[STEP + 2] * channels, spread[2] * K
+    space = _frame_size(walk)
+    frame = np.empty(walk[THREADS] * space, source.dtype)
+    for u in prange(walk[N] * walk[COUNT] * walk[BANDS]):
+        n, d, p0, p1 = _unit(walk, u)
+        x = _box(source, walk, n, d, p0, frame, numba.get_thread_id() * space) * size + (address(frame) if walk[FRAMED] else address(source))
+        for g in range(groups):
+            for block in range(blocks):
+                j = g * k + block * columns
+                for p in range(p0, p1):
+                    xp = x + size * ((p - p0) * row + g * c)
+                    yp = address(y) + size * ((((n * YD + first[0] + d * spread[0]) * YH + first[1] + p * spread[1]) * YW + first[2]) * K + j)
+                    for t in range(tiles):
+                        q = t * height - max(0, t - many)
+                        call_tile(
+                            kernels[0 if t < many else 1],
+                            (xp + size * q * xrow, address(offsets), xrow, 1,
+                             address(w) + size * (g * blocks + block) * w.shape[2], address(woffsets), columns, woffsets.size, walk[RUN],
+                             address(start) + size * j, 0, yp + size * q * ldy, ldy, min(columns, k - block * columns)),
+                        )  # fmt: skip
+
+
+@kernel
+def _depthwise_sums(source, walk, offsets, w, start, y, shape, first, spread):  # type: ignore[no-untyped-def]
+    """One channel in, one out: every channel of a pixel at once, tap after tap."""
+    channels = walk[C]
+    _, YD, YH, YW, _ = shape
+    row, xrow = walk[STEP + 1] * walk[BOX + 2] * channels, walk[STEP + 2] * channels
+    space = _frame_size(walk)
+    frame = np.empty(walk[THREADS] * space, source.dtype)
+    for u in prange(walk[N] * walk[COUNT] * walk[BANDS]):
+        n, d, p0, p1 = _unit(walk, u)
+        base = _box(source, walk, n, d, p0, frame, numba.get_thread_id() * space)
+        x = frame if walk[FRAMED] else source
+        for p in range(p0, p1):
+            for q in range(walk[COUNT + 2]):
+                o = (((n * YD + first[0] + d * spread[0]) * YH + first[1] + p * spread[1]) * YW + first[2] + q * spread[2]) * channels
+                for c in range(channels):
+                    y[o + c] = start[c]
+                for t in range(w.shape[0]):
+                    i = base + (p - p0) * row + q * xrow + offsets[t]
+                    for c in range(channels):
+                        y[o + c] += x[i + c] * w[t, c]
+
+
+# --------------------------------------------------------------------------------- window outer
+def _window_outer(source: np.ndarray, grad: np.ndarray, taps: list[list[int]], step: Triple, groups: int) -> np.ndarray:
+    """Window outer of source [N, D, H, W, groups*C] and grad [N, P0, P1, P2, groups*K] -> [groups, taps, C, K].
+
+    Units of work go into `parts` partial sums, added in order: scratch of at most PARTIAL_BYTES or two partial sums.
+    """
+    counts: Triple = grad.shape[1:4]  # type: ignore[assignment]
+    c, k, ntaps = source.shape[4] // groups, grad.shape[4] // groups, len(taps[0]) * len(taps[1]) * len(taps[2])
+    if not grad.size or not source.size:
+        return np.zeros((groups, ntaps, c, k), grad.dtype)
+    walk, offsets = _walk(source, taps, step, counts, groups)
+    units = int(grad.shape[0] * counts[0] * walk[BANDS])
+    parts = min(units, PARTIALS, max(2, PARTIAL_BYTES // (groups * ntaps * c * k * grad.itemsize)))
+    if c == k == 1 and groups > 1:
+        sums = np.empty((parts, ntaps, groups), grad.dtype)
+        _depthwise_outer(source.reshape(-1), walk, offsets, grad.reshape(-1), sums)
+        return np.add.reduce(sums, axis=0).T.reshape(groups, ntaps, 1, 1)
+    sums = np.empty((parts, groups, len(offsets), int(walk[RUN]), k), grad.dtype)
+    tile = tile_for(k, grad.dtype)
+    split = row_split(int(walk[RUN]), tile.rows)
+    heights = (split[0], split[0] - 1 if split[1] < split[2] else split[0])
+    part = tuple(tile_kernel(tile, h, grad.dtype, True, True) for h in heights) if k % tile.columns else (0, 0)
+    whole = tuple(tile_kernel(tile, h, grad.dtype, True) for h in heights) if k >= tile.columns else part
+    xrows = np.arange(walk[BAND]) * (step[1] * walk[BOX + 2] * source.shape[4])
+    grows = np.arange(walk[BAND]) * (counts[2] * grad.shape[4])
+    _outer_tiles(source.reshape(-1), walk, offsets, grad.reshape(-1), xrows, grows, sums, split, whole + part, tile.columns)
+    return np.add.reduce(sums, axis=0).reshape(groups, ntaps, c, k)
+
+
+@kernel
+def _outer_tiles(source, walk, offsets, grad, xrows, grows, sums, split, kernels, columns):  # type: ignore[no-untyped-def]
+    """Rows of a tile are positions of a run, columns output channels, and the sum runs over the pixels of a band: both operands
+    are read where they lie, and each tile goes back to its partial sum once a band."""
+    channels = walk[C]
+    P0, P1, P2 = walk[COUNT], walk[COUNT + 1], walk[COUNT + 2]
+    parts, groups, ntaps, run, k = sums.shape
+    c, K, size = channels // groups, k * groups, source.itemsize
+    height, many, tiles = split
+    space = _frame_size(walk)
+    frame = np.empty(walk[THREADS] * space, source.dtype)
+    units = walk[N] * P0 * walk[BANDS]
+    for part in prange(parts):
+        sums[part] = 0
+        for u in range(part * units // parts, (part + 1) * units // parts):
+            n, d, p0, p1 = _unit(walk, u)
+            x = _box(source, walk, n, d, p0, frame, numba.get_thread_id() * space) * size + (address(frame) if walk[FRAMED] else address(source))
+            gp = address(grad) + size * ((n * P0 + d) * P1 + p0) * P2 * K
+            for g in range(groups):
+                for t in range(ntaps):
+                    yt = address(sums) + size * ((part * groups + g) * ntaps + t) * run * k
+                    for tile in range(tiles):
+                        i = tile * height - max(0, tile - many)
+                        for j in range(0, k, columns):
+                            at = yt + size * (i * k + j)
+                            call_tile(
+                                kernels[(0 if tile < many else 1) + (2 if j + columns > k else 0)],
+                                (x + size * (offsets[t] + g * c + i), address(xrows), 1, walk[STEP + 2] * channels,
+                                 gp + size * (g * k + j), address(grows), K, p1 - p0, P2, at, k, at, k, min(columns, k - j)),
+                            )  # fmt: skip
+
+
+@kernel
+def _depthwise_outer(source, walk, offsets, grad, sums):  # type: ignore[no-untyped-def]
+    """One channel in, one out: sums[part, tap, c] of source times gradient over the pixels, every channel at once."""
+    channels = walk[C]
+    P0, P1, P2 = walk[COUNT], walk[COUNT + 1], walk[COUNT + 2]
+    row, xrow = walk[STEP + 1] * walk[BOX + 2] * channels, walk[STEP + 2] * channels
+    space = _frame_size(walk)
+    frame = np.empty(walk[THREADS] * space, source.dtype)
+    parts = sums.shape[0]
+    units = walk[N] * P0 * walk[BANDS]
+    for part in prange(parts):
+        sums[part] = 0
+        for u in range(part * units // parts, (part + 1) * units // parts):
+            n, d, p0, p1 = _unit(walk, u)
+            base = _box(source, walk, n, d, p0, frame, numba.get_thread_id() * space)
+            x = frame if walk[FRAMED] else source
+            for p in range(p0, p1):
+                for t in range(sums.shape[1]):
+                    for q in range(P2):
+                        i = base + (p - p0) * row + q * xrow + offsets[t]
+                        o = (((n * P0 + d) * P1 + p) * P2 + q) * channels
+                        for c in range(channels):
+                            sums[part, t, c] += x[i + c] * grad[o + c]

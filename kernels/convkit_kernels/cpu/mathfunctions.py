@@ -1,0 +1,228 @@
+"""Scalar functions for kernels to call: exp, log, tanh, sigmoid ... without branches or library calls, so that loops vectorise.
+
+float32 is computed here: the argument is reduced to a small interval, by bit patterns where the exponent is concerned
+and in two exact steps where a constant is subtracted (W. J. Cody and W. Waite, "Software Manual for the Elementary
+Functions", 1980), and a polynomial with the coefficients of Cephes (S. L. Moshier, "Methods and Programs for
+Mathematical Functions", 1989; netlib.org/cephes, single precision) does the rest.  The error stays below 2.5 units in the last place;
+NaN, infinities, overflow and gradual underflow come out as in IEEE 754.  float64 goes to the C library.
+
+Nothing here may be reassociated: (x + big) - big is a rounding, not x.  `inline` sees to that.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic, overload
+
+from .runtime import STRICT, inline
+
+_f = np.float32
+_LOG2_E = _f(1.4426950408889634)
+# ln 2 in two parts, the first with so few bits that its product with a small integer is exact.
+_LN2_HIGH = _f(0.693359375)
+_LN2_LOW = _f(-2.12194440e-4)
+# 1.5 * 2^23: adding it rounds a float32 to an integer, which then stands in the low bits.
+_ROUND = _f(12582912.0)
+_ROUND_BITS = np.int32(_ROUND.view(np.int32))
+
+
+# ---------------------------------------------------------------------------- maximum and minimum
+def _two_operands(name: str) -> Callable:
+    """The LLVM intrinsic `name`, a function of two numbers of one float type."""
+
+    @intrinsic
+    def call(typing_context: Any, a: Any, b: Any) -> Any:
+        if a != b or not isinstance(a, types.Float):
+            return None
+
+        def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            kind = args[0].type
+            function = builder.module.declare_intrinsic(name, [kind], ir.FunctionType(kind, [kind, kind]))
+            return builder.call(function, args)
+
+        return a(a, b), generate
+
+    return call
+
+
+# NaN if either operand is NaN; unlike a comparison and a choice, a running maximum of these vectorises.
+maximum = _two_operands("llvm.maximum")
+minimum = _two_operands("llvm.minimum")
+
+
+# -------------------------------------------------------------------------------- float32 formulas
+@inline
+def _exp32(x):
+    # exp(x) = 2^n exp(r), n = round(x / ln 2), |r| <= ln 2 / 2.  Beyond the two bounds the result is 0 or infinite.
+    x = _f(-105.0) if x < _f(-105.0) else x
+    x = _f(89.0) if x > _f(89.0) else x
+    shifted = x * _LOG2_E + _ROUND
+    n = shifted - _ROUND
+    r = (x - n * _LN2_HIGH) - n * _LN2_LOW
+    p = _f(1.9875691500e-4)
+    p = p * r + _f(1.3981999507e-3)
+    p = p * r + _f(8.3334519073e-3)
+    p = p * r + _f(4.1665795894e-2)
+    p = p * r + _f(1.6666665459e-1)
+    p = p * r + _f(5.0000001201e-1)
+    p = p * (r * r) + r + _f(1.0)
+    # 2^n as a product of two powers, each a normal number even where 2^n is not.
+    k = np.int32(_f(shifted).view(np.int32) - _ROUND_BITS)
+    half = np.int32(k >> 1)
+    a = np.int32((half + 127) << 23).view(np.float32)
+    b = np.int32((k - half + 127) << 23).view(np.float32)
+    return p * a * b
+
+
+@inline
+def _log32(x):
+    # log(x) = e ln 2 + log(1 + m), x = 2^e (1 + m), sqrt(1/2) <= 1 + m < sqrt(2); subnormal numbers are scaled up first.
+    tiny = x < _f(1.1754944e-38)
+    scaled = x * _f(8388608.0) if tiny else x
+    bits = _f(scaled).view(np.int32)
+    # Adding the distance from sqrt(1/2) to 1 carries into the exponent exactly when the mantissa is at least sqrt(1/2).
+    moved = np.int32(bits - 0x3F3504F3)
+    e = _f(np.int32(moved >> 23)) - (_f(23.0) if tiny else _f(0.0))
+    m = np.int32((moved & 0x7FFFFF) + 0x3F3504F3).view(np.float32) - _f(1.0)
+    z = m * m
+    p = _f(7.0376836292e-2)
+    p = p * m + _f(-1.1514610310e-1)
+    p = p * m + _f(1.1676998740e-1)
+    p = p * m + _f(-1.2420140846e-1)
+    p = p * m + _f(1.4249322787e-1)
+    p = p * m + _f(-1.6668057665e-1)
+    p = p * m + _f(2.0000714765e-1)
+    p = p * m + _f(-2.4999993993e-1)
+    p = p * m + _f(3.3333331174e-1)
+    y = p * m * z + e * _LN2_LOW - _f(0.5) * z
+    y = m + y + e * _LN2_HIGH
+    y = y if x < _f(np.inf) else x  # infinity and NaN
+    y = _f(-np.inf) if x == _f(0.0) else y
+    return _f(np.nan) if x < _f(0.0) else y
+
+
+@inline
+def _tanh32(x):
+    size = abs(x)
+    z = x * x
+    p = _f(-5.70498872745e-3)
+    p = p * z + _f(2.06390887954e-2)
+    p = p * z + _f(-5.37397155531e-2)
+    p = p * z + _f(1.33314422036e-1)
+    p = p * z + _f(-3.33332819422e-1)
+    near = p * z * x + x
+    far = _f(1.0) - _f(2.0) / (_exp32(size + size) + _f(1.0))
+    far = -far if x < _f(0.0) else far
+    return near if size < _f(0.625) else far
+
+
+@inline
+def _sigmoid32(x):
+    # The exponential of a number that is never positive cannot overflow.
+    e = _exp32(-abs(x))
+    return (_f(1.0) if x >= _f(0.0) else e) / (_f(1.0) + e)
+
+
+@inline
+def _turn32(u):
+    # (cos, sin) of u turns, 0 <= u <= 1: the angle is q quarter turns and a rest of at most an eighth.
+    shifted = u * _f(4.0) + _ROUND
+    q = np.int32(_f(shifted).view(np.int32) - _ROUND_BITS)
+    a = (u * _f(4.0) - (shifted - _ROUND)) * _f(1.5707963267948966)
+    z = a * a
+    s = ((_f(-1.9515295891e-4) * z + _f(8.3321608736e-3)) * z + _f(-1.6666654611e-1)) * z * a + a
+    c = ((_f(2.443315711809948e-5) * z + _f(-1.388731625493765e-3)) * z + _f(4.166664568298827e-2)) * z * z - _f(0.5) * z + _f(1.0)
+    odd = (q & 1) != 0
+    sine = c if odd else s
+    cosine = s if odd else c
+    return (-cosine if ((q + 1) & 2) != 0 else cosine), (-sine if (q & 2) != 0 else sine)
+
+
+# -------------------------------------------------------------------------------- float64 formulas
+@inline
+def _sigmoid64(x):
+    e = math.exp(-abs(x))
+    return (1.0 if x >= 0.0 else e) / (1.0 + e)
+
+
+@inline
+def _log64(x):
+    return math.log(x)
+
+
+@inline
+def _turn64(u):
+    return math.cos(2.0 * math.pi * u), math.sin(2.0 * math.pi * u)
+
+
+# ------------------------------------------------------------------------------- one name for both
+def exp(x: Any) -> Any:
+    """e to the power x; callable from kernels only, like all functions here."""
+    raise NotImplementedError
+
+
+def log(x: Any) -> Any:
+    """Natural logarithm: -inf at 0, NaN below."""
+    raise NotImplementedError
+
+
+def tanh(x: Any) -> Any:
+    """Hyperbolic tangent."""
+    raise NotImplementedError
+
+
+def sigmoid(x: Any) -> Any:
+    """1 / (1 + exp(-x))."""
+    raise NotImplementedError
+
+
+def turn(u: Any) -> Any:
+    """(cos, sin) of the angle 2 pi u, 0 <= u <= 1."""
+    raise NotImplementedError
+
+
+@overload(exp, jit_options=STRICT)
+def _exp(x):
+    if x == types.float32:
+        return lambda x: _exp32(x)
+    return lambda x: math.exp(x)
+
+
+@overload(log, jit_options=STRICT)
+def _log(x):
+    if x == types.float32:
+        return lambda x: _log32(x)
+    return lambda x: _log64(x)
+
+
+@overload(tanh, jit_options=STRICT)
+def _tanh(x):
+    if x == types.float32:
+        return lambda x: _tanh32(x)
+    return lambda x: math.tanh(x)
+
+
+@overload(sigmoid, jit_options=STRICT)
+def _sigmoid(x):
+    if x == types.float32:
+        return lambda x: _sigmoid32(x)
+    return lambda x: _sigmoid64(x)
+
+
+@overload(turn, jit_options=STRICT)
+def _turn(u):
+    if u == types.float32:
+        return lambda u: _turn32(u)
+    return lambda u: _turn64(u)
+
+
+@inline
+def divide(a, b):
+    """a / b rounded correctly; a kernel's own division may become a product with 1 / b."""
+    return a / b

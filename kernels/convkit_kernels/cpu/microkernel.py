@@ -1,0 +1,271 @@
+"""Register-blocked FMA tiles, emitted with llvmlite for this machine and called from @njit code by address.
+
+One tile computes, for `rows` rows i and the columns j of one or a few vectors,
+
+    y[i, j] = start[i, j] + sum over taps k, steps t < run of  x[xtaps[k] + i*xrow + t*xinc] * w[wtaps[k] + t*winc + j]
+
+and holds all its sums in registers.  Rows are broadcast scalars, columns are vectors.  What the strides mean
+makes it a convolution (rows = pixels, steps = channels of a window row), a weight gradient (rows = channels,
+steps = pixels), or a matrix product.  `xtaps` and `wtaps` are tables of element offsets, so a window needs no
+im2col buffer.  All strides and offsets count elements.
+
+The register tile is the largest that leaves room for one row of weights: 14 rows x 2 vectors of the 32 registers
+of AVX-512, 6 x 2 of the 16 of AVX2, 8 x 3 of NEON's 32.  (Goto and van de Geijn, "Anatomy of high-performance
+matrix multiplication", 2008; Georganas et al., "Anatomy of high-performance deep learning convolutions on SIMD
+architectures", 2018.)
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import threading
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from llvmlite import binding as llvm
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+
+I64, I32, I1 = ir.IntType(64), ir.IntType(32), ir.IntType(1)
+
+
+@dataclass(frozen=True)
+class Isa:
+    """A vector instruction set: register width in bytes, the tile (rows, vectors) that fills its registers, rows for one vector."""
+
+    name: str
+    bytes: int
+    rows: int
+    vectors: int
+    rows_of_one: int
+    cpu: str
+    features: str
+
+
+def _host_isas() -> dict[str, Isa]:
+    """The instruction sets that this machine can run, best first; 'plain' is the baseline of its architecture."""
+    cpu, features = llvm.get_host_cpu_name(), llvm.get_host_cpu_features()
+    flags, have = features.flatten(), dict(features)
+    isas = []
+    if have.get("avx512f") and have.get("avx512dq") and have.get("avx512vl"):
+        isas.append(Isa("avx512", 64, 14, 2, 14, cpu, flags))
+    if have.get("avx2") and have.get("fma"):
+        isas.append(Isa("avx2", 32, 6, 2, 12, "x86-64-v3", ""))
+    if llvm.get_process_triple().startswith(("aarch64", "arm64")):
+        isas.append(Isa("neon", 16, 8, 3, 14, cpu, flags))
+    isas.append(Isa("plain", 16, 4, 2, 6, "", ""))
+    return {i.name: i for i in isas}
+
+
+@functools.cache
+def isa() -> Isa:
+    """The instruction set in use: the best of the host's, or the one named by the environment variable CONVKIT_ISA."""
+    known = _host_isas()
+    name = os.environ.get("CONVKIT_ISA") or next(iter(known))
+    if name not in known:
+        raise ValueError(f"CONVKIT_ISA: must be one of {', '.join(known)} on this machine, got {name!r}")
+    return known[name]
+
+
+@dataclass(frozen=True)
+class Tile:
+    """The shape of one block of columns: `vectors` registers of `lanes` numbers, and how many rows fit beside them."""
+
+    lanes: int
+    vectors: int
+    rows: int
+
+    @property
+    def columns(self) -> int:
+        """Columns of a block."""
+        return self.lanes * self.vectors
+
+
+@functools.lru_cache(maxsize=1024)
+def tile_for(columns: int, dtype: np.dtype) -> Tile:
+    """The tile that computes `columns` columns with the least work, empty lanes included."""
+    this = isa()
+    lanes = this.bytes // dtype.itemsize
+    choices = [Tile(lanes, this.vectors, this.rows), Tile(lanes, 1, this.rows_of_one)]
+    if this.bytes > 16:
+        choices.append(Tile(lanes // 2, 1, this.rows_of_one))
+    # Work of a block in vectors; a single vector also repeats the loads and broadcasts that several would share.
+    return min(choices, key=lambda t: -(-columns // t.columns) * (t.columns / lanes + 0.15))
+
+
+_lock = threading.Lock()
+_addresses: dict[tuple, int] = {}
+
+
+def tile_kernel(tile: Tile, rows: int, dtype: np.dtype, unit_rows: bool = False, masked: bool = False) -> int:
+    """Address of the micro-kernel for `rows` rows of `tile`; compiled on first use, in about 10 ms.
+
+    `unit_rows` promises xrow = 1 (rows at fixed offsets).  `masked` reads only the first `cols` columns of w too,
+    for weights that are not padded to whole blocks; reads of start and writes of y never pass `cols`.
+
+    The function takes the 14 integers or addresses of `call_tile`.
+    """
+    key = (tile.lanes, tile.vectors, rows, dtype.char, unit_rows, masked)
+    address = _addresses.get(key)
+    if address is None:
+        with _lock:
+            address = _addresses.get(key)
+            if address is None:
+                address = _addresses[key] = _compile(*_emit(tile, rows, dtype, unit_rows, masked))
+    return address
+
+
+def _emit(tile: Tile, rows: int, dtype: np.dtype, unit_rows: bool, masked: bool) -> tuple[ir.Module, str]:
+    lanes, vectors = tile.lanes, tile.vectors
+    scalar, suffix = (ir.FloatType(), "f32") if dtype.itemsize == 4 else (ir.DoubleType(), "f64")
+    vec, fp, ip = ir.VectorType(scalar, lanes), scalar.as_pointer(), I64.as_pointer()
+    mask_type = ir.VectorType(I1, lanes)
+    name = f"tile_{suffix}_{rows}x{vectors}x{lanes}{'_unit' if unit_rows else ''}{'_masked' if masked else ''}"
+    module = ir.Module(name)
+    module.triple = llvm.get_process_triple()
+    fn = ir.Function(module, ir.FunctionType(ir.VoidType(), [fp, ip, I64, I64, fp, ip, I64, I64, I64, fp, I64, fp, I64, I64]), name)
+    x, xtaps, xrow, xinc, w, wtaps, winc, ntaps, run, start, ldstart, y, ldy, cols = fn.args
+    # fmuladd becomes one FMA where the target has it, a product and a sum where not (never a call of the C library).
+    fma = ir.Function(module, ir.FunctionType(vec, [vec] * 3), f"llvm.fmuladd.v{lanes}{suffix}")
+    load_some = ir.Function(module, ir.FunctionType(vec, [vec.as_pointer(), I32, mask_type, vec]), f"llvm.masked.load.v{lanes}{suffix}.p0")
+    store_some = ir.Function(module, ir.FunctionType(ir.VoidType(), [vec, vec.as_pointer(), I32, mask_type]), f"llvm.masked.store.v{lanes}{suffix}.p0")
+    blocks = ("entry", "whole_start", "part_start", "tap", "inner", "tap_end", "done", "whole_store", "part_store", "exit")
+    entry, whole_start, part_start, tap, inner, tap_end, done, whole_store, part_store, exit_ = (fn.append_basic_block(n) for n in blocks)
+    b = ir.IRBuilder(entry)
+    align = ir.Constant(I32, dtype.itemsize)
+    zero = ir.Constant(vec, [0.0] * lanes)
+
+    def const(n: int) -> ir.Constant:
+        return ir.Constant(I64, n)
+
+    def splat(value: Any, kind: ir.VectorType) -> Any:
+        undef = ir.Constant(kind, ir.Undefined)
+        return b.shuffle_vector(b.insert_element(undef, value, ir.Constant(I32, 0)), undef, ir.Constant(ir.VectorType(I32, lanes), [0] * lanes))
+
+    def load(ptr: Any, mask: Any = None) -> Any:
+        ptr = b.bitcast(ptr, vec.as_pointer())
+        if mask is not None:
+            return b.call(load_some, [ptr, align, mask, zero])
+        value = b.load(ptr)
+        value.align = dtype.itemsize
+        return value
+
+    def at(ptr: Any, i: int, j: int, ld: Any) -> Any:
+        return b.gep(b.gep(ptr, [b.mul(ld, const(i))]), [const(j * lanes)])
+
+    grid = [(i, j) for i in range(rows) for j in range(vectors)]
+    index = ir.VectorType(I64, lanes)
+    masks = [b.icmp_signed("<", ir.Constant(index, list(range(j * lanes, (j + 1) * lanes))), splat(cols, index)) for j in range(vectors)]
+    whole = b.icmp_signed(">=", cols, const(tile.columns))
+    b.cbranch(whole, whole_start, part_start)
+
+    b.position_at_end(whole_start)
+    first = {(i, j): load(at(start, i, j, ldstart)) for i, j in grid}
+    b.branch(tap)
+    b.position_at_end(part_start)
+    first_part = {(i, j): load(at(start, i, j, ldstart), masks[j]) for i, j in grid}
+    b.branch(tap)
+
+    b.position_at_end(tap)
+    k = b.phi(I64)
+    outer = {ij: b.phi(vec) for ij in grid}
+    xk, wk = b.gep(x, [b.load(b.gep(xtaps, [k]))]), b.gep(w, [b.load(b.gep(wtaps, [k]))])
+    b.branch(inner)
+
+    b.position_at_end(inner)
+    t, xt, wt = b.phi(I64), b.phi(fp), b.phi(fp)
+    sums = {ij: b.phi(vec) for ij in grid}
+    weights = [load(b.gep(wt, [const(j * lanes)]), masks[j] if masked else None) for j in range(vectors)]
+    new = {}
+    for i in range(rows):
+        row = splat(b.load(b.gep(xt, [const(i) if unit_rows else b.mul(xrow, const(i))])), vec)
+        for j in range(vectors):
+            new[i, j] = b.call(fma, [row, weights[j], sums[i, j]])
+    t_next, x_next, w_next = b.add(t, const(1)), b.gep(xt, [xinc]), b.gep(wt, [winc])
+    b.cbranch(b.icmp_signed("<", t_next, run), inner, tap_end)
+
+    b.position_at_end(tap_end)
+    k_next = b.add(k, const(1))
+    b.cbranch(b.icmp_signed("<", k_next, ntaps), tap, done)
+
+    k.add_incoming(const(0), whole_start)
+    k.add_incoming(const(0), part_start)
+    k.add_incoming(k_next, tap_end)
+    for phi, begin, following in ((t, const(0), t_next), (xt, xk, x_next), (wt, wk, w_next)):
+        phi.add_incoming(begin, tap)
+        phi.add_incoming(following, inner)
+    for ij in grid:
+        outer[ij].add_incoming(first[ij], whole_start)
+        outer[ij].add_incoming(first_part[ij], part_start)
+        outer[ij].add_incoming(new[ij], tap_end)
+        sums[ij].add_incoming(outer[ij], tap)
+        sums[ij].add_incoming(new[ij], inner)
+
+    b.position_at_end(done)
+    b.cbranch(whole, whole_store, part_store)
+    b.position_at_end(whole_store)
+    for i, j in grid:
+        b.store(new[i, j], b.bitcast(at(y, i, j, ldy), vec.as_pointer())).align = dtype.itemsize
+    b.branch(exit_)
+    b.position_at_end(part_store)
+    for i, j in grid:
+        b.call(store_some, [new[i, j], b.bitcast(at(y, i, j, ldy), vec.as_pointer()), align, masks[j]])
+    b.branch(exit_)
+    b.position_at_end(exit_)
+    b.ret_void()
+    return module, name
+
+
+@functools.cache
+def _engine() -> Any:
+    """LLVM's just-in-time compiler for the chosen instruction set; it owns the emitted code, so it lives as long as the process."""
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    this = isa()
+    machine = llvm.Target.from_default_triple().create_target_machine(cpu=this.cpu, features=this.features, opt=3)
+    return llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
+
+
+def _compile(module: ir.Module, name: str) -> int:
+    engine = _engine()
+    engine.add_module(llvm.parse_assembly(str(module)))
+    engine.finalize_object()
+    return engine.get_function_address(name)
+
+
+@intrinsic
+def call_tile(typing: Any, address: Any, args: Any) -> Any:
+    """In @njit code: run the micro-kernel at `address` on the 14 integers
+    (x, xtaps, xrow, xinc, w, wtaps, winc, ntaps, run, start, ldstart, y, ldy, cols); x, xtaps, w, wtaps, start and y are addresses."""
+
+    def codegen(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        target = ir.FunctionType(ir.VoidType(), [I64] * 14).as_pointer()
+        builder.call(builder.inttoptr(values[0], target), [builder.extract_value(values[1], i) for i in range(14)])
+        return context.get_dummy_value()
+
+    return types.void(types.intp, types.UniTuple(types.intp, 14)), codegen
+
+
+@intrinsic
+def address(typing: Any, array: Any) -> Any:
+    """In @njit code: the address of an array's first element (`array.ctypes.data` compiles ten times slower)."""
+
+    def codegen(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        data = context.make_array(signature.args[0])(context, builder, values[0]).data
+        return builder.ptrtoint(data, context.get_value_type(types.intp))
+
+    return types.intp(array), codegen
+
+
+def row_split(count: int, most: int) -> tuple[int, int, int]:
+    """Cut `count` rows into tiles of nearly equal height: (height, how many have it, how many in all); the others are one lower.
+
+    >>> row_split(28, 14), row_split(24, 14), row_split(27, 14)
+    ((14, 2, 2), (12, 2, 2), (14, 1, 2))
+    """
+    tiles = max(1, -(-count // most))
+    height = -(-count // tiles)
+    return height, count - tiles * (height - 1), tiles

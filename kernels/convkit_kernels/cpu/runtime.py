@@ -1,0 +1,170 @@
+"""How CPU kernels are compiled, cached and launched: one decorator, `kernel`, for all of them."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+import pathlib
+import threading
+import time
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numba
+import platformdirs
+from numba.core import config
+from numba.core.caching import FunctionCache
+
+# Reassociation lets loops vectorise; nnan and ninf are left out because NaN and Inf must propagate.
+FASTMATH = {"contract", "reassoc", "nsz", "arcp"}
+# For functions called from kernels: forceinline, because a loop around a call does not vectorise.
+STRICT = {"fastmath": {"contract"}, "nogil": True, "error_model": "numpy", "forceinline": True}
+
+compile_seconds: dict[str, float] = {}
+"""Seconds spent compiling (not loading from the cache), by kernel name, in this process."""
+
+
+# ------------------------------------------------------------------------------------------ cache
+def cache_folder() -> pathlib.Path:
+    """Where compiled kernels are kept: CONVKIT_CACHE_DIR or the user's cache folder, then one folder for each state of the sources.
+
+    Numba notices a change in a kernel's own file only; the fingerprint also covers the functions it calls from other files.
+    """
+    root = os.environ.get("CONVKIT_CACHE_DIR") or platformdirs.user_cache_dir("convkit", appauthor=False)
+    return pathlib.Path(root) / "kernels" / _fingerprint()
+
+
+@functools.cache
+def _fingerprint() -> str:
+    here = pathlib.Path(__file__).parent
+    stamps = [(p.name, p.stat().st_mtime_ns, p.stat().st_size) for p in sorted(here.glob("*.py"))]
+    return hashlib.sha256(repr((str(here), numba.__version__, stamps)).encode()).hexdigest()[:16]
+
+
+class _Cache(FunctionCache):
+    """Numba's cache of one function, which at worst does nothing: a damaged or read-only folder costs a compilation, never the program."""
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        try:
+            return super().load_overload(sig, target_context)
+        except Exception:  # whatever a damaged file makes pickle or LLVM raise
+            try:
+                self.flush()
+            except OSError:
+                pass
+            return None
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        try:
+            super().save_overload(sig, data)
+        except Exception as error:  # read-only folder, full disk, a vanished folder
+            _warn_once(f"convkit: compiled kernels cannot be kept in {cache_folder()} ({error}); they compile again in each process")
+
+
+@functools.cache
+def _warn_once(message: str) -> None:
+    warnings.warn(message, RuntimeWarning, stacklevel=2)
+
+
+def _cached(dispatcher: Any, function: Callable) -> None:
+    """Give `dispatcher` a cache in our folder, whatever NUMBA_CACHE_DIR says for the user's own code."""
+    before = config.CACHE_DIR
+    config.CACHE_DIR = str(cache_folder())
+    try:
+        dispatcher._cache = _Cache(function)
+    except (RuntimeError, OSError) as error:  # Numba found no folder it can write to
+        _warn_once(f"convkit: no folder for compiled kernels ({error}); they compile again in each process")
+    finally:
+        config.CACHE_DIR = before
+
+
+# ---------------------------------------------------------------------------------------- threads
+# tbb and omp accept launches from several threads at once; the workqueue layer aborts the process, so there a lock serialises them.
+def _threading_layer() -> str:
+    if config.THREADING_LAYER not in ("default", "safe", "threadsafe"):
+        return config.THREADING_LAYER
+    for layer, module in (("tbb", "tbbpool"), ("omp", "omppool")):
+        try:
+            __import__(f"numba.np.ufunc.{module}")
+        except ImportError:
+            continue
+        config.THREADING_LAYER = layer
+        return layer
+    config.THREADING_LAYER = "workqueue"
+    return "workqueue"
+
+
+layer = _threading_layer()
+_lock: threading.Lock | None = threading.Lock() if layer == "workqueue" else None
+_mine = threading.local()  # Numba keeps the number of threads for each calling thread
+_threads: int = config.NUMBA_NUM_THREADS
+_forked = False
+
+
+def _after_fork() -> None:
+    global _forked
+    _forked = _launched
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+_launched = False
+
+
+def set_num_threads(count: int) -> None:
+    """Let kernels use `count` threads, from now on and in every Python thread; ValueError outside 1 .. the number at start."""
+    global _threads
+    if not 1 <= count <= config.NUMBA_NUM_THREADS:
+        raise ValueError(f"set_num_threads: must be 1 to {config.NUMBA_NUM_THREADS} (the cores, or NUMBA_NUM_THREADS), got {count}")
+    _threads = int(count)
+
+
+def get_num_threads() -> int:
+    """Threads that kernels use."""
+    return _threads
+
+
+def _prepare() -> None:
+    """Before a launch: refuse a forked child, and tell Numba the number of threads if this Python thread has not yet."""
+    global _launched
+    if _forked:
+        raise RuntimeError(
+            "convkit: this process was forked after kernels had run, and their thread pool does not survive a fork; "
+            "start it by multiprocessing's 'spawn' or 'forkserver' method"
+        )
+    _launched = True
+    numba.set_num_threads(_threads)
+    _mine.threads = _threads
+
+
+# ----------------------------------------------------------------------------------------- kernel
+def kernel(function: Callable) -> Callable:
+    """Compile `function` in parallel mode on first use, cache it, and launch it safely from any thread."""
+    dispatcher = numba.njit(parallel=True, fastmath=FASTMATH, nogil=True, error_model="numpy")(function)
+    _cached(dispatcher, function)
+    name = f"{function.__module__.rsplit('.', 1)[-1]}.{function.__name__}"
+
+    @functools.wraps(function)
+    def launch(*args: Any) -> Any:
+        if _forked or getattr(_mine, "threads", 0) != _threads:
+            _prepare()
+        known = len(dispatcher.overloads)
+        start = time.perf_counter()
+        if _lock is None:
+            result = dispatcher(*args)
+        else:
+            with _lock:
+                result = dispatcher(*args)
+        if len(dispatcher.overloads) != known and not dispatcher.stats.cache_hits:
+            compile_seconds[name] = compile_seconds.get(name, 0.0) + time.perf_counter() - start
+        return result
+
+    launch.dispatcher = dispatcher  # type: ignore[attr-defined]
+    return launch
+
+
+def inline(function: Callable) -> Callable:
+    """A function that kernels call: compiled into its callers, with its own strict arithmetic (no reassociation, no reciprocals)."""
+    return numba.njit(**STRICT)(function)

@@ -1,0 +1,209 @@
+"""Sizes of windows, written once for every backend.
+
+A convolution or pooling slides a window over an input.  For each spatial dimension, with padding
+(before, after), a window of R elements spaced `dilation` apart and a step of `stride`:
+
+    span   = dilation * (R - 1) + 1                       what the window covers
+    output = (input + before + after - span) // stride + 1
+
+(Dumoulin and Visin, "A guide to convolution arithmetic for deep learning", 2016.)  The same
+arithmetic read backwards gives the size of a transposed convolution:
+
+    input  = (output - 1) * stride + span - before - after + output_padding
+
+Kernels see three spatial dimensions always: a 1-D or 2-D window has leading dimensions of size 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+MAX_RANK = 3
+Triple = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class Window:
+    """A sliding window: its size, stride, padding (before, after), dilation, and the channel groups it sees.
+
+    Every tuple has `rank` entries, in the order of the spatial dimensions (depth, height, width).
+    Build one with `window()`, which checks the numbers; the kernels trust it.
+    """
+
+    size: tuple[int, ...]
+    stride: tuple[int, ...]
+    padding: tuple[tuple[int, int], ...]
+    dilation: tuple[int, ...]
+    groups: int = 1
+    ceil_mode: bool = False
+
+    @property
+    def rank(self) -> int:
+        """Number of spatial dimensions, 1 to 3."""
+        return len(self.size)
+
+    @cached_property
+    def span(self) -> tuple[int, ...]:
+        """What the window covers in each dimension, holes included."""
+        return tuple(d * (r - 1) + 1 for r, d in zip(self.size, self.dilation, strict=True))
+
+    @cached_property
+    def canonical(self) -> tuple[Triple, Triple, tuple[tuple[int, int], ...], Triple]:
+        """(size, stride, padding, dilation) with leading dimensions of size 1 up to three."""
+        extra = MAX_RANK - self.rank
+        one = (1,) * extra
+        return one + self.size, one + self.stride, ((0, 0),) * extra + self.padding, one + self.dilation  # type: ignore[return-value]
+
+    def output_size(self, input_size: Sequence[int], op: str = "window") -> tuple[int, ...]:
+        """Spatial size of the output for an input of spatial size `input_size`; ValueError where the window does not fit."""
+        out = []
+        for i, span, stride, (before, after) in zip(input_size, self.span, self.stride, self.padding, strict=True):
+            padded = i + before + after
+            if padded < span:
+                raise ValueError(
+                    f"{op}: the window covers {list(self.span)} (kernel {list(self.size)}, dilation {list(self.dilation)}) "
+                    f"but the padded input is only {[n + a + b for n, (a, b) in zip(input_size, self.padding, strict=True)]}"
+                )
+            steps, rest = divmod(padded - span, stride)
+            # ceil_mode adds a last window that starts inside the input or its leading padding, as torch does.
+            if self.ceil_mode and rest and (steps + 1) * stride < i + before:
+                steps += 1
+            out.append(steps + 1)
+        return tuple(out)
+
+    def input_size(self, output_size: Sequence[int], output_padding: Sequence[int] | None = None) -> tuple[int, ...]:
+        """Spatial size of the input that gives `output_size`: the output size of a transposed convolution."""
+        extra = output_padding or (0,) * self.rank
+        return tuple(
+            (o - 1) * stride + span - before - after + e
+            for o, stride, span, (before, after), e in zip(output_size, self.stride, self.span, self.padding, extra, strict=True)
+        )
+
+
+def window(
+    op: str,
+    size: Sequence[int],
+    stride: int | Iterable[int] = 1,
+    padding: int | str | Iterable[int | tuple[int, int]] = 0,
+    dilation: int | Iterable[int] = 1,
+    groups: int = 1,
+    ceil_mode: bool = False,
+) -> Window:
+    """A checked `Window`; an int stands for the same number in every dimension.
+
+    `padding` is an int, one int a dimension, one (before, after) pair a dimension, 'valid' (none) or
+    'same' (output size = input size; stride 1 only; an odd total puts the extra element after).
+    `op` names the operation in errors.
+
+    >>> window("conv2d", (3, 3), padding=1).output_size((28, 28))
+    (28, 28)
+    """
+    rank = len(size)
+    size = each(op, "kernel_size", size, rank, 1)
+    stride = each(op, "stride", stride, rank, 1)
+    dilation = each(op, "dilation", dilation, rank, 1)
+    if not isinstance(groups, int) or isinstance(groups, bool):
+        raise TypeError(f"{op}: groups must be an int, got {groups!r}")
+    if groups < 1:
+        raise ValueError(f"{op}: groups must be at least 1, got {groups}")
+    pairs: tuple[tuple[int, int], ...]
+    if isinstance(padding, str):
+        if padding == "valid":
+            pairs = ((0, 0),) * rank
+        elif padding == "same":
+            if any(s != 1 for s in stride):
+                raise ValueError(f"{op}: padding='same' needs stride 1, got stride {list(stride)}; pass the padding as numbers")
+            total = [d * (r - 1) for r, d in zip(size, dilation, strict=True)]
+            pairs = tuple((t // 2, t - t // 2) for t in total)
+        else:
+            raise ValueError(f"{op}: padding must be 'valid', 'same' or numbers, got {padding!r}")
+    else:
+        pairs = _pairs(op, padding, rank)
+    return Window(size, stride, pairs, dilation, groups, ceil_mode)
+
+
+def each(op: str, name: str, value: int | Iterable[int], rank: int, least: int) -> tuple[int, ...]:
+    """`value` as one int a dimension, each at least `least`; TypeError or ValueError naming `op` and `name` otherwise."""
+    try:
+        values = tuple(value) if isinstance(value, Iterable) else (value,) * rank
+        # bool is an int to Python, but `stride=True` is a mistake; NumPy integers are fine.
+        ints = tuple(int(v.__index__()) for v in values if not isinstance(v, bool))
+    except (AttributeError, TypeError):
+        raise TypeError(f"{op}: {name} must be an int or {rank} ints, got {value!r}") from None
+    if len(ints) != len(values):
+        raise TypeError(f"{op}: {name} must be an int or {rank} ints, got {value!r}")
+    if len(ints) == 1:
+        ints = ints * rank
+    if len(ints) != rank:
+        raise ValueError(f"{op}: {name} needs {rank} numbers, one a dimension, got {list(ints)}")
+    if any(v < least for v in ints):
+        raise ValueError(f"{op}: {name} must be at least {least}, got {list(ints)}")
+    return ints
+
+
+def _pairs(op: str, padding: int | Iterable, rank: int) -> tuple[tuple[int, int], ...]:
+    if isinstance(padding, Iterable):
+        values = tuple(padding)
+        if values and all(isinstance(v, Iterable) for v in values):
+            if len(values) != rank:
+                raise ValueError(f"{op}: padding needs {rank} (before, after) pairs, got {list(values)}")
+            return tuple(each(op, "padding", v, 2, 0) for v in values)  # type: ignore[misc]
+        padding = values
+    return tuple((p, p) for p in each(op, "padding", padding, rank, 0))
+
+
+def conv_shapes(op: str, x: tuple[int, ...], w: tuple[int, ...], b: tuple[int, ...] | None, win: Window) -> tuple[int, ...]:
+    """Output shape [N, K, *out] of a convolution of x [N, C, *in] with w [K, C/groups, *window]; ValueError where they do not fit."""
+    if len(x) != win.rank + 2:
+        raise ValueError(f"{op}: input must be {win.rank + 2}-D [N, C, {_axes(win.rank)}], got shape {list(x)}")
+    if w[0] % win.groups or not w[0]:
+        raise ValueError(f"{op}: weight {list(w)} has {w[0]} output channels, not a positive multiple of groups={win.groups}")
+    if x[1] != w[1] * win.groups:
+        raise ValueError(f"{op}: input has {x[1]} channels but weight {list(w)} with groups={win.groups} needs {w[1] * win.groups}")
+    if b is not None and b != (w[0],):
+        raise ValueError(f"{op}: bias must have shape [{w[0]}], one number an output channel, got {list(b)}")
+    return (x[0], w[0], *win.output_size(x[2:], op))
+
+
+def conv_transpose_shapes(
+    op: str, x: tuple[int, ...], w: tuple[int, ...], b: tuple[int, ...] | None, win: Window, output_padding: tuple[int, ...]
+) -> tuple[int, ...]:
+    """Output shape [N, K, *out] of a transposed convolution of x [N, C, *in] with w [C, K/groups, *window]."""
+    if len(x) != win.rank + 2:
+        raise ValueError(f"{op}: input must be {win.rank + 2}-D [N, C, {_axes(win.rank)}], got shape {list(x)}")
+    if w[0] % win.groups or not w[0]:
+        raise ValueError(f"{op}: weight {list(w)} has {w[0]} input channels, not a positive multiple of groups={win.groups}")
+    if x[1] != w[0]:
+        raise ValueError(f"{op}: input has {x[1]} channels but weight {list(w)} needs {w[0]}")
+    channels = w[1] * win.groups
+    if b is not None and b != (channels,):
+        raise ValueError(f"{op}: bias must have shape [{channels}], one number an output channel, got {list(b)}")
+    for e, s, d in zip(output_padding, win.stride, win.dilation, strict=True):
+        if e >= max(s, d):
+            raise ValueError(
+                f"{op}: output_padding must be smaller than stride or dilation, got output_padding {list(output_padding)}, "
+                f"stride {list(win.stride)}, dilation {list(win.dilation)}"
+            )
+    out = win.input_size(x[2:], output_padding)
+    if any(o < 1 for o in out):
+        raise ValueError(
+            f"{op}: the output would have size {list(out)}: input {list(x[2:])}, kernel {list(win.size)}, "
+            f"stride {list(win.stride)}, padding {[list(p) for p in win.padding]}"
+        )
+    return (x[0], channels, *out)
+
+
+def pool_shapes(op: str, x: tuple[int, ...], win: Window) -> tuple[int, ...]:
+    """Output shape [N, C, *out] of pooling x [N, C, *in]; padding may be at most half the window, so that no window is all padding."""
+    if len(x) != win.rank + 2:
+        raise ValueError(f"{op}: input must be {win.rank + 2}-D [N, C, {_axes(win.rank)}], got shape {list(x)}")
+    for r, pads in zip(win.size, win.padding, strict=True):
+        if max(pads) > r // 2:
+            raise ValueError(f"{op}: padding must be at most half the window, got padding {[list(p) for p in win.padding]} and window {list(win.size)}")
+    return (*x[:2], *win.output_size(x[2:], op))
+
+
+def _axes(rank: int) -> str:
+    return ", ".join("DHW"[3 - rank :])

@@ -1,0 +1,72 @@
+"""Memory order of arrays, written once for every backend.
+
+The API speaks NCHW; memory is channels-last.  Strides carry the layout: an activation is an array
+whose shape is [N, C, *spatial] and whose strides are those of [N, *spatial, C].  Nothing else says so.
+
+Functions here read `shape`, `strides` and `itemsize` only, which NumPy and device arrays share.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+
+
+def normal(a: np.ndarray) -> np.ndarray:
+    """`a` itself if kernels can read it, else a copy that is aligned, in native byte order and writable.
+
+    Arrays pass here once, when they become tensors: Numba may read a byte-swapped array as a native one, and compiles
+    each kernel anew for read-only arrays.
+    """
+    if not a.dtype.isnative:
+        return a.astype(a.dtype.newbyteorder("="))
+    return a if a.flags.aligned and a.flags.writeable else a.copy()
+
+
+def contiguous(a: np.ndarray) -> np.ndarray:
+    """`a` itself if it is C-contiguous and writable, else a C-contiguous copy (a broadcast array is read-only)."""
+    return a if a.flags.c_contiguous and a.flags.writeable else np.array(a, order="C")
+
+
+@lru_cache(maxsize=1024)
+def dense_order(shape: tuple[int, ...], strides: tuple[int, ...], itemsize: int) -> tuple[int, ...] | None:
+    """The axes from outermost to innermost in memory if the elements fill one block of memory without gaps, else None.
+
+    Axes of size 1 take part in no order; they are listed where they stand, so that equal layouts give equal orders.
+    """
+    axes = sorted((i for i, n in enumerate(shape) if n != 1), key=lambda i: -strides[i])
+    step = itemsize
+    for i in reversed(axes):
+        if strides[i] != step:
+            return None
+        step *= shape[i]
+    return tuple(axes)
+
+
+def order_of(a: np.ndarray) -> tuple[int, ...] | None:
+    """`dense_order` of an array; arrays of the same shape and order can be walked together, flat."""
+    return dense_order(a.shape, a.strides, a.itemsize)
+
+
+def flat(a: np.ndarray) -> np.ndarray | None:
+    """A 1-D view of `a` in memory order, or None if its memory has gaps, a negative stride or an order no view can express."""
+    if a.flags.c_contiguous:
+        return a.reshape(-1)
+    order = order_of(a)
+    if order is None:
+        return None
+    rest = tuple(i for i in range(a.ndim) if i not in order)
+    return a.transpose(rest + order).reshape(-1)
+
+
+def channels_last(a: np.ndarray) -> np.ndarray:
+    """[N, C, *spatial] -> contiguous [N, D, H, W, C] with unit leading spatial dimensions; a view where the memory allows it."""
+    rank = a.ndim - 2
+    moved = contiguous(np.moveaxis(a, 1, -1))
+    return moved.reshape(a.shape[0], *(1,) * (3 - rank), *a.shape[2:], a.shape[1])
+
+
+def from_channels_last(a: np.ndarray, rank: int) -> np.ndarray:
+    """[N, D, H, W, C] -> the [N, C, *spatial] view of the same memory with `rank` spatial dimensions."""
+    return np.moveaxis(a.reshape(a.shape[0], *a.shape[4 - rank : 4], a.shape[4]), -1, 1)
