@@ -105,7 +105,7 @@ def load_arrays(path: Path, *names: str) -> tuple[Array, ...] | None:
     import zlib
 
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
             return tuple(stored[name] for name in names)
     except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile, zlib.error):
         return None

@@ -168,7 +168,7 @@ def _members(path: Path, largest: int, only: list[str] | None = None) -> Iterato
     import tarfile
 
     try:
-        with tarfile.open(path, "r:gz") as archive:
+        with gzip.open(path) as stream, tarfile.open(fileobj=stream, mode="r:") as archive:
             for member in archive:
                 if member.isdir() or (only is not None and member.name.rpartition("/")[2] not in only):
                     continue
@@ -178,6 +178,9 @@ def _members(path: Path, largest: int, only: list[str] | None = None) -> Iterato
                 if member.size > largest:
                     raise ValueError(f"{NAME}: {member.name!r} in {path} has {member.size} bytes, more than {largest}")
                 yield member.name, file.read()
+            # To the checksum at the very end: tarfile takes some cut archives for shorter ones.
+            while stream.read(1 << 20):
+                pass
     except (tarfile.TarError, gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise ValueError(f"{NAME}: {path} is not a whole .tar.gz archive ({error}); copy it again") from error
 

@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
-import convkit
 import pytest
+
+import convkit
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
 

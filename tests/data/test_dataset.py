@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
-from convkit.data import ArrayDataset, Dataset, ImageDataset, Normalize, Subset, TensorDataset, random_split
-from convkit.data.dataset import collate, fetch, permutation
 from hypothesis import given
 from hypothesis import strategies as st
+
+from convkit.data import ArrayDataset, Dataset, ImageDataset, Normalize, Subset, TensorDataset, random_split
+from convkit.data.dataset import collate, fetch, permutation
 
 
 class Tensorish:
@@ -229,3 +230,9 @@ def test_fetch_agrees_with_and_without_get_batch():
     for a, b in zip(fetch(items, chosen), fetch(arrays, chosen), strict=True):
         np.testing.assert_array_equal(a, b)
         assert a.dtype == b.dtype
+
+
+def test_representations_say_what_they_hold():
+    d = image_dataset(np.zeros((2, 1, 3, 4), np.uint8), [0, 1])
+    assert repr(d) == "ImageDataset(toy: 2 images 1x3x4, 2 classes)"
+    assert repr(d.transform) == "Normalize(mean=(0.5,), std=(0.5,), scale=255)"

@@ -4,6 +4,7 @@ import hashlib
 
 import numpy as np
 import pytest
+
 from convkit.data import digits
 from convkit.data.digits import FILE
 

@@ -5,18 +5,20 @@ import struct
 
 import numpy as np
 import pytest
-from convkit.data import read_idx
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
+
+from convkit.data import read_idx
 
 CODES = {"uint8": 0x08, "int8": 0x09, "int16": 0x0B, "int32": 0x0C, "float32": 0x0D, "float64": 0x0E}
 
 
 def idx_bytes(array):
     """An array in IDX form, written from the format's description."""
-    header = bytes([0, 0, CODES[array.dtype.name], array.ndim])
-    return header + b"".join(struct.pack(">I", n) for n in array.shape) + array.astype(array.dtype.newbyteorder(">")).tobytes()
+    sizes = struct.pack(f">{array.ndim}I", *array.shape)
+    numbers = array.astype(array.dtype.newbyteorder(">")).tobytes()
+    return bytes([0, 0, CODES[array.dtype.name], array.ndim]) + sizes + numbers
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +50,10 @@ CASES = {
     "empty": (b"", "holds 0 bytes but an IDX header has at least 4"),
     "short": (b"\0\0\x08", "holds 3 bytes but an IDX header"),
     "magic": (b"\x89PNG" + GOOD, "starts with 0x89504e47 but IDX with two zero bytes"),
-    "code": (b"\0\0\x0a\x01" + GOOD[4:], "type code 0x0a but IDX knows only 0x08, 0x09, 0x0b, 0x0c, 0x0d, 0x0e"),
+    "code": (
+        b"\0\0\x0a\x01" + GOOD[4:],
+        "has the type code 0x0a but IDX knows only 0x08, 0x09, 0x0b, 0x0c, 0x0d, 0x0e",
+    ),
     "header": (GOOD[:9], "holds 9 bytes but a header of 2 dimensions has 12"),
     "truncated": (GOOD[:-3], r"holds 9 bytes of data but its header promises \[3, 4\] = 12"),
     "too long": (GOOD + b"\0", r"holds 13 bytes of data but its header promises \[3, 4\] = 12"),

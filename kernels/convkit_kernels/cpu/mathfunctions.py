@@ -226,3 +226,9 @@ def _turn(u):
 def divide(a, b):
     """a / b rounded correctly; a kernel's own division may become a product with 1 / b."""
     return a / b
+
+
+@inline
+def subtract(a, b):
+    """a - b, which no kernel may merge with other sums: (a - b) - c is not a - (b + c) where b is large."""
+    return a - b

@@ -1,0 +1,539 @@
+"""The graph of operations and the walk back over it.
+
+An operation is a `Function`: one class with `forward`, which works on arrays, and `backward`, which works on
+tensors.  `Function.apply` runs forward and, if an input requires a gradient, leaves a node behind: the Function object
+itself, with an edge to the node of each input.  `backward` visits the nodes from the newest to the oldest; a node is
+always newer than its inputs, so a heap of ages is all the ordering it takes, and no recursion.
+
+Because `backward` computes with tensors, its own work can be recorded (`create_graph=True`): second derivatives
+are nothing special.
+"""
+
+from __future__ import annotations
+
+import functools
+import heapq
+import itertools
+import threading
+import weakref
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from .tensor import Tensor
+
+_age = itertools.count().__next__
+
+
+class _Mode(threading.local):
+    """Whether this thread records a graph."""
+
+    recording = True
+
+
+_mode = _Mode()
+
+
+# ------------------------------------------------------------------------------------ recording
+def is_grad_enabled() -> bool:
+    """Are operations being recorded in this thread?"""
+    return _mode.recording
+
+
+F = TypeVar("F", bound=Callable)
+
+
+class _SetRecording:
+    """Context manager and decorator that sets recording to `value` for a while."""
+
+    value = True
+
+    def __enter__(self) -> None:
+        self.before = _mode.recording
+        _mode.recording = self.value
+
+    def __exit__(self, *_: Any) -> None:
+        _mode.recording = self.before
+
+    def __call__(self, function: F) -> F:
+        @functools.wraps(function)
+        def wrapped(*args: Any, **kwargs: Any) -> Any:
+            with type(self)():
+                return function(*args, **kwargs)
+
+        return wrapped  # type: ignore[return-value]
+
+
+class no_grad(_SetRecording):
+    """Record nothing inside: `with no_grad(): ...` or `@no_grad()`.
+
+    >>> import convkit
+    >>> x = convkit.ones(2, requires_grad=True)
+    >>> with convkit.no_grad():
+    ...     y = x * 2
+    >>> y.requires_grad
+    False
+    """
+
+    value = False
+
+
+class enable_grad(_SetRecording):
+    """Record inside, also within `no_grad`."""
+
+    value = True
+
+
+# ----------------------------------------------------------------------------------------- nodes
+class TensorBase:
+    """What the graph knows of a tensor: its array, where it came from, and where its gradient goes.
+
+    `node` and `index` name the operation, and which of its outputs, that made this tensor; None for a leaf.
+    """
+
+    __slots__ = ("array", "requires_grad", "grad", "node", "index", "_leaf", "_hooks", "_version", "__weakref__")
+    result: type  # the class of results; `convkit.tensor` sets it to Tensor, which derives from this class
+
+    def __init__(self, array: np.ndarray, requires_grad: bool = False):
+        self.array = array
+        self.requires_grad = requires_grad
+        self.grad: Any = None
+        self.node: Function | None = None
+        self.index = 0
+        self._leaf: weakref.ref | None = None
+        self._hooks: dict[int, Callable] | None = None
+        self._version: list[int] | None = None  # [number of in-place changes], shared with views and detached copies
+
+
+class _Leaf:
+    """The node of a tensor that no operation made: its gradient ends here, in `tensor.grad`.  It lives as long as a graph uses it."""
+
+    __slots__ = ("tensor", "age", "__weakref__")
+
+    def __init__(self, tensor: TensorBase):
+        self.tensor = tensor
+        self.age = _age()
+
+
+def _node(tensor: TensorBase) -> Any:
+    """The node whose output `tensor` is; a leaf gets one on demand."""
+    if tensor.node is not None:
+        return tensor.node
+    leaf = tensor._leaf() if tensor._leaf is not None else None
+    if leaf is None:
+        leaf = _Leaf(tensor)
+        tensor._leaf = weakref.ref(leaf)
+    return leaf
+
+
+class Function:
+    """An operation with its gradient.  Derive from it to make an op of your own:
+
+        class Exp(Function):
+            @staticmethod
+            def forward(ctx, x):            # arrays in, an array (or a tuple of arrays) out
+                y = np.exp(x)
+                ctx.save_for_backward(y)    # arrays that backward needs: inputs, outputs or others
+                return y
+
+            @staticmethod
+            def backward(ctx, gy):          # one tensor for each output in, one (or None) for each argument of forward out
+                y, = ctx.saved_tensors
+                return gy * y
+
+        y = Exp.apply(x)
+
+    As in torch, except that `forward` sees arrays: an op is where arrays are handled.  Arguments of `apply` that are
+    not tensors reach `forward` unchanged, and get no gradient.  `ctx.needs_input_grad` says, for each argument, whether its
+    gradient is wanted; backward may return None for the others.  Where backward uses tensor operations, second
+    derivatives work by themselves; decorate it with `once_differentiable` where it does not.
+    """
+
+    needs_input_grad: tuple[bool, ...] = ()
+    _saved: tuple | None = ()
+    _origins: tuple = ()
+    _edges: tuple = ()
+    _outputs: tuple = ()
+    _hooks: dict[int, dict[int, Callable]] | None = None
+    age = 0
+
+    @staticmethod
+    def forward(ctx: Any, *args: Any) -> Any:
+        """Arrays in, an array or a tuple of arrays out."""
+        raise NotImplementedError("a Function needs a forward")
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> Any:
+        """Gradients of the outputs in, gradients of forward's arguments out."""
+        raise NotImplementedError("a Function that is differentiated needs a backward")
+
+    def save_for_backward(self, *arrays: Any) -> None:
+        """Keep arrays for backward; call it in forward."""
+        self._saved = arrays
+
+    def mark_non_differentiable(self, *arrays: Any) -> None:
+        """Say in forward that these outputs have no gradient (integer outputs never have one)."""
+        self._constant = {id(a) for a in arrays}
+
+    @property
+    def saved_tensors(self) -> tuple[Tensor, ...]:
+        """The saved arrays, as tensors; while a graph is recorded they stand for the inputs or outputs that they were."""
+        if self._saved is None:
+            raise RuntimeError(_FREED.format(type(self).__name__))
+        out = []
+        for array, origin in zip(self._saved, self._origins, strict=True):
+            tensor = None if array is None else TensorBase.result(array)
+            if origin is not None:
+                source, index, version = origin
+                if version is not None and version[0][0] != version[1]:
+                    raise RuntimeError(
+                        f"{type(self).__name__}.backward: a tensor that it needs was changed in place after it was used; "
+                        "change a copy, or change it after backward()"
+                    )
+                if _mode.recording and source is not None:
+                    if source is _SELF:
+                        tensor.node, tensor.index, tensor.requires_grad = self, index, True
+                    elif isinstance(source, _Leaf):
+                        tensor = source.tensor
+                    else:
+                        tensor.node, tensor.index, tensor.requires_grad = source, index, True
+            out.append(tensor)
+        return tuple(out)
+
+    @classmethod
+    def apply(cls, *args: Any, **options: Any) -> Any:
+        """Run forward on the arrays of `args` (keyword arguments go to forward as they are), recording it where a gradient is wanted."""
+        ctx = cls()
+        arrays, needs = [], []
+        for a in args:
+            if isinstance(a, TensorBase):
+                arrays.append(a.array)
+                needs.append(a.requires_grad)
+            else:
+                arrays.append(a)
+                needs.append(False)
+        record = _mode.recording and True in needs
+        if record:
+            ctx.needs_input_grad = tuple(needs)
+        else:
+            ctx.needs_input_grad = (False,) * len(needs)
+        result = cls.forward(ctx, *arrays, **options)
+        many = type(result) is tuple
+        outputs = result if many else (result,)
+        tensors = [r if isinstance(r, TensorBase) else TensorBase.result(_as_array(r)) for r in outputs]
+        if record:
+            ctx._record(args, needs, arrays, outputs, tensors)
+        return tuple(tensors) if many else tensors[0]
+
+    def _record(self, args: Sequence, needs: Sequence[bool], arrays: Sequence, outputs: Sequence, tensors: Sequence) -> None:
+        self._edges = tuple((_node(a), a.index, a.array.shape) if need else None for a, need in zip(args, needs, strict=True))
+        self.age = _age()
+        constant = self.__dict__.pop("_constant", ())
+        for i, (array, tensor) in enumerate(zip(outputs, tensors, strict=True)):
+            if tensor.array.dtype.kind in "fc" and id(array) not in constant:
+                tensor.node, tensor.index, tensor.requires_grad = self, i, True
+        self._outputs = tuple((t.array.shape, t.array.dtype) for t in tensors)
+        if self._saved:
+            self._origins = tuple(self._origin(s, args, arrays, outputs) for s in self._saved)
+
+    def _origin(self, saved: Any, args: Sequence, arrays: Sequence, outputs: Sequence) -> tuple | None:
+        """Where a saved array comes from: (node, output, version) of an input, (_SELF, output, None) of an output, or None."""
+        for i, array in enumerate(arrays):
+            if array is saved and isinstance(args[i], TensorBase):
+                edge, versions = self._edges[i], version_of(args[i])
+                return (edge[0] if edge else None, edge[1] if edge else 0, (versions, versions[0]))
+        for i, array in enumerate(outputs):
+            if array is saved:
+                return (_SELF, i, None)
+        return None
+
+    def _release(self) -> None:
+        """Drop what backward needed."""
+        self._saved = None
+
+
+_SELF = object()
+_FREED = (
+    "{}.backward: its saved arrays were freed by an earlier backward; "
+    "pass retain_graph=True there if the same graph is to be walked again"
+)
+
+
+def version_of(tensor: TensorBase) -> list[int]:
+    """The counter of in-place changes of a tensor's memory, shared by its views."""
+    if tensor._version is None:
+        tensor._version = [0]
+    return tensor._version
+
+
+def _as_array(value: Any) -> np.ndarray:
+    return value if isinstance(value, np.ndarray) else np.asarray(value)
+
+
+def once_differentiable(backward: Callable) -> Callable:
+    """Mark a backward that computes with arrays: differentiating it again is an error that says so, not a wrong zero."""
+
+    @functools.wraps(backward)
+    def wrapped(ctx: Function, *grads: Any) -> Any:
+        with no_grad():
+            out = backward(ctx, *grads)
+        if not _mode.recording:
+            return out
+        single = not isinstance(out, tuple)
+        dead = [g if g is None else _Once.apply(*grads, value=g.array, name=type(ctx).__name__) for g in ((out,) if single else out)]
+        return dead[0] if single else tuple(dead)
+
+    return wrapped
+
+
+class _Once(Function):
+    """Passes `value` on, tied to the gradients it was computed from, and refuses to be differentiated."""
+
+    @staticmethod
+    def forward(ctx: Any, *grads: Any, value: np.ndarray, name: str) -> np.ndarray:
+        ctx.name = name
+        return value
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> Any:
+        raise RuntimeError(f"{ctx.name}: this operation can be differentiated once only")
+
+
+# -------------------------------------------------------------------------------------- the walk
+def _walk(roots: Iterable[tuple[TensorBase, TensorBase]], retain: bool, create_graph: bool, wanted: dict[tuple[Any, int], int] | None) -> dict:
+    """Carry the gradients of `roots` back; into leaves' .grad, or, with `wanted` {(node, output): key}, into the returned dict."""
+    pending: dict[Any, list] = {}
+    heap: list[tuple[int, Any]] = []
+    found: dict[int, Any] = {}
+    given: set[int] = set()
+
+    def receive(node: Any, index: int, grad: Any) -> None:
+        slots = pending.get(node)
+        if slots is None:
+            pending[node] = slots = [None] * (1 if isinstance(node, _Leaf) else len(node._outputs))
+            heapq.heappush(heap, (-node.age, node))
+        slots[index] = grad if slots[index] is None else slots[index] + grad
+
+    mode = enable_grad if create_graph else no_grad
+    with mode():
+        for tensor, grad in roots:
+            given.add(_owner(grad.array))
+            receive(_node(tensor), tensor.index, grad)
+        while heap:
+            _, node = heapq.heappop(heap)
+            grads = pending.pop(node)
+            leaf = isinstance(node, _Leaf)
+            hooks = node.tensor._hooks if leaf else node._hooks
+            if hooks:
+                for index, functions in ({0: hooks} if leaf else hooks).items():
+                    for hook in list(functions.values()):
+                        if grads[index] is not None:
+                            changed = hook(grads[index])
+                            grads[index] = grads[index] if changed is None else changed
+            if wanted is not None:
+                for index, grad in enumerate(grads):
+                    key = wanted.get((node, index))
+                    if key is not None and grad is not None:
+                        found[key] = grad
+            if leaf:
+                if wanted is None:
+                    _accumulate(node.tensor, grads[0], create_graph, given)
+                continue
+            if node._saved is None:
+                raise RuntimeError(_FREED.format(type(node).__name__))
+            for i, (shape, dtype) in enumerate(node._outputs):
+                if grads[i] is None:
+                    grads[i] = TensorBase.result(np.zeros(shape, dtype))
+            results = type(node).backward(node, *grads)
+            if not isinstance(results, tuple):
+                results = (results,)
+            edges = node._edges
+            if len(results) < len(edges) and any(e is not None for e in edges[len(results) :]):
+                raise RuntimeError(f"{type(node).__name__}.backward returned {len(results)} gradients for {len(edges)} arguments")
+            for edge, grad in zip(edges, results, strict=False):
+                if edge is None or grad is None:
+                    continue
+                if grad.array.shape != edge[2]:
+                    raise RuntimeError(
+                        f"{type(node).__name__}.backward returned a gradient of shape {list(grad.array.shape)} "
+                        f"for an argument of shape {list(edge[2])}"
+                    )
+                receive(edge[0], edge[1], grad)
+            if not retain:
+                node._release()
+    return found
+
+
+def _owner(array: np.ndarray) -> int:
+    """Identity of the memory that an array looks at."""
+    while isinstance(array.base, np.ndarray):
+        array = array.base
+    return id(array)
+
+
+def _accumulate(tensor: TensorBase, grad: Any, create_graph: bool, given: set[int]) -> None:
+    """Add `grad` to tensor.grad, which never shares memory with another tensor's gradient or with the caller's."""
+    if tensor.grad is not None:
+        tensor.grad = tensor.grad + grad
+        return
+    if create_graph:
+        tensor.grad = grad
+        return
+    array = grad.array
+    if not array.flags.writeable or _owner(array) in given:
+        array = array.copy(order="K")
+    given.add(_owner(array))
+    tensor.grad = TensorBase.result(array)
+
+
+def _roots(op: str, outputs: Sequence[Any], grad_outputs: Sequence[Any]) -> list[tuple[Any, Any]]:
+    roots = []
+    for y, g in zip(outputs, grad_outputs, strict=True):
+        if not y.requires_grad:
+            raise RuntimeError(f"{op}: the output does not require a gradient: nothing that made it did, or it was made under no_grad()")
+        if g is None:
+            if y.array.size != 1:
+                raise RuntimeError(f"{op}: an output of shape {list(y.array.shape)} needs a gradient of that shape; only a single number does not")
+            g = TensorBase.result(np.ones_like(y.array))
+        elif g.array.shape != y.array.shape:
+            raise ValueError(f"{op}: the gradient has shape {list(g.array.shape)} but the output has {list(y.array.shape)}")
+        elif g.array.dtype != y.array.dtype:
+            raise TypeError(f"{op}: the gradient is {g.array.dtype} but the output is {y.array.dtype}")
+        roots.append((y, g))
+    return roots
+
+
+def backward(tensors: Any, grad_tensors: Any = None, retain_graph: bool | None = None, create_graph: bool = False) -> None:
+    """Add the gradients of `tensors` to the `.grad` of every leaf that requires one.
+
+    `grad_tensors` weighs the outputs; a single number needs none.  The graph is freed on the way unless `retain_graph`.
+    RuntimeError if an output requires no gradient or its graph was freed.
+    """
+    tensors = (tensors,) if isinstance(tensors, TensorBase) else tuple(tensors)
+    grad_tensors = (grad_tensors,) if grad_tensors is None or isinstance(grad_tensors, TensorBase) else tuple(grad_tensors)
+    if len(grad_tensors) == 1:
+        grad_tensors = grad_tensors * len(tensors) if grad_tensors[0] is None else grad_tensors
+    _walk(_roots("backward", tensors, grad_tensors), create_graph if retain_graph is None else retain_graph, create_graph, None)
+
+
+def grad(
+    outputs: Any, inputs: Any, grad_outputs: Any = None, retain_graph: bool | None = None, create_graph: bool = False, allow_unused: bool = False
+) -> tuple[Tensor, ...]:
+    """The gradients of `outputs` with respect to `inputs`, one tensor for each; leaves' `.grad` stays as it is.
+
+    With `create_graph` the gradients can themselves be differentiated.  RuntimeError if an input is not part of the graph,
+    unless `allow_unused` (then None stands in its place).
+
+    >>> import convkit
+    >>> x = convkit.tensor([3.0], requires_grad=True)
+    >>> (gx,) = convkit.autograd.grad(x * x * x, x, create_graph=True)
+    >>> (ggx,) = convkit.autograd.grad(gx, x)
+    >>> gx.item(), ggx.item()
+    (27.0, 18.0)
+    """
+    outputs = (outputs,) if isinstance(outputs, TensorBase) else tuple(outputs)
+    inputs = (inputs,) if isinstance(inputs, TensorBase) else tuple(inputs)
+    grad_outputs = (grad_outputs,) if grad_outputs is None or isinstance(grad_outputs, TensorBase) else tuple(grad_outputs)
+    if len(grad_outputs) == 1 and grad_outputs[0] is None:
+        grad_outputs = grad_outputs * len(outputs)
+    for i, x in enumerate(inputs):
+        if not x.requires_grad:
+            raise RuntimeError(f"grad: input {i} does not require a gradient")
+    nodes = [(_node(x), x.index) for x in inputs]  # the list keeps leaves' nodes alive
+    wanted = {key: i for i, key in enumerate(nodes)}
+    found = _walk(_roots("grad", outputs, grad_outputs), create_graph if retain_graph is None else retain_graph, create_graph, wanted)
+    results = [found.get(wanted[key]) for key in nodes]
+    for i, g in enumerate(results):
+        if g is None and not allow_unused:
+            raise RuntimeError(f"grad: input {i} is not part of the graph of the outputs; pass allow_unused=True to get None for it")
+    return tuple(results)  # type: ignore[arg-type]
+
+
+# ------------------------------------------------------------------------------------ gradcheck
+def gradcheck(
+    function: Callable, inputs: Any, eps: float = 1e-6, atol: float = 1e-5, rtol: float = 1e-3, raise_exception: bool = True
+) -> bool:
+    """Do the gradients of `function(*inputs)` agree with central differences?
+
+    `inputs`: a tensor or a tuple of tensors; those that require a gradient must be float64.  Every element of every
+    input is moved by +-eps, so keep them small.  True, or an error that names the input and the worst element
+    (RuntimeError; False with raise_exception=False).
+    """
+    inputs = (inputs,) if isinstance(inputs, TensorBase) else tuple(inputs)
+    for i, x in enumerate(inputs):
+        if isinstance(x, TensorBase) and x.requires_grad and x.array.dtype != np.float64:
+            raise ValueError(f"gradcheck: input {i} must be float64 for differences of {eps}, got {x.array.dtype}")
+    checked = [i for i, x in enumerate(inputs) if isinstance(x, TensorBase) and x.requires_grad]
+    if not checked:
+        raise ValueError("gradcheck: no input requires a gradient")
+
+    def outputs_of(*args: Any) -> list[Any]:
+        result = function(*args)
+        every = [result] if isinstance(result, TensorBase) else list(result)
+        return [y for y in every if y.array.dtype.kind == "f"]
+
+    outputs = outputs_of(*inputs)
+    jacobians: dict[int, list[list[np.ndarray]]] = {i: [] for i in checked}
+    for y in outputs:
+        for position in range(y.array.size):
+            one = np.zeros(y.array.size)
+            one[position] = 1
+            seed = TensorBase.result(one.reshape(y.array.shape))
+            if y.requires_grad:
+                grads = grad(y, [inputs[i] for i in checked], seed, retain_graph=True, allow_unused=True)
+            else:
+                grads = (None,) * len(checked)  # type: ignore[assignment]
+            for i, g in zip(checked, grads, strict=True):
+                row = np.zeros(inputs[i].array.size) if g is None else g.array.reshape(-1)
+                jacobians[i].append([row])
+    for i in checked:
+        x = inputs[i]
+        analytic = np.array([rows[0] for rows in jacobians[i]]).reshape(-1, x.array.size)
+        numeric = np.empty_like(analytic)
+        for position in range(x.array.size):
+            ends = []
+            for sign in (1, -1):
+                moved = x.array.copy(order="C").reshape(-1)
+                moved[position] += sign * eps
+                args = list(inputs)
+                args[i] = TensorBase.result(moved.reshape(x.array.shape), requires_grad=True)
+                ends.append(np.concatenate([y.array.reshape(-1) for y in outputs_of(*args)] or [np.zeros(0)]))
+            numeric[:, position] = (ends[0] - ends[1]) / (2 * eps)
+        wrong = ~np.isclose(analytic, numeric, rtol=rtol, atol=atol)
+        if wrong.any():
+            if not raise_exception:
+                return False
+            row, column = np.unravel_index(np.argmax(np.where(wrong, np.abs(analytic - numeric), -1)), wrong.shape)
+            raise RuntimeError(
+                f"gradcheck: input {i}, element {list(map(int, np.unravel_index(column, x.array.shape)))}, output element {int(row)}: "
+                f"the gradient is {analytic[row, column]:.9g} but differences give {numeric[row, column]:.9g} ({int(wrong.sum())} of {wrong.size} differ)"
+            )
+    return True
+
+
+def gradgradcheck(
+    function: Callable, inputs: Any, grad_outputs: Any = None, eps: float = 1e-6, atol: float = 1e-5, rtol: float = 1e-3, raise_exception: bool = True
+) -> bool:
+    """Do the second derivatives of `function(*inputs)` agree with central differences of the first?
+
+    `grad_outputs` weighs the outputs (random numbers by default) and is differentiated too.
+    """
+    inputs = (inputs,) if isinstance(inputs, TensorBase) else tuple(inputs)
+    result = function(*inputs)
+    outputs = [y for y in ([result] if isinstance(result, TensorBase) else list(result)) if y.requires_grad]
+    if grad_outputs is None:
+        rng = np.random.default_rng(0)
+        weights = [TensorBase.result(rng.standard_normal(y.array.shape), requires_grad=True) for y in outputs]
+    else:
+        weights = [grad_outputs] if isinstance(grad_outputs, TensorBase) else list(grad_outputs)
+    n = len(inputs)
+
+    def first_derivatives(*args: Any) -> tuple:
+        again = function(*args[:n])
+        ys = [y for y in ([again] if isinstance(again, TensorBase) else list(again)) if y.requires_grad]
+        wanted = [a for a in args[:n] if isinstance(a, TensorBase) and a.requires_grad]
+        return tuple(g for g in grad(ys, wanted, args[n:], create_graph=True, allow_unused=True) if g is not None)
+
+    return gradcheck(first_derivatives, (*inputs, *weights), eps, atol, rtol, raise_exception)

@@ -1,0 +1,16 @@
+"""Layers and the tools around them: torch's names, arguments, shapes and numbers.
+
+- `Module`, `Parameter`: what a net is made of; `Sequential`, `ModuleList`, `ModuleDict` hold modules.
+- Layers, as in `nn.layers`; the same operations as functions in `nn.functional`; initial values in `nn.init`.
+- `net.summary(input_size)`: layers, shapes, activations and parameters in a table.
+"""
+
+from . import functional, init
+from .container import ModuleDict, ModuleList, Sequential
+from .layers import *  # noqa: F403
+from .layers import __all__ as _layers
+from .module import Module
+from .parameter import Parameter
+from .summary import Summary, summarize
+
+__all__ = ["Module", "ModuleDict", "ModuleList", "Parameter", "Sequential", "Summary", "functional", "init", "summarize", *_layers]

@@ -1,0 +1,97 @@
+"""Dense layers, and layers that only reshape."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from ...tensor import Tensor
+from .. import functional as F
+from .. import init
+from ..module import Module
+from ..parameter import Parameter, new_parameter
+from .checks import positive
+
+
+class Linear(Module):
+    """A dense layer: input [..., in_features] -> output [..., out_features],  y = x weight^T + bias.
+
+    Parameters: weight [out_features, in_features] and bias [out_features], both uniform on +-1 / sqrt(in_features).
+
+    >>> from convkit import nn, zeros
+    >>> nn.Linear(400, 120)(zeros(8, 400)).shape
+    (8, 120)
+    """
+
+    weight: Parameter
+    bias: Parameter | None
+
+    def __init__(self, in_features: int, out_features: int, bias: bool = True, device: Any = None, dtype: Any = None) -> None:
+        super().__init__()
+        self.in_features = positive("Linear", "in_features", in_features)
+        self.out_features = positive("Linear", "out_features", out_features)
+        self.weight = new_parameter("Linear", (out_features, in_features), device, dtype)
+        self.register_parameter("bias", new_parameter("Linear", (out_features,), device, dtype) if bias else None)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw weight and bias anew, uniform on +-1 / sqrt(in_features)."""
+        init.reset_like_torch(self.weight, self.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.linear(x, self.weight, self.bias)
+
+    def extra_repr(self) -> str:
+        return f"in_features={self.in_features}, out_features={self.out_features}, bias={self.bias is not None}"
+
+
+class Identity(Module):
+    """Gives its input; takes, and does not use, any arguments."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__()
+
+    def forward(self, x: Any) -> Any:
+        return x
+
+
+class Flatten(Module):
+    """Joins the dimensions from start_dim to end_dim into one: by default [N, C, H, W] -> [N, C*H*W].
+
+    >>> from convkit import nn, zeros
+    >>> nn.Flatten()(zeros(2, 16, 5, 5)).shape
+    (2, 400)
+    """
+
+    def __init__(self, start_dim: int = 1, end_dim: int = -1) -> None:
+        super().__init__()
+        self.start_dim, self.end_dim = start_dim, end_dim
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.flatten(self.start_dim, self.end_dim)
+
+    def extra_repr(self) -> str:
+        return f"start_dim={self.start_dim}, end_dim={self.end_dim}"
+
+
+class Unflatten(Module):
+    """Splits dimension `dim` into dimensions of sizes `unflattened_size`, one of which may be -1.
+
+    >>> from convkit import nn, zeros
+    >>> nn.Unflatten(1, (16, 5, 5))(zeros(2, 400)).shape
+    (2, 16, 5, 5)
+    """
+
+    def __init__(self, dim: int, unflattened_size: Sequence[int]) -> None:
+        super().__init__()
+        self.dim, self.unflattened_size = dim, tuple(unflattened_size)
+
+    def forward(self, x: Tensor) -> Tensor:
+        dims = len(x.shape)
+        if not -dims <= self.dim < dims:
+            raise IndexError(f"Unflatten: dim {self.dim} is out of range for shape {list(x.shape)}")
+        dim = self.dim % dims
+        return x.reshape(*x.shape[:dim], *self.unflattened_size, *x.shape[dim + 1 :])
+
+    def extra_repr(self) -> str:
+        return f"dim={self.dim}, unflattened_size={self.unflattened_size}"

@@ -1,0 +1,120 @@
+"""Convolution and transposed convolution in one to three dimensions.
+
+Three functions are each other's gradients, so every derivative of every order is one of them:
+
+    y  = conv(x, w)          gx = input_grad(gy, w)      gw = weight_grad(x, gy)
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from convkit_kernels import geometry
+
+from ..autograd import Function
+from ..device import kernels
+from .matmul import same_dtype
+from .reduce import sum
+
+
+def _bias_grad(gy: Any) -> Any:
+    return sum(gy, (0, *range(2, gy.ndim)))
+
+
+class Conv(Function):
+    """y = conv(x, w) + b."""
+
+    @staticmethod
+    def forward(ctx, x, w, b, window):
+        ctx.window = window
+        ctx.save_for_backward(x, w)
+        return kernels(x).conv_forward(x, w, b, window)
+
+    @staticmethod
+    def backward(ctx, gy):
+        x, w = ctx.saved_tensors
+        need_x, need_w, need_b, _ = ctx.needs_input_grad
+        return (
+            ConvInputGrad.apply(gy, w, None, x.shape[2:], ctx.window) if need_x else None,
+            ConvWeightGrad.apply(x, gy, ctx.window) if need_w else None,
+            _bias_grad(gy) if need_b else None,
+            None,
+        )
+
+
+class ConvInputGrad(Function):
+    """gx = input_grad(gy, w) + b: the gradient of `Conv` for its input, and the transposed convolution of gy."""
+
+    @staticmethod
+    def forward(ctx, gy, w, b, input_size, window):
+        ctx.window = window
+        ctx.save_for_backward(gy, w)
+        return kernels(gy).conv_input_grad(gy, w, b, input_size, window)
+
+    @staticmethod
+    def backward(ctx, g):
+        gy, w = ctx.saved_tensors
+        need_gy, need_w, need_b, _, _ = ctx.needs_input_grad
+        return (
+            Conv.apply(g, w, None, ctx.window) if need_gy else None,
+            ConvWeightGrad.apply(g, gy, ctx.window) if need_w else None,
+            _bias_grad(g) if need_b else None,
+            None,
+            None,
+        )
+
+
+class ConvWeightGrad(Function):
+    """gw = weight_grad(x, gy)."""
+
+    @staticmethod
+    def forward(ctx, x, gy, window):
+        ctx.window = window
+        ctx.save_for_backward(x, gy)
+        return kernels(x).conv_weight_grad(x, gy, window)
+
+    @staticmethod
+    def backward(ctx, g):
+        x, gy = ctx.saved_tensors
+        need_x, need_gy, _ = ctx.needs_input_grad
+        return (
+            ConvInputGrad.apply(gy, g, None, x.shape[2:], ctx.window) if need_x else None,
+            Conv.apply(x, g, None, ctx.window) if need_gy else None,
+            None,
+        )
+
+
+def _shape(t: Any) -> Any:
+    return None if t is None else t.array.shape
+
+
+def _check_weight(op: str, weight: Any, rank: int) -> None:
+    if weight.ndim != rank + 2:
+        raise ValueError(f"{op}: weight must be {rank + 2}-D, got shape {list(weight.shape)}")
+
+
+def conv(rank: int, x: Any, weight: Any, bias: Any, stride: Any, padding: Any, dilation: Any, groups: int) -> Any:
+    """Convolution over `rank` spatial dimensions; see `nn.functional.conv2d`."""
+    op = f"conv{rank}d"
+    same_dtype(op, input=x, weight=weight, bias=bias)
+    _check_weight(op, weight, rank)
+    if x.ndim == rank + 1:  # one image without a batch dimension
+        return conv(rank, x.unsqueeze(0), weight, bias, stride, padding, dilation, groups).squeeze(0)
+    window = geometry.window(op, weight.shape[2:], stride, padding, dilation, groups)
+    geometry.conv_shapes(op, x.shape, weight.shape, _shape(bias), window)
+    return Conv.apply(x, weight, bias, window)
+
+
+def conv_transpose(rank: int, x: Any, weight: Any, bias: Any, stride: Any, padding: Any, output_padding: Any, groups: int, dilation: Any) -> Any:
+    """Transposed convolution over `rank` spatial dimensions; see `nn.functional.conv_transpose2d`."""
+    op = f"conv_transpose{rank}d"
+    same_dtype(op, input=x, weight=weight, bias=bias)
+    _check_weight(op, weight, rank)
+    if isinstance(padding, str):
+        raise TypeError(f"{op}: padding must be numbers, got {padding!r}")
+    if x.ndim == rank + 1:
+        return conv_transpose(rank, x.unsqueeze(0), weight, bias, stride, padding, output_padding, groups, dilation).squeeze(0)
+    window = geometry.window(op, weight.shape[2:], stride, padding, dilation, groups)
+    extra = geometry.each(op, "output_padding", output_padding, rank, 0)
+    shape = geometry.conv_transpose_shapes(op, x.shape, weight.shape, _shape(bias), window, extra)
+    return ConvInputGrad.apply(x, weight, bias, shape[2:], window)

@@ -1,0 +1,95 @@
+"""Products of matrices, and the dense layer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..autograd import Function
+from ..device import kernels
+from .elementwise import fit
+from .reduce import sum
+
+
+class MatMul(Function):
+    """a [..., M, K] @ b [..., K, N]; leading dimensions broadcast."""
+
+    @staticmethod
+    def forward(ctx, a, b):
+        ctx.save_for_backward(a, b)
+        return kernels(a).matmul(a, b)
+
+    @staticmethod
+    def backward(ctx, gy):
+        a, b = ctx.saved_tensors
+        need_a, need_b = ctx.needs_input_grad
+        ga = fit(MatMul.apply(gy, b.transpose(-1, -2)), (a.shape, a.dtype)) if need_a else None
+        if not need_b:
+            return ga, None
+        if b.ndim == 2 and a.ndim > 2:  # one product over all leading dimensions, not one for each
+            a, gy = a.reshape(-1, a.shape[-1]), gy.reshape(-1, gy.shape[-1])
+        return ga, fit(MatMul.apply(a.transpose(-1, -2), gy), (b.shape, b.dtype))
+
+
+class Linear(Function):
+    """y = x w^T + b with x [M, in], w [out, in], b [out]."""
+
+    @staticmethod
+    def forward(ctx, x, w, b):
+        ctx.save_for_backward(x, w)
+        return kernels(x).matmul(x, w.T, b)
+
+    @staticmethod
+    def backward(ctx, gy):
+        x, w = ctx.saved_tensors
+        need_x, need_w, need_b = ctx.needs_input_grad
+        return (
+            MatMul.apply(gy, w) if need_x else None,
+            MatMul.apply(gy.transpose(0, 1), x) if need_w else None,
+            sum(gy, 0) if need_b else None,
+        )
+
+
+def same_dtype(op: str, **tensors: Any) -> None:
+    """TypeError unless all tensors (None is skipped) have one floating dtype."""
+    dtypes = {name: t.array.dtype for name, t in tensors.items() if t is not None}
+    if len(set(dtypes.values())) > 1 or next(iter(dtypes.values())) not in (np.float32, np.float64):
+        told = ", ".join(f"{name} {dtype}" for name, dtype in dtypes.items())
+        raise TypeError(f"{op}: needs float32 or float64, the same for all, got {told}; convert with .to(dtype)")
+
+
+def matmul(a: Any, b: Any) -> Any:
+    """Matrix product with torch's rules: 1-D operands are vectors, leading dimensions broadcast.
+
+    >>> import convkit
+    >>> (convkit.ones(2, 3) @ convkit.ones(3)).numpy().tolist()
+    [3.0, 3.0]
+    """
+    same_dtype("matmul", a=a, b=b)
+    if not a.ndim or not b.ndim:
+        raise ValueError(f"matmul: needs at least 1 dimension each, got shapes {list(a.shape)} and {list(b.shape)}")
+    left, right = a.ndim == 1, b.ndim == 1
+    if a.shape[-1] != b.shape[0 if right else -2]:
+        raise ValueError(f"matmul: the last dimension of {list(a.shape)} must match the {'only' if right else 'second last'} of {list(b.shape)}")
+    a, b = a.unsqueeze(0) if left else a, b.unsqueeze(1) if right else b
+    try:
+        np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+    except ValueError:
+        raise ValueError(f"matmul: leading dimensions of {list(a.shape)} and {list(b.shape)} do not broadcast") from None
+    y = MatMul.apply(a, b)
+    y = y.squeeze(-2) if left else y
+    return y.squeeze(-1) if right else y
+
+
+def linear(x: Any, weight: Any, bias: Any = None) -> Any:
+    """x [..., in] times the transpose of weight [out, in], plus bias [out] -> [..., out]."""
+    same_dtype("linear", input=x, weight=weight, bias=bias)
+    if weight.ndim != 2 or not x.ndim or x.shape[-1] != weight.shape[1]:
+        raise ValueError(f"linear: input {list(x.shape)} must end in the {weight.shape[-1]} features of weight {list(weight.shape)}")
+    if bias is not None and bias.shape != weight.shape[:1]:
+        raise ValueError(f"linear: bias must have shape {list(weight.shape[:1])}, one number an output feature, got {list(bias.shape)}")
+    if x.ndim == 2:
+        return Linear.apply(x, weight, bias)
+    rows = int(np.prod(x.shape[:-1]))
+    return Linear.apply(x.reshape(rows, x.shape[-1]), weight, bias).reshape(*x.shape[:-1], weight.shape[0])

@@ -1,0 +1,336 @@
+"""The same numbers in another arrangement: views, indexing, joining, padding."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from convkit_kernels.layout import order_of
+
+from ..autograd import Function, version_of
+from .elementwise import Expand
+
+
+class Reshape(Function):
+    @staticmethod
+    def forward(ctx, x, shape):
+        ctx.shape = x.shape
+        return x.reshape(shape)
+
+    @staticmethod
+    def backward(ctx, gy):
+        return Reshape.apply(gy, ctx.shape), None
+
+
+class Permute(Function):
+    @staticmethod
+    def forward(ctx, x, dims):
+        ctx.inverse = tuple(np.argsort(dims).tolist())
+        return x.transpose(dims)
+
+    @staticmethod
+    def backward(ctx, gy):
+        return Permute.apply(gy, ctx.inverse), None
+
+
+class GetItem(Function):
+    """x[key]; elements taken twice get the gradient twice."""
+
+    @staticmethod
+    def forward(ctx, x, key):
+        ctx.shape, ctx.key = x.shape, key
+        return x[key]
+
+    @staticmethod
+    def backward(ctx, gy):
+        return PutItem.apply(gy, ctx.key, ctx.shape), None
+
+
+class PutItem(Function):
+    """Zeros of `shape` with x added at `key`: the adjoint of GetItem."""
+
+    @staticmethod
+    def forward(ctx, x, key, shape):
+        ctx.key = key
+        y = np.zeros(shape, x.dtype)
+        parts = key if isinstance(key, tuple) else (key,)
+        if any(isinstance(k, (np.ndarray, list)) for k in parts):
+            np.add.at(y, key, x)
+        else:
+            y[key] = x
+        return y
+
+    @staticmethod
+    def backward(ctx, gy):
+        return GetItem.apply(gy, ctx.key), None, None
+
+
+class Gather(Function):
+    """y[..., i, ...] = x[..., index[..., i, ...], ...] along `dim`."""
+
+    @staticmethod
+    def forward(ctx, x, dim, index):
+        ctx.dim, ctx.index, ctx.shape = dim, index, x.shape
+        return np.take_along_axis(x, index, dim)
+
+    @staticmethod
+    def backward(ctx, gy):
+        return ScatterAdd.apply(gy, ctx.dim, ctx.index, ctx.shape), None, None
+
+
+class ScatterAdd(Function):
+    """Zeros of `shape` with x added at `index` along `dim`: the adjoint of Gather."""
+
+    @staticmethod
+    def forward(ctx, x, dim, index, shape):
+        ctx.dim, ctx.index = dim, index
+        y = np.zeros(shape, x.dtype)
+        if index.shape[dim] == 1:  # no element can be named twice
+            np.put_along_axis(y, index, x, dim)
+        else:
+            grid = np.ogrid[tuple(slice(n) for n in index.shape)]
+            np.add.at(y, tuple(index if i == dim else g for i, g in enumerate(grid)), x)
+        return y
+
+    @staticmethod
+    def backward(ctx, gy):
+        return Gather.apply(gy, ctx.dim, ctx.index), None, None, None
+
+
+class Cat(Function):
+    @staticmethod
+    def forward(ctx, *arrays, dim):
+        ctx.dim, ctx.ends = dim, np.cumsum([a.shape[dim] for a in arrays]).tolist()
+        # Joined in the memory order of the first, so that channels-last parts make a channels-last whole.
+        order = order_of(arrays[0])
+        if order is None or len(order) != arrays[0].ndim:
+            return np.concatenate(arrays, dim)
+        joined = np.concatenate([a.transpose(order) for a in arrays], order.index(dim))
+        return joined.transpose(np.argsort(order))
+
+    @staticmethod
+    def backward(ctx, gy):
+        before = (slice(None),) * ctx.dim
+        starts = [0, *ctx.ends[:-1]]
+        return tuple(
+            gy[(*before, slice(a, b))] if need else None for a, b, need in zip(starts, ctx.ends, ctx.needs_input_grad, strict=True)
+        )
+
+
+class Pad(Function):
+    """A constant around x; `pads` is one (before, after) pair a dimension."""
+
+    @staticmethod
+    def forward(ctx, x, pads, value):
+        ctx.inside = tuple(slice(a, a + n) for n, (a, _) in zip(x.shape, pads, strict=True))
+        shape = tuple(n + a + b for n, (a, b) in zip(x.shape, pads, strict=True))
+        order = order_of(x) or ()
+        if len(order) == x.ndim:
+            y = np.full(tuple(shape[i] for i in order), value, x.dtype).transpose(np.argsort(order))
+        else:
+            y = np.full(shape, value, x.dtype)
+        y[ctx.inside] = x
+        return y
+
+    @staticmethod
+    def backward(ctx, gy):
+        return gy[ctx.inside], None, None
+
+
+class Clone(Function):
+    """A copy, with a gradient."""
+
+    @staticmethod
+    def forward(ctx, x):
+        return x.copy(order="K")
+
+    @staticmethod
+    def backward(ctx, gy):
+        return gy
+
+
+# -------------------------------------------------------------------------------------- functions
+def _view_of(y: Any, x: Any) -> Any:
+    """Views share their memory's counter of in-place changes."""
+    if y.array.base is not None and np.may_share_memory(y.array, x.array):
+        y._version = version_of(x)
+    return y
+
+
+def axis(op: str, dim: Any, ndim: int) -> int:
+    """A dimension's number counted from the front; IndexError out of range."""
+    try:
+        d = operator.index(dim)
+    except TypeError:
+        raise TypeError(f"{op}: dim must be an int, got {dim!r}") from None
+    if not -ndim <= d < ndim:
+        raise IndexError(f"{op}: dim {d} is out of range for a tensor of {ndim} dimensions")
+    return d % ndim
+
+
+def reshape(x: Any, *shape: Any) -> Any:
+    """The same elements in row-major order under another shape; one size may be -1.  A view where the memory allows it."""
+    if len(shape) == 1 and isinstance(shape[0], (tuple, list)):
+        shape = tuple(shape[0])
+    sizes = tuple(int(s) for s in shape)
+    known = int(np.prod([s for s in sizes if s != -1]))
+    size = x.array.size
+    if sizes.count(-1) > 1 or any(s < -1 for s in sizes) or (known != size if -1 not in sizes else not known or size % known):
+        raise ValueError(f"reshape: {size} elements of shape {list(x.array.shape)} do not fit shape {list(sizes)}")
+    return _view_of(Reshape.apply(x, sizes), x)
+
+
+def flatten(x: Any, start_dim: int = 0, end_dim: int = -1) -> Any:
+    """Dimensions start_dim to end_dim made one."""
+    if not x.array.ndim:
+        return reshape(x, 1)
+    a, b = axis("flatten", start_dim, x.array.ndim), axis("flatten", end_dim, x.array.ndim)
+    if a > b:
+        raise ValueError(f"flatten: start_dim {start_dim} comes after end_dim {end_dim}")
+    shape = x.array.shape
+    return reshape(x, (*shape[:a], int(np.prod(shape[a : b + 1])), *shape[b + 1 :]))
+
+
+def permute(x: Any, *dims: Any) -> Any:
+    """Dimensions in another order; a view."""
+    if len(dims) == 1 and isinstance(dims[0], (tuple, list)):
+        dims = tuple(dims[0])
+    order = tuple(axis("permute", d, x.array.ndim) for d in dims)
+    if sorted(order) != list(range(x.array.ndim)):
+        raise ValueError(f"permute: needs each of {x.array.ndim} dimensions once, got {list(dims)}")
+    return _view_of(Permute.apply(x, order), x)
+
+
+def transpose(x: Any, dim0: int, dim1: int) -> Any:
+    """Two dimensions exchanged; a view."""
+    order = list(range(x.array.ndim))
+    a, b = axis("transpose", dim0, x.array.ndim), axis("transpose", dim1, x.array.ndim)
+    order[a], order[b] = b, a
+    return permute(x, order)
+
+
+def squeeze(x: Any, dim: int | None = None) -> Any:
+    """Without the dimensions of size 1, or without `dim` if its size is 1."""
+    shape = x.array.shape
+    if dim is None:
+        return reshape(x, [n for n in shape if n != 1])
+    d = axis("squeeze", dim, x.array.ndim)
+    return reshape(x, shape[:d] + shape[d + 1 :]) if shape[d] == 1 else x
+
+
+def unsqueeze(x: Any, dim: int) -> Any:
+    """With a new dimension of size 1 at `dim`."""
+    d = axis("unsqueeze", dim, x.array.ndim + 1)
+    return reshape(x, (*x.array.shape[:d], 1, *x.array.shape[d:]))
+
+
+def expand(x: Any, *sizes: Any) -> Any:
+    """Repeated along dimensions of size 1, and new leading ones, without copying; -1 keeps a size."""
+    if len(sizes) == 1 and isinstance(sizes[0], (tuple, list)):
+        sizes = tuple(sizes[0])
+    extra = len(sizes) - x.array.ndim
+    own = (1,) * max(extra, 0) + x.array.shape
+    target = tuple(o if s == -1 else s for s, o in zip(sizes, own, strict=False))
+    if extra < 0 or any(o not in (1, t) for o, t in zip(own, target, strict=True)):
+        raise ValueError(f"expand: shape {list(x.array.shape)} does not expand to {list(sizes)}")
+    return _view_of(Expand.apply(x, target), x)
+
+
+def index_key(key: Any) -> Any:
+    """An index with tensors replaced by arrays."""
+    if isinstance(key, tuple):
+        return tuple(index_key(k) for k in key)
+    return getattr(key, "array", key)
+
+
+def getitem(x: Any, key: Any) -> Any:
+    """x[key] as in NumPy: integers, slices, None, ..., integer and boolean arrays or tensors; slices are views."""
+    try:
+        return _view_of(GetItem.apply(x, index_key(key)), x)
+    except IndexError as error:
+        raise IndexError(f"indexing a tensor of shape {list(x.array.shape)}: {error}") from None
+
+
+def gather(x: Any, dim: int, index: Any) -> Any:
+    """The elements of x at `index` (int64, of x's rank) along `dim`; IndexError out of range."""
+    d, i = axis("gather", dim, x.array.ndim), index.array
+    if i.ndim != x.array.ndim or i.dtype.kind not in "iu":
+        raise ValueError(f"gather: index must hold integers and have {x.array.ndim} dimensions, got {i.dtype} of shape {list(i.shape)}")
+    if i.size and (i.min() < 0 or i.max() >= x.array.shape[d]):
+        raise IndexError(f"gather: indices {int(i.min())} to {int(i.max())} leave dimension {d} of size {x.array.shape[d]}")
+    shape = tuple(n if k == d else min(n, m) for k, (n, m) in enumerate(zip(x.array.shape, i.shape, strict=True)))
+    if any(k != d and m > n for k, (n, m) in enumerate(zip(x.array.shape, i.shape, strict=True))):
+        raise ValueError(f"gather: index {list(i.shape)} is larger than the input {list(x.array.shape)}")
+    small = x if shape == x.array.shape else x[tuple(slice(n) for n in shape)]
+    return Gather.apply(small, d, i)
+
+
+def cat(tensors: Sequence[Any], dim: int = 0) -> Any:
+    """Tensors joined along `dim`; their other sizes must agree.
+
+    >>> import convkit
+    >>> convkit.cat([convkit.zeros(2, 3), convkit.ones(1, 3)]).shape
+    (3, 3)
+    """
+    tensors = tuple(tensors)
+    if not tensors:
+        raise ValueError("cat: needs at least one tensor")
+    shapes = [t.array.shape for t in tensors]
+    d = axis("cat", dim, len(shapes[0]))
+    for s in shapes[1:]:
+        if len(s) != len(shapes[0]) or s[:d] + s[d + 1 :] != shapes[0][:d] + shapes[0][d + 1 :]:
+            raise ValueError(f"cat: sizes must agree except in dimension {d}, got {', '.join(str(list(s)) for s in shapes)}")
+    return Cat.apply(*tensors, dim=d)
+
+
+def stack(tensors: Sequence[Any], dim: int = 0) -> Any:
+    """Tensors of one shape joined along a new dimension `dim`."""
+    tensors = tuple(tensors)
+    if len({t.array.shape for t in tensors}) > 1:
+        raise ValueError(f"stack: shapes must agree, got {', '.join(str(list(t.array.shape)) for t in tensors)}")
+    return cat([unsqueeze(t, dim) for t in tensors], axis("stack", dim, tensors[0].array.ndim + 1) if tensors else 0)
+
+
+def split(x: Any, size: int | Sequence[int], dim: int = 0) -> tuple[Any, ...]:
+    """Consecutive parts of `size` (the last may be smaller), or of the sizes listed, along `dim`; views."""
+    d = axis("split", dim, x.array.ndim)
+    n = x.array.shape[d]
+    if isinstance(size, int) and size < 1:
+        raise ValueError(f"split: size must be at least 1, got {size}")
+    sizes = [min(size, n - i) for i in range(0, n, size)] if isinstance(size, int) else list(size)
+    if sum(sizes) != n:
+        raise ValueError(f"split: sizes {sizes} do not add up to {n}, the size of dimension {d}")
+    ends = np.cumsum(sizes).tolist()
+    return tuple(getitem(x, (slice(None),) * d + (slice(b - s, b),)) for s, b in zip(sizes, ends, strict=True))
+
+
+def chunk(x: Any, chunks: int, dim: int = 0) -> tuple[Any, ...]:
+    """At most `chunks` parts of equal size (the last may be smaller) along `dim`; views."""
+    n = x.array.shape[axis("chunk", dim, x.array.ndim)]
+    return split(x, max(1, -(-n // chunks)), dim)
+
+
+def pad(x: Any, pad: Sequence[int], mode: str = "constant", value: float | None = None) -> Any:
+    """x with a frame: `pad` lists (before, after) from the last dimension backwards, as in torch; negative numbers crop."""
+    if mode != "constant":
+        raise ValueError(f"pad: mode must be 'constant', got {mode!r}")
+    pads = [int(p) for p in pad]
+    if len(pads) % 2 or len(pads) > 2 * x.array.ndim:
+        raise ValueError(f"pad: needs (before, after) for at most {x.array.ndim} dimensions, got {pads}")
+    pairs = [(0, 0)] * (x.array.ndim - len(pads) // 2) + [(pads[i], pads[i + 1]) for i in range(len(pads) - 2, -1, -2)]
+    if any(n + a + b < 0 for n, (a, b) in zip(x.array.shape, pairs, strict=True)):
+        raise ValueError(f"pad: {pads} crops more than shape {list(x.array.shape)} has")
+    if any(a < 0 or b < 0 for a, b in pairs):
+        x = getitem(x, tuple(slice(max(0, -a), n - max(0, -b)) for n, (a, b) in zip(x.array.shape, pairs, strict=True)))
+        pairs = [(max(a, 0), max(b, 0)) for a, b in pairs]
+    return Pad.apply(x, tuple(pairs), 0.0 if value is None else value)
+
+
+def one_hot(index: np.ndarray, classes: int, dtype: Any) -> np.ndarray:
+    """[*index.shape, classes] with a one at each index."""
+    y = np.zeros((*index.shape, classes), dtype)
+    np.put_along_axis(y, index[..., None], 1, -1)
+    return y

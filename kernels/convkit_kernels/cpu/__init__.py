@@ -1,0 +1,47 @@
+"""CPU kernels: @njit loops and llvmlite micro-kernels over NumPy arrays.
+
+Shapes are the API's, [N, C, *spatial], with any strides; results keep the memory order of the first argument, and convolutions give
+channels-last memory.  Arguments are trusted: `geometry` and the ops check them.
+"""
+
+from .conv import conv_forward, conv_input_grad, conv_weight_grad
+from .elementwise import (
+    abs,
+    add,
+    clamp,
+    clamp_grad,
+    div,
+    exp,
+    log,
+    maximum,
+    minimum,
+    mul,
+    neg,
+    pow,
+    relu,
+    relu_grad,
+    sigmoid,
+    sigmoid_grad,
+    sign,
+    sqrt,
+    sub,
+    tanh,
+    tanh_grad,
+    where,
+)
+from .embedding import embedding, embedding_grad
+from .matmul import matmul
+from .norm import batch_norm, batch_norm_grad, batch_norm_stats
+from .optimizer import adam_update, sgd_update
+from .pool import average_pool, average_pool_grad, max_pool, max_pool_gather, max_pool_grad
+from .random import dropout, normal, uniform
+from .reduce import amax, amin, argmax, argmin, sum
+from .softmax import log_softmax, log_softmax_grad, softmax, softmax_grad
+
+__all__ = [
+    "abs", "adam_update", "add", "amax", "amin", "argmax", "argmin", "average_pool", "average_pool_grad", "batch_norm", "batch_norm_grad",
+    "batch_norm_stats", "clamp", "clamp_grad", "conv_forward", "conv_input_grad", "conv_weight_grad", "div", "dropout", "embedding",
+    "embedding_grad", "exp", "log", "log_softmax", "log_softmax_grad", "matmul", "max_pool", "max_pool_gather", "max_pool_grad", "maximum",
+    "minimum", "mul", "neg", "normal", "pow", "relu", "relu_grad", "sgd_update", "sigmoid", "sigmoid_grad", "sign", "softmax",
+    "softmax_grad", "sqrt", "sub", "sum", "tanh", "tanh_grad", "uniform", "where",
+]  # fmt: skip

@@ -1,0 +1,389 @@
+"""Operations element by element.
+
+    arithmetic   add, sub, mul, div, maximum, minimum, pow, neg, abs, sqrt, sign     y = a op b, with broadcasting
+    functions    exp, log, tanh, sigmoid, relu, clamp, where
+    gradients    tanh_grad, sigmoid_grad, relu_grad, clamp_grad                      gx from gy and what forward kept
+
+Arithmetic rounds as IEEE 754 says, so it does not matter who does it: NumPy where the arrays are small or oddly shaped,
+a parallel kernel where they are large.  The functions always run in a kernel: their last bit must not depend on the size.
+
+Results have the memory order of the first operand that has the result's shape.  Operands in another order are copied to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numba import prange
+
+from ..layout import flat, normal, order_of
+from . import mathfunctions as m
+from .runtime import kernel
+
+# Elements that one thread takes at a time: 16 KB of float32, so that three operands fit the first cache.
+CHUNK = 4096
+# From this many elements on, two threads beat NumPy's one.
+LARGE = 32768
+
+Operand = np.ndarray | float
+
+
+# ------------------------------------------------------------------------------- operands in memory
+class _Memory:
+    """The memory of an array, declared writable."""
+
+    def __init__(self, a: np.ndarray) -> None:
+        interface = dict(a.__array_interface__)
+        interface["data"] = (interface["data"][0], False)
+        self.__array_interface__ = interface
+        self.owner = a
+
+
+def readable(a: np.ndarray) -> np.ndarray:
+    """`a`, or a view of a read-only `a` that Numba types like any other array: otherwise each kernel compiles a second time for it.
+
+    For operands that a kernel only reads.
+    """
+    return a if a.flags.writeable else np.asarray(_Memory(a))
+
+
+def dense(a: np.ndarray) -> np.ndarray:
+    """`a` if its elements fill one block of memory, else a copy in the nearest such order; with no byte order or alignment to mind."""
+    a = normal(a)
+    return a if a.flags.c_contiguous or order_of(a) is not None else a.copy(order="K")
+
+
+def line(a: np.ndarray) -> np.ndarray:
+    """The elements of a dense `a` in memory order, as one contiguous axis for a kernel to read."""
+    view = flat(a)
+    if view is None:
+        raise ValueError("line: the array is not dense")  # a mistake in a kernel's caller
+    return readable(view)
+
+
+def in_order_of(a: np.ndarray, like: np.ndarray) -> np.ndarray:
+    """`a`, of the shape of the dense array `like`, in its memory order: `a` itself or a copy."""
+    a = normal(a)
+    if a.strides == like.strides and a.itemsize == like.itemsize or order_of(a) == order_of(like):
+        return a
+    out = np.empty_like(like, dtype=a.dtype)
+    out[...] = a
+    return out
+
+
+# --------------------------------------------------------------------------------------- functions
+def _function(formula: Callable) -> Callable:
+    """The kernel y = formula(x)."""
+
+    def run(x, y):
+        for chunk in prange((x.size + CHUNK - 1) // CHUNK):
+            part = x[chunk * CHUNK : (chunk + 1) * CHUNK]
+            out = y[chunk * CHUNK : (chunk + 1) * CHUNK]
+            for i in range(part.size):
+                out[i] = formula(part[i])
+
+    run.__name__ = run.__qualname__ = formula.__name__
+    run.__module__ = __name__
+    return kernel(run)
+
+
+def _map(run: Callable, x: np.ndarray) -> np.ndarray:
+    x = dense(x)
+    y = np.empty_like(x)
+    run(line(x), flat(y))
+    return y
+
+
+_exp = _function(m.exp)
+_log = _function(m.log)
+_tanh = _function(m.tanh)
+_sigmoid = _function(m.sigmoid)
+
+
+def exp(x: np.ndarray) -> np.ndarray:
+    """e to the power x."""
+    return _map(_exp, x)
+
+
+def log(x: np.ndarray) -> np.ndarray:
+    """Natural logarithm; -inf at 0, NaN below."""
+    return _map(_log, x)
+
+
+def tanh(x: np.ndarray) -> np.ndarray:
+    """Hyperbolic tangent."""
+    return _map(_tanh, x)
+
+
+def sigmoid(x: np.ndarray) -> np.ndarray:
+    """1 / (1 + exp(-x))."""
+    return _map(_sigmoid, x)
+
+
+@kernel
+def _clamp(x, low, high, y):
+    for chunk in prange((x.size + CHUNK - 1) // CHUNK):
+        part = x[chunk * CHUNK : (chunk + 1) * CHUNK]
+        out = y[chunk * CHUNK : (chunk + 1) * CHUNK]
+        for i in range(part.size):
+            out[i] = m.minimum(m.maximum(part[i], low), high)
+
+
+def clamp(x: np.ndarray, low: float | None, high: float | None) -> np.ndarray:
+    """min(max(x, low), high); None is no bound; NaN stays NaN."""
+    if x.dtype.kind != "f":
+        return np.clip(x, low, high)
+    x = dense(x)
+    y = np.empty_like(x)
+    number = x.dtype.type
+    _clamp(line(x), number(-np.inf if low is None else low), number(np.inf if high is None else high), flat(y))
+    return y
+
+
+def relu(x: np.ndarray) -> np.ndarray:
+    """max(x, 0); NaN stays NaN."""
+    return clamp(x, 0, None)
+
+
+# --------------------------------------------------------------------------------------- gradients
+@kernel
+def _tanh_grad(gy, y, gx):
+    one = y.dtype.type(1)
+    for chunk in prange((gx.size + CHUNK - 1) // CHUNK):
+        g = gy[chunk * CHUNK : (chunk + 1) * CHUNK]
+        part = y[chunk * CHUNK : (chunk + 1) * CHUNK]
+        out = gx[chunk * CHUNK : (chunk + 1) * CHUNK]
+        for i in range(out.size):
+            out[i] = g[i] * (one - part[i] * part[i])
+
+
+@kernel
+def _sigmoid_grad(gy, y, gx):
+    one = y.dtype.type(1)
+    for chunk in prange((gx.size + CHUNK - 1) // CHUNK):
+        g = gy[chunk * CHUNK : (chunk + 1) * CHUNK]
+        part = y[chunk * CHUNK : (chunk + 1) * CHUNK]
+        out = gx[chunk * CHUNK : (chunk + 1) * CHUNK]
+        for i in range(out.size):
+            out[i] = g[i] * part[i] * (one - part[i])
+
+
+@kernel
+def _relu_grad(gy, y, gx):
+    zero = y.dtype.type(0)
+    for chunk in prange((gx.size + CHUNK - 1) // CHUNK):
+        g = gy[chunk * CHUNK : (chunk + 1) * CHUNK]
+        part = y[chunk * CHUNK : (chunk + 1) * CHUNK]
+        out = gx[chunk * CHUNK : (chunk + 1) * CHUNK]
+        for i in range(out.size):
+            out[i] = zero if part[i] <= zero else g[i]
+
+
+@kernel
+def _clamp_grad(gy, x, low, high, gx):
+    zero = x.dtype.type(0)
+    for chunk in prange((gx.size + CHUNK - 1) // CHUNK):
+        g = gy[chunk * CHUNK : (chunk + 1) * CHUNK]
+        part = x[chunk * CHUNK : (chunk + 1) * CHUNK]
+        out = gx[chunk * CHUNK : (chunk + 1) * CHUNK]
+        for i in range(out.size):
+            out[i] = g[i] if (part[i] >= low) & (part[i] <= high) else zero
+
+
+def _pull(run: Callable, gy: np.ndarray, kept: np.ndarray, *numbers: Any) -> np.ndarray:
+    gy = dense(gy)
+    kept = in_order_of(kept, gy)
+    gx = np.empty_like(gy)
+    run(line(gy), line(kept), *numbers, flat(gx))
+    return gx
+
+
+def tanh_grad(gy: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """gy (1 - y^2), where y = tanh(x)."""
+    return _pull(_tanh_grad, gy, y)
+
+
+def sigmoid_grad(gy: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """gy y (1 - y), where y = sigmoid(x)."""
+    return _pull(_sigmoid_grad, gy, y)
+
+
+def relu_grad(gy: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """gy where y is positive (or NaN), 0 where y is 0 or less; y is relu(x) or x itself."""
+    return _pull(_relu_grad, gy, y)
+
+
+def clamp_grad(gy: np.ndarray, x: np.ndarray, low: float | None, high: float | None) -> np.ndarray:
+    """gy where low <= x <= high, 0 elsewhere and where x is NaN; None is no bound."""
+    number = x.dtype.type
+    return _pull(_clamp_grad, gy, x, number(-np.inf if low is None else low), number(np.inf if high is None else high))
+
+
+# -------------------------------------------------------------------------------------- arithmetic
+# The table of the operations that a kernel shares with NumPy: the numbers tell the kernel which one it is.
+_ADD, _SUB, _MUL, _DIV, _MAXIMUM, _MINIMUM = range(6)
+
+
+@kernel
+def _arithmetic(operation, a, b, y, size, a_repeats, b_repeats):
+    # y = a op b over flat memory, `size` elements at a time.  A repeated operand has just `size` elements, the same for
+    # all parts: a number written `size` times, or channel vectors side by side.
+    for chunk in prange((y.size + size - 1) // size):
+        low, high = chunk * size, min((chunk + 1) * size, y.size)
+        out = y[low:high]
+        p = a[: high - low] if a_repeats else a[low:high]
+        q = b[: high - low] if b_repeats else b[low:high]
+        if operation == _ADD:
+            for i in range(out.size):
+                out[i] = p[i] + q[i]
+        elif operation == _SUB:
+            for i in range(out.size):
+                out[i] = p[i] - q[i]
+        elif operation == _MUL:
+            for i in range(out.size):
+                out[i] = p[i] * q[i]
+        elif operation == _DIV:
+            for i in range(out.size):
+                out[i] = m.divide(p[i], q[i])
+        elif operation == _MAXIMUM:
+            for i in range(out.size):
+                out[i] = m.maximum(p[i], q[i])
+        else:
+            for i in range(out.size):
+                out[i] = m.minimum(p[i], q[i])
+
+
+def _binary(ufunc: np.ufunc, operation: int, a: Operand, b: Operand) -> np.ndarray:
+    like = a if not isinstance(b, np.ndarray) or (isinstance(a, np.ndarray) and a.size >= b.size) else b
+    if like.size >= LARGE and like.dtype.kind == "f":  # type: ignore[union-attr]
+        y = _in_parallel(operation, a, b, like)  # type: ignore[arg-type]
+        if y is not None:
+            return y
+    return _by_numpy(ufunc, a, b)
+
+
+def _in_parallel(operation: int, a: Operand, b: Operand, like: np.ndarray) -> np.ndarray | None:
+    """a op b by the kernel, in the order of `like`; None where the kernel cannot (other types, other ways of broadcasting)."""
+    like = dense(like)
+    size = CHUNK
+    lines, repeats = [], []
+    for operand in (a, b):
+        if isinstance(operand, np.ndarray) and operand.ndim:
+            if operand.dtype != like.dtype or operand.ndim > like.ndim:
+                return None
+            if operand.shape == like.shape:
+                lines.append(line(in_order_of(operand, like)))
+                repeats.append(False)
+                continue
+            # Broadcast: it must vary along the innermost axes of memory only, as a channel vector does in channels-last memory.
+            aligned = normal(operand).reshape((1,) * (like.ndim - operand.ndim) + operand.shape)
+            if any(n not in (1, full) for n, full in zip(aligned.shape, like.shape, strict=True)):
+                return None
+            order = order_of(like) or ()
+            outer = [axis for axis in order if aligned.shape[axis] == 1]
+            if outer != list(order[: len(outer)]):
+                return None
+            rest = tuple(axis for axis in range(like.ndim) if axis not in order)
+            pattern = aligned.transpose(rest + order).reshape(-1)
+            if pattern.size > like.size // 4:  # too few repetitions to share among threads
+                return None
+            size = pattern.size * max(1, CHUNK // pattern.size)
+            lines.append(np.tile(pattern, size // pattern.size))
+        elif isinstance(operand, np.ndarray) and operand.dtype != like.dtype:
+            return None
+        else:
+            lines.append(np.full(size, operand, like.dtype))
+        repeats.append(True)
+    if all(repeats):
+        return None
+    y = np.empty_like(like)
+    _arithmetic(operation, *lines, flat(y), size, *repeats)
+    return y
+
+
+def _by_numpy(ufunc: np.ufunc, a: Operand, b: Operand) -> np.ndarray:
+    with np.errstate(all="ignore"):
+        y = np.asarray(ufunc(a, b))
+    # NumPy chooses C order where its operands disagree.
+    for operand in (a, b):
+        if isinstance(operand, np.ndarray) and operand.shape == y.shape:
+            order = order_of(operand)
+            if order is not None and order != order_of(y):
+                out = np.empty_like(operand, dtype=y.dtype)
+                out[...] = y
+                return out
+            break
+    return y
+
+
+def add(a: Operand, b: Operand) -> np.ndarray:
+    """a + b, broadcast against each other."""
+    return _binary(np.add, _ADD, a, b)
+
+
+def sub(a: Operand, b: Operand) -> np.ndarray:
+    """a - b, broadcast against each other."""
+    return _binary(np.subtract, _SUB, a, b)
+
+
+def mul(a: Operand, b: Operand) -> np.ndarray:
+    """a b, broadcast against each other."""
+    return _binary(np.multiply, _MUL, a, b)
+
+
+def div(a: Operand, b: Operand) -> np.ndarray:
+    """a / b, broadcast against each other; integers give float64."""
+    return _binary(np.true_divide, _DIV, a, b)
+
+
+def maximum(a: Operand, b: Operand) -> np.ndarray:
+    """The larger of a and b, broadcast against each other; NaN where either is NaN."""
+    return _binary(np.maximum, _MAXIMUM, a, b)
+
+
+def minimum(a: Operand, b: Operand) -> np.ndarray:
+    """The smaller of a and b, broadcast against each other; NaN where either is NaN."""
+    return _binary(np.minimum, _MINIMUM, a, b)
+
+
+def pow(a: Operand, b: Operand) -> np.ndarray:
+    """a to the power b, broadcast against each other; NaN for a negative number to a fraction."""
+    if isinstance(a, np.ndarray) and a.dtype.kind == "f" and np.ndim(b) == 0:
+        if b == 2:
+            return mul(a, a)  # correctly rounded, as the general power is at best
+        if b == -1:
+            return div(a.dtype.type(1), a)
+    return _by_numpy(np.power, a, b)
+
+
+def neg(x: np.ndarray) -> np.ndarray:
+    """-x."""
+    return np.asarray(np.negative(x))
+
+
+def abs(x: np.ndarray) -> np.ndarray:
+    """The absolute value of x."""
+    return np.asarray(np.absolute(x))
+
+
+def sqrt(x: np.ndarray) -> np.ndarray:
+    """Square root; NaN below 0."""
+    with np.errstate(invalid="ignore"):
+        return np.asarray(np.sqrt(x))
+
+
+def sign(x: np.ndarray) -> np.ndarray:
+    """-1, 0 or 1 with the sign of x; NaN for NaN."""
+    with np.errstate(invalid="ignore"):
+        return np.asarray(np.sign(x))
+
+
+def where(condition: np.ndarray, a: Operand, b: Operand) -> np.ndarray:
+    """a where `condition` (bool) holds, b elsewhere, all three broadcast against each other."""
+    y = np.where(condition, a, b)
+    for operand in (condition, a, b):
+        if isinstance(operand, np.ndarray) and operand.shape == y.shape and order_of(operand) is not None:
+            return in_order_of(y, np.empty_like(operand, dtype=y.dtype))
+    return y

@@ -1,0 +1,160 @@
+"""Reductions: sum, largest and smallest element, and where they are.
+
+A sum runs over memory.  Where the axes that go and the axes that stay lie together, the memory is [outer, middle, inner]
+with `middle` to be summed:
+
+    bias gradient        [N, *S, C] over all but C      outer = 1
+    global pooling       [N, *S, C] over *S             outer = N, inner = C
+    everything                                          outer = inner = 1
+    the last axis                                       inner = 1
+
+and the kernel adds rows of `inner` numbers.  Short rows are joined to wide ones first, so that the loop over a row
+always fills vector registers; the joined parts are added up last.  Sums are kept in float64, by blocks of eight rows.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numba import prange
+
+from ..layout import normal, order_of
+from .elementwise import dense, line
+from .runtime import kernel
+
+# Elements that one task sums, but 64 rows at least, so that the partial sums take at most 1/16 of the memory of x.
+# Fixed, so that the result does not depend on the number of threads.
+TASK = 65536
+# Rows narrower than this are joined.
+WIDTH = 64
+
+
+@kernel
+def _sum_rows(x, partial, outer, length, inner, tasks, step):
+    # partial[o, task, w] = sum of the elements of outer block o, part `task` (`step` elements), at w modulo the row width.
+    # Eight rows at a time: one conversion and one store serve eight elements, and short sums lose no digits.
+    width = partial.shape[2]
+    for index in prange(outer * tasks):
+        o, task = index // tasks, index % tasks
+        part = x[o * length + task * step : o * length + min(length, (task + 1) * step)]
+        total = partial[o, task]
+        total[:] = 0
+        count = part.size // width
+        rows = part[: count * width].reshape((count, width))
+        for r in range(0, count - 7, 8):
+            for w in range(width):
+                a = (rows[r, w] + rows[r + 1, w]) + (rows[r + 2, w] + rows[r + 3, w])
+                b = (rows[r + 4, w] + rows[r + 5, w]) + (rows[r + 6, w] + rows[r + 7, w])
+                total[w] += a + b
+        for r in range(count // 8 * 8, count):
+            for w in range(width):
+                total[w] += rows[r, w]
+        rest = part[count * width :]
+        for w in range(rest.size):
+            total[w] += rest[w]
+
+
+@kernel
+def _sum_partials(partial, inner, y):
+    # y[o, i] = sum over tasks and over the joined rows, in their order.
+    joined = partial.shape[2] // inner
+    for o in prange(partial.shape[0]):
+        for i in range(inner):
+            total = 0.0
+            for task in range(partial.shape[1]):
+                for j in range(joined):
+                    total += partial[o, task, j * inner + i]
+            y[o, i] = total
+
+
+@kernel
+def _sum_few(x, y):
+    # Few numbers to a sum: x [outer, middle, inner] -> y [outer, inner], in fixed parts of 256 outer and 4096 inner places.
+    outer, middle, inner = x.shape
+    cuts = (inner + 4095) // 4096
+    for part in prange((outer + 255) // 256 * cuts):
+        first = part // cuts * 256
+        low, high = part % cuts * 4096, min(inner, (part % cuts + 1) * 4096)
+        for o in range(first, min(outer, first + 256)):
+            if inner == 1:
+                total = 0.0
+                for k in range(middle):
+                    total += x[o, k, 0]
+                y[o, 0] = total
+            else:
+                out = y[o, low:high]
+                out[:] = 0
+                for k in range(middle):
+                    row = x[o, k, low:high]
+                    for i in range(out.size):
+                        out[i] += row[i]
+
+
+def joined_rows(inner: int) -> tuple[int, int]:
+    """How many numbers to join to a row where columns repeat every `inner` numbers, and how many a task takes: whole rows."""
+    width = inner * max(1, WIDTH // inner)
+    return width, width * max(64, TASK // width)
+
+
+def _blocks(x: np.ndarray, axes: tuple[int, ...]) -> tuple[int, int, int, tuple[int, ...]] | None:
+    """(outer, middle, inner, kept axes in memory order) of a dense x, or None if the axes to be summed lie apart in memory."""
+    order = order_of(x)
+    if order is None:
+        return None
+    gone = [i for i, axis in enumerate(order) if axis in axes]
+    if gone and gone != list(range(gone[0], gone[-1] + 1)):
+        return None
+    first, last = (gone[0], gone[-1] + 1) if gone else (len(order), len(order))
+    sizes = [x.shape[axis] for axis in order]
+    kept = order[:first] + order[last:]
+    return math.prod(sizes[:first]), math.prod(sizes[first:last]), math.prod(sizes[last:]), kept
+
+
+def sum(x: np.ndarray, axes: tuple[int, ...], keepdims: bool) -> np.ndarray:
+    """The sum over `axes` (all of them distinct and not negative), which stay with size 1 if `keepdims`; integers give int64."""
+    if x.dtype.kind != "f":
+        return np.asarray(np.sum(x, axis=axes, keepdims=keepdims, dtype=np.int64))
+    x = normal(x)
+    blocks = _blocks(x, axes) if x.size else None
+    if blocks is None:
+        if x.size and order_of(x) is None:
+            return sum(dense(x), axes, keepdims)
+        return np.asarray(np.sum(x, axis=axes, keepdims=keepdims, dtype=np.float64), dtype=x.dtype)
+    outer, middle, inner, kept = blocks
+    y = np.empty((outer, inner), x.dtype)
+    length = middle * inner
+    if middle < 16 or length < 4 * WIDTH:
+        _sum_few(line(x).reshape(outer, middle, inner), y)
+    else:
+        # Parts hold whole rows of the joined width, so that an element's place modulo the width tells its column.
+        width, step = joined_rows(inner)
+        tasks = (length + step - 1) // step
+        partial = np.empty((outer, tasks, width))
+        _sum_rows(line(x), partial, outer, length, inner, tasks, step)
+        _sum_partials(partial, inner, y)
+    # Back to the axes' own order; those that are gone, and those of size 1, have size 1.
+    rest = tuple(axis for axis in range(x.ndim) if axis not in kept)
+    place = np.argsort(rest + kept)
+    full = y.reshape((1,) * len(rest) + tuple(x.shape[axis] for axis in kept)).transpose(place)
+    return full if keepdims else np.squeeze(full, axis=axes)
+
+
+def amax(x: np.ndarray, axes: tuple[int, ...], keepdims: bool) -> np.ndarray:
+    """The largest element over `axes`; NaN if there is a NaN."""
+    return np.asarray(np.max(x, axis=axes, keepdims=keepdims))
+
+
+def amin(x: np.ndarray, axes: tuple[int, ...], keepdims: bool) -> np.ndarray:
+    """The smallest element over `axes`; NaN if there is a NaN."""
+    return np.asarray(np.min(x, axis=axes, keepdims=keepdims))
+
+
+def argmax(x: np.ndarray, axis: int | None) -> np.ndarray:
+    """Where the largest element along `axis` is (int64), the first of equals, the first NaN if there is one; None: in x flattened."""
+    return np.asarray(np.argmax(x, axis=axis), dtype=np.int64)
+
+
+def argmin(x: np.ndarray, axis: int | None) -> np.ndarray:
+    """Where the smallest element along `axis` is (int64), the first of equals, the first NaN if there is one; None: in x flattened."""
+    return np.asarray(np.argmin(x, axis=axis), dtype=np.int64)
