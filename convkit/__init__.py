@@ -36,14 +36,15 @@ from .tensor import (
     zeros_like,
 )
 from .threads import get_num_threads, set_num_threads
+from .version import __version__
 
-__version__ = "0.1.0"
+
 
 float32, float64 = _np.dtype("float32"), _np.dtype("float64")
 uint8, int32, int64, bool_ = _np.dtype("uint8"), _np.dtype("int32"), _np.dtype("int64"), _np.dtype("bool")
 
 __all__ = [
-    "Generator", "Tensor", "abs", "amax", "amin", "arange", "argmax", "argmin", "autograd", "bool_", "cat", "chunk", "clamp", "cuda",
+    "Generator", "Tensor", "__version__", "abs", "amax", "amin", "arange", "argmax", "argmin", "autograd", "bool_", "cat", "chunk", "clamp", "cuda",
     "enable_grad", "exp", "flatten", "float32", "float64", "from_dlpack", "from_numpy", "full", "gather", "get_num_threads", "int32", "int64",
     "is_grad_enabled", "log", "log_softmax", "manual_seed", "matmul", "max", "maximum", "mean", "min", "minimum", "nn", "no_grad", "ones",
     "ones_like", "optim", "permute", "rand", "randint", "randn", "randperm", "relu", "reshape", "set_num_threads", "sigmoid", "softmax",

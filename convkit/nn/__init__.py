@@ -13,4 +13,15 @@ from .module import Module
 from .parameter import Parameter
 from .summary import Summary, summarize
 
-__all__ = ["Module", "ModuleDict", "ModuleList", "Parameter", "Sequential", "Summary", "functional", "init", "summarize", *_layers]
+__all__ = [
+    "Module",
+    "ModuleDict",
+    "ModuleList",
+    "Parameter",
+    "Sequential",
+    "Summary",
+    "functional",
+    "init",
+    "summarize",
+    *_layers,
+]

@@ -42,7 +42,7 @@ class _Numbered(Module):
         for name in names[key] if isinstance(key, slice) else [self._at(key)]:
             del self._modules[name]
         if names == [str(i) for i in range(len(names))]:
-            self._renumber(list(self._modules.values()))
+            self._renumber(list(self))
 
     def append(self, module: Module) -> Any:
         """Add a module at the end; gives the container itself."""
@@ -57,9 +57,9 @@ class _Numbered(Module):
 
     def insert(self, position: int, module: Module) -> Any:
         """Put a module before `position`; those behind get new numbers."""
-        every = list(self._modules.values())
-        every.insert(position, module)  # type: ignore[arg-type]
-        self._renumber(every)  # type: ignore[arg-type]
+        every = list(self)
+        every.insert(position, module)
+        self._renumber(every)
         return self
 
 

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from itertools import count
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 
 from ..autograd import Function, no_grad
-from ..tensor import Tensor
+from ..tensor import RemovableHandle, Tensor, zeros_like
 from .parameter import Parameter
 
 if TYPE_CHECKING:
     from .summary import Summary
 
 Self = TypeVar("Self", bound="Module")
-_hook_numbers = count()
 
 
 class IncompatibleKeys(NamedTuple):
@@ -29,24 +27,6 @@ class IncompatibleKeys(NamedTuple):
         if not self.missing_keys and not self.unexpected_keys:
             return "<All keys matched successfully>"
         return f"IncompatibleKeys(missing_keys={self.missing_keys}, unexpected_keys={self.unexpected_keys})"
-
-
-class HookHandle:
-    """Takes a hook away: `handle.remove()`, or `with module.register_forward_hook(f): ...`."""
-
-    def __init__(self, hooks: dict[int, Callable], hook: Callable) -> None:
-        self._hooks, self._number = hooks, next(_hook_numbers)
-        hooks[self._number] = hook
-
-    def remove(self) -> None:
-        """Take the hook away; doing so twice is harmless."""
-        self._hooks.pop(self._number, None)
-
-    def __enter__(self) -> HookHandle:
-        return self
-
-    def __exit__(self, *_: Any) -> None:
-        self.remove()
 
 
 class Module:
@@ -116,11 +96,11 @@ class Module:
                 result = changed
         return result
 
-    def register_forward_pre_hook(self, hook: Callable[[Any, tuple], Any]) -> HookHandle:
+    def register_forward_pre_hook(self, hook: Callable[[Any, tuple], Any]) -> RemovableHandle:
         """Call `hook(module, args)` before forward; what it returns, if not None, replaces the positional arguments."""
-        return HookHandle(self._forward_pre_hooks, hook)
+        return RemovableHandle(self._forward_pre_hooks, hook)
 
-    def register_forward_hook(self, hook: Callable[[Any, tuple, Any], Any]) -> HookHandle:
+    def register_forward_hook(self, hook: Callable[[Any, tuple, Any], Any]) -> RemovableHandle:
         """Call `hook(module, args, output)` after forward; what it returns, if not None, replaces the output.
 
         >>> from convkit import nn, zeros
@@ -132,15 +112,15 @@ class Module:
         >>> seen
         [(2, 3)]
         """
-        return HookHandle(self._forward_hooks, hook)
+        return RemovableHandle(self._forward_hooks, hook)
 
-    def register_full_backward_hook(self, hook: Callable[[Any, tuple, tuple], Any]) -> HookHandle:
+    def register_full_backward_hook(self, hook: Callable[[Any, tuple, tuple], Any]) -> RemovableHandle:
         """Call `hook(module, grad_input, grad_output)` when the gradients of the module's inputs are known.
 
         Both are tuples, one entry for each tensor among the positional arguments and the outputs; None where no gradient
         flows.  What the hook returns, if not None, replaces grad_input.
         """
-        return HookHandle(self._backward_hooks, hook)
+        return RemovableHandle(self._backward_hooks, hook)
 
     # --------------------------------------------------------------------------- registration
     def __setattr__(self, name: str, value: Any) -> None:
@@ -154,7 +134,7 @@ class Module:
         if home is not None:
             self.__dict__.pop(name, None)
             self._forget(name, keep=home)
-            home[name] = value  # type: ignore[assignment]
+            home[name] = value
             return
         for registered, wanted in kinds:
             if name in registered:
@@ -231,7 +211,9 @@ class Module:
     register_module = add_module
 
     # -------------------------------------------------------------------------------- walking
-    def named_modules(self, memo: set[int] | None = None, prefix: str = "", remove_duplicate: bool = True) -> Iterator[tuple[str, Module]]:
+    def named_modules(
+        self, memo: set[int] | None = None, prefix: str = "", remove_duplicate: bool = True
+    ) -> Iterator[tuple[str, Module]]:
         """(name, module) of this module, named '', and of all below it, parents first; a shared one comes once."""
         memo = set() if memo is None else memo
         if remove_duplicate and id(self) in memo:
@@ -264,7 +246,9 @@ class Module:
         for part in filter(None, target.split(".")):
             child = module._modules.get(part)
             if child is None:
-                raise AttributeError(f"{type(module).__name__} has no module {part!r} (looking for {target!r}); it has {list(module._modules)}")
+                raise AttributeError(
+                    f"{type(module).__name__} has no module {part!r} (looking for {target!r}); it has {list(module._modules)}"
+                )
             module = child
         return module
 
@@ -277,7 +261,9 @@ class Module:
                     memo.add(id(tensor))
                     yield _join(path, name), tensor
 
-    def named_parameters(self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True) -> Iterator[tuple[str, Parameter]]:
+    def named_parameters(
+        self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
+    ) -> Iterator[tuple[str, Parameter]]:
         """(name, parameter) of all parameters; a shared one comes once, under its first name."""
         return self._named("_parameters", prefix, recurse, remove_duplicate)
 
@@ -285,7 +271,9 @@ class Module:
         """All parameters, each once; without `recurse` this module's own only."""
         return (parameter for _, parameter in self.named_parameters(recurse=recurse))
 
-    def named_buffers(self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True) -> Iterator[tuple[str, Tensor]]:
+    def named_buffers(
+        self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
+    ) -> Iterator[tuple[str, Tensor]]:
         """(name, tensor) of all buffers, those outside the state included."""
         return self._named("_buffers", prefix, recurse, remove_duplicate)
 
@@ -330,11 +318,15 @@ class Module:
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget the parameters' gradients, or set them to zero."""
-        clear_gradients(self.parameters(), set_to_none)
+        for parameter in self.parameters():
+            if set_to_none:
+                parameter.grad = None
+            elif parameter.grad is not None:
+                parameter.grad = zeros_like(parameter.grad)
 
     # ----------------------------------------------------------------------- device and dtype
     def to(self: Self, *args: Any, device: Any = None, dtype: Any = None) -> Self:
-        """Move this module, and all below, to a device or a floating dtype, in place: `to('cpu')`, `to(convkit.float64)`, `to(other_tensor)`.
+        """Move this module and all below, in place: `to('cpu')`, `to(convkit.float64)`, or `to(tensor)` for the tensor's both.
 
         Parameters stay the objects they are, so an optimizer made before keeps working.  A dtype applies to floating
         parameters and buffers only.  TypeError for a dtype that is not floating.
@@ -426,7 +418,9 @@ class Module:
           weight: shape [1, 3] in the state, [1, 2] in the module
         """
         if not isinstance(state, Mapping):
-            raise TypeError(f"{type(self).__name__}.load_state_dict: state must be a dictionary of names and arrays, got {type(state).__name__}")
+            raise TypeError(
+                f"{type(self).__name__}.load_state_dict: the state must be a dictionary of arrays, got {type(state).__name__}"
+            )
         own: dict[str, Tensor] = {}
         optional: set[str] = set()
         for path, module in self.named_modules(remove_duplicate=False):
@@ -452,8 +446,9 @@ class Module:
         if problems:
             lines = "\n  ".join(problems)
             raise RuntimeError(f"{type(self).__name__}.load_state_dict: the state does not fit, nothing was loaded:\n  {lines}")
-        for name, array in arrays.items():
-            overwrite(own[name], array)
+        with no_grad():
+            for name, array in arrays.items():
+                own[name].copy_(array)
         return IncompatibleKeys(missing, unexpected)
 
     # -------------------------------------------------------------------------------- looking
@@ -538,24 +533,10 @@ class _Mark(Function):
     """Passes arrays through, and lets `passed` see or replace their gradients."""
 
     @staticmethod
-    def forward(ctx: Any, *arrays: Any, passed: Callable[[tuple], tuple]) -> tuple:
+    def forward(ctx: Any, *arrays: Any, passed: Callable[[tuple], tuple]) -> tuple:  # type: ignore[override]
         ctx.passed = passed
         return arrays
 
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> tuple:
         return ctx.passed(grads)
-
-
-def clear_gradients(tensors: Iterable[Tensor], set_to_none: bool) -> None:
-    """Set the gradients of `tensors` to None, or to zeros where there are any."""
-    for tensor in tensors:
-        if set_to_none:
-            tensor.grad = None
-        elif tensor.grad is not None:
-            tensor.grad = Tensor(np.zeros_like(tensor.grad.array))
-
-
-def overwrite(tensor: Tensor, array: Any) -> None:
-    """Copy `array` into the memory of `tensor`."""
-    tensor.array[...] = array

@@ -44,7 +44,7 @@ class Sigmoid(Module):
 class Softmax(Module):
     """exp(x) / sum of exp(x) over dimension `dim`: positive numbers that add up to 1.
 
-    Train with `CrossEntropyLoss` on what comes before it instead: that is more exact.  TypeError without `dim`, which torch guesses.
+    Train with `CrossEntropyLoss` on what comes before it instead: that is more exact.  TypeError without `dim`; torch guesses it.
 
     >>> from convkit import nn, tensor
     >>> nn.Softmax(1)(tensor([[0.0, 0.0]])).tolist()

@@ -49,7 +49,9 @@ class _ConvBase(Module):
             if channels % groups:
                 raise ValueError(f"{name}: {what} must be divisible by groups, got {channels} and groups={groups}")
         if padding_mode != "zeros":
-            raise ValueError(f"{name}: padding_mode must be 'zeros', got {padding_mode!r}; use F.pad before the layer for another border")
+            raise ValueError(
+                f"{name}: padding_mode must be 'zeros', got {padding_mode!r}; use F.pad before the layer for another border"
+            )
         self.kernel_size, self.stride, self.dilation, self.groups = size, checked.stride, checked.dilation, groups
         self.padding: Any = padding
         if not isinstance(padding, str):
@@ -106,7 +108,7 @@ class _Conv(_ConvBase):
 class Conv2d(_Conv):
     """2-D convolution (cross-correlation) of images: input [N, C, H, W] -> output [N, K, P, Q].
 
-        y[n, k, p, q] = bias[k] + sum over c, r, s of  x[n, c, p*stride + r*dilation - padding, q*stride + s*dilation - padding] * weight[k, c, r, s]
+        y[n, k, p, q] = bias[k] + sum over c, r, s of  x[n, c, p*stride + r*dilation - padding, q*... ] * weight[k, c, r, s]
         P = (H + 2*padding - dilation*(R - 1) - 1) // stride + 1,   Q likewise
 
     Args:
@@ -137,7 +139,7 @@ class Conv2d(_Conv):
 
 
 class Conv1d(_Conv):
-    """1-D convolution of sequences: input [N, C, L] -> output [N, K, P], as `Conv2d` with one dimension; weight [K, C / groups, R].
+    """1-D convolution of sequences: input [N, C, L] -> output [N, K, P]; see `Conv2d`.  weight is [K, C / groups, R].
 
     >>> from convkit import nn, zeros
     >>> nn.Conv1d(16, 4, 3)(zeros(2, 16, 20)).shape
@@ -148,7 +150,9 @@ class Conv1d(_Conv):
 
 
 class Conv3d(_Conv):
-    """3-D convolution of volumes: input [N, C, D, H, W] -> output [N, K, O, P, Q], as `Conv2d` with three dimensions; weight [K, C / groups, T, R, S].
+    """3-D convolution of volumes: input [N, C, D, H, W] -> output [N, K, O, P, Q]; see `Conv2d`.
+
+    weight is [K, C / groups, T, R, S].
 
     >>> from convkit import nn, zeros
     >>> nn.Conv3d(1, 4, 3, padding=1)(zeros(1, 1, 4, 6, 6)).shape
@@ -184,8 +188,8 @@ class _ConvTranspose(_ConvBase):
         for extra, s, d in zip(self.output_padding, self.stride, self.dilation, strict=True):
             if extra >= max(s, d):
                 raise ValueError(
-                    f"{name}: output_padding must be smaller than stride or dilation, got output_padding {list(self.output_padding)}, "
-                    f"stride {list(self.stride)}, dilation {list(self.dilation)}"
+                    f"{name}: output_padding must be smaller than stride or dilation, "
+                    f"got output_padding {list(self.output_padding)}, stride {list(self.stride)}, dilation {list(self.dilation)}"
                 )
 
     def forward(self, x: Tensor, output_size: Sequence[int] | None = None) -> Tensor:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from ...autograd import no_grad
 from ...tensor import Tensor
 from .. import functional as F
 from .. import init
-from ..module import Module, overwrite
+from ..module import Module
 from ..parameter import Parameter, new_parameter
 from .checks import positive
 
@@ -15,8 +16,8 @@ from .checks import positive
 class Embedding(Module):
     """A table of vectors: input of integers [...] -> output [..., embedding_dim], row by row of `weight`.
 
-    Parameters: weight [num_embeddings, embedding_dim], normal with mean 0 and variance 1.  The row `padding_idx`, if given, starts
-    at 0 and gets no gradient; it may count from the end.
+    Parameters: weight [num_embeddings, embedding_dim], normal with mean 0 and variance 1.  The row `padding_idx`, if given,
+    starts at 0 and gets no gradient; it may count from the end.
 
     Raises:
         ValueError: sizes below 1, a padding_idx out of range.
@@ -44,9 +45,8 @@ class Embedding(Module):
         """Draw the table anew; the padding row is 0."""
         init.normal_(self.weight)
         if self.padding_idx is not None:
-            values = self.weight.detach().numpy().copy()
-            values[self.padding_idx] = 0
-            overwrite(self.weight, values)
+            with no_grad():
+                self.weight[self.padding_idx] = 0
 
     @classmethod
     def from_pretrained(cls, embeddings: Tensor, freeze: bool = True, padding_idx: int | None = None) -> Embedding:

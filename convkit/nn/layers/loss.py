@@ -16,7 +16,7 @@ class _Loss(Module):
 
 
 class CrossEntropyLoss(_Loss):
-    """Cross-entropy of classes: scores [N, C, ...] (before a softmax) and targets [N, ...] of class numbers, or [N, C, ...] of probabilities.
+    """Cross-entropy of scores [N, C, ...] (before a softmax) and targets: class numbers [N, ...] or probabilities [N, C, ...].
 
         loss[n] = -weight[y] * log(softmax(scores[n])[y])          y = target[n]
 

@@ -82,7 +82,7 @@ class _BatchNorm(Module):
 
 
 class BatchNorm2d(_BatchNorm):
-    """Batch normalisation of images: input [N, C, H, W] -> output of the same shape, each channel to mean 0 and variance 1, then scaled and shifted.
+    """Batch normalisation of images [N, C, H, W]: each channel is brought to mean 0 and variance 1, then scaled and shifted.
 
         y = (x - mean) / sqrt(var + eps) * weight + bias                           by channel
 
@@ -100,7 +100,8 @@ class BatchNorm2d(_BatchNorm):
     Raises:
         ValueError: input of another number of dimensions or channels; in training, a single number a channel.
 
-    S. Ioffe, C. Szegedy, "Batch normalization: accelerating deep network training by reducing internal covariate shift", ICML 2015.
+    S. Ioffe, C. Szegedy, "Batch normalization: accelerating deep network training by reducing internal covariate shift",
+    ICML 2015.
 
     >>> from convkit import nn, randn
     >>> layer = nn.BatchNorm2d(3)

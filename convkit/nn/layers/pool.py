@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
 from convkit_kernels.geometry import each, window
 
@@ -29,10 +28,12 @@ class _MaxPool(Module):
         super().__init__()
         _check(type(self).__name__, self.rank, kernel_size, stride, padding, dilation)
         self.kernel_size, self.stride = kernel_size, kernel_size if stride is None else stride
-        self.padding, self.dilation, self.return_indices, self.ceil_mode = padding, dilation, return_indices, ceil_mode
+        self.padding, self.dilation, self.ceil_mode = padding, dilation, ceil_mode
+        if return_indices:
+            raise ValueError(f"{type(self).__name__}: return_indices must be False; convkit gives the numbers only")
 
-    def forward(self, x: Tensor) -> Any:
-        return _MAX[self.rank](x, self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode, self.return_indices)
+    def forward(self, x: Tensor) -> Tensor:
+        return _MAX[self.rank](x, self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode)
 
     def extra_repr(self) -> str:
         return (
@@ -47,10 +48,9 @@ class MaxPool2d(_MaxPool):
         P = (H + 2*padding - dilation*(R - 1) - 1) // stride + 1,   rounded up with ceil_mode;   Q likewise
 
     `stride` is the kernel size unless given.  The padding counts as minus infinity and is at most half the window.
-    With `return_indices` also gives where the numbers were, in the flattened plane.
 
     Raises:
-        ValueError: numbers below their least value, padding above half the window.
+        ValueError: numbers below their least value, padding above half the window, return_indices.
 
     >>> from convkit import nn, zeros
     >>> nn.MaxPool2d(2)(zeros(1, 8, 28, 28)).shape
@@ -82,14 +82,19 @@ class _AvgPool(Module):
         padding: Numbers = 0,
         ceil_mode: bool = False,
         count_include_pad: bool = True,
+        divisor_override: int | None = None,
     ) -> None:
         super().__init__()
         _check(type(self).__name__, self.rank, kernel_size, stride, padding, 1)
         self.kernel_size, self.stride = kernel_size, kernel_size if stride is None else stride
         self.padding, self.ceil_mode, self.count_include_pad = padding, ceil_mode, count_include_pad
+        if divisor_override is not None and self.rank == 1:
+            raise ValueError(f"{type(self).__name__}: divisor_override is for two and three dimensions, got {divisor_override}")
+        self.divisor_override = divisor_override
 
     def forward(self, x: Tensor) -> Tensor:
-        return _AVG[self.rank](x, self.kernel_size, self.stride, self.padding, self.ceil_mode, self.count_include_pad)
+        extra = () if self.divisor_override is None else (self.divisor_override,)
+        return _AVG[self.rank](x, self.kernel_size, self.stride, self.padding, self.ceil_mode, self.count_include_pad, *extra)
 
     def extra_repr(self) -> str:
         return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
@@ -98,7 +103,8 @@ class _AvgPool(Module):
 class AvgPool2d(_AvgPool):
     """The mean of each window: input [N, C, H, W] -> output [N, C, P, Q], sizes as in `MaxPool2d` with dilation 1.
 
-    The padding is zeros; `count_include_pad=False` leaves them out of the mean.
+    The padding is zeros; `count_include_pad=False` leaves them out of the mean.  `divisor_override` divides the sums instead of
+    the number of elements.
 
     >>> from convkit import nn, tensor
     >>> nn.AvgPool2d(2)(tensor([[[[1.0, 2.0], [3.0, 6.0]]]])).item()

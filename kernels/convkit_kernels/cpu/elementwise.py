@@ -12,7 +12,7 @@ Results have the memory order of the first operand that has the result's shape. 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -178,7 +178,8 @@ def _relu_grad(gy, y, gx):
         part = y[chunk * CHUNK : (chunk + 1) * CHUNK]
         out = gx[chunk * CHUNK : (chunk + 1) * CHUNK]
         for i in range(out.size):
-            out[i] = zero if part[i] <= zero else g[i]
+            value = g[i]
+            out[i] = zero if part[i] <= zero else value
 
 
 @kernel
@@ -189,7 +190,8 @@ def _clamp_grad(gy, x, low, high, gx):
         part = x[chunk * CHUNK : (chunk + 1) * CHUNK]
         out = gx[chunk * CHUNK : (chunk + 1) * CHUNK]
         for i in range(out.size):
-            out[i] = g[i] if (part[i] >= low) & (part[i] <= high) else zero
+            value = g[i]
+            out[i] = value if (part[i] >= low) & (part[i] <= high) else zero
 
 
 def _pull(run: Callable, gy: np.ndarray, kept: np.ndarray, *numbers: Any) -> np.ndarray:
@@ -255,57 +257,77 @@ def _arithmetic(operation, a, b, y, size, a_repeats, b_repeats):
                 out[i] = m.minimum(p[i], q[i])
 
 
+@kernel
+def _choose(condition, a, b, y, size, condition_repeats, a_repeats, b_repeats):
+    # y = a where condition, else b; parts and repeats as in `_arithmetic`.
+    for chunk in prange((y.size + size - 1) // size):
+        low, high = chunk * size, min((chunk + 1) * size, y.size)
+        out = y[low:high]
+        t = condition[: high - low] if condition_repeats else condition[low:high]
+        p = a[: high - low] if a_repeats else a[low:high]
+        q = b[: high - low] if b_repeats else b[low:high]
+        for i in range(out.size):
+            yes, no = p[i], q[i]
+            out[i] = yes if t[i] else no
+
+
 def _binary(ufunc: np.ufunc, operation: int, a: Operand, b: Operand) -> np.ndarray:
     like = a if not isinstance(b, np.ndarray) or (isinstance(a, np.ndarray) and a.size >= b.size) else b
     if like.size >= LARGE and like.dtype.kind == "f":  # type: ignore[union-attr]
-        y = _in_parallel(operation, a, b, like)  # type: ignore[arg-type]
-        if y is not None:
+        like = dense(like)  # type: ignore[arg-type]
+        lines = _lines((a, b), like, (like.dtype, like.dtype))
+        if lines is not None:
+            y = np.empty_like(like)
+            _arithmetic(operation, *lines[0], flat(y), *lines[1:])
             return y
     return _by_numpy(ufunc, a, b)
 
 
-def _in_parallel(operation: int, a: Operand, b: Operand, like: np.ndarray) -> np.ndarray | None:
-    """a op b by the kernel, in the order of `like`; None where the kernel cannot (other types, other ways of broadcasting)."""
-    like = dense(like)
+def _lines(operands: Sequence[Operand], like: np.ndarray, dtypes: Sequence[np.dtype]) -> tuple[Any, ...] | None:
+    """The operands flat in the memory order of `like`, the part size, and for each operand whether it repeats from part to part.
+
+    None where a kernel cannot walk them together: other types than `dtypes`, or broadcast in another way than along the innermost
+    axes of memory, where a channel vector lies in channels-last memory.
+    """
     size = CHUNK
-    lines, repeats = [], []
-    for operand in (a, b):
-        if isinstance(operand, np.ndarray) and operand.ndim:
-            if operand.dtype != like.dtype or operand.ndim > like.ndim:
-                return None
-            if operand.shape == like.shape:
-                lines.append(line(in_order_of(operand, like)))
-                repeats.append(False)
-                continue
-            # Broadcast: it must vary along the innermost axes of memory only, as a channel vector does in channels-last memory.
-            aligned = normal(operand).reshape((1,) * (like.ndim - operand.ndim) + operand.shape)
-            if any(n not in (1, full) for n, full in zip(aligned.shape, like.shape, strict=True)):
-                return None
-            order = order_of(like) or ()
-            outer = [axis for axis in order if aligned.shape[axis] == 1]
-            if outer != list(order[: len(outer)]):
-                return None
-            rest = tuple(axis for axis in range(like.ndim) if axis not in order)
-            pattern = aligned.transpose(rest + order).reshape(-1)
-            if pattern.size > like.size // 4:  # too few repetitions to share among threads
-                return None
-            size = pattern.size * max(1, CHUNK // pattern.size)
-            lines.append(np.tile(pattern, size // pattern.size))
-        elif isinstance(operand, np.ndarray) and operand.dtype != like.dtype:
+    patterns: list[np.ndarray | None] = []  # what repeats, None for a full operand
+    for operand, dtype in zip(operands, dtypes, strict=True):
+        if not isinstance(operand, np.ndarray):
+            patterns.append(np.full(1, operand, dtype))
+            continue
+        if operand.dtype != dtype or operand.ndim > like.ndim:
             return None
-        else:
-            lines.append(np.full(size, operand, like.dtype))
-        repeats.append(True)
-    if all(repeats):
+        if operand.shape == like.shape:
+            patterns.append(None)
+            continue
+        aligned = normal(operand).reshape((1,) * (like.ndim - operand.ndim) + operand.shape)
+        order = order_of(like) or ()
+        varies = [aligned.shape[axis] != 1 for axis in order]
+        if any(n not in (1, full) for n, full in zip(aligned.shape, like.shape, strict=True)) or varies != sorted(varies):
+            return None
+        rest = tuple(axis for axis in range(like.ndim) if axis not in order)
+        pattern = aligned.transpose(rest + order).reshape(-1)
+        if pattern.size > 1:
+            if size not in (CHUNK, pattern.size * max(1, CHUNK // pattern.size)) or pattern.size > like.size // 4:
+                return None  # two lengths, or too few parts to share among threads
+            size = pattern.size * max(1, CHUNK // pattern.size)
+        patterns.append(pattern)
+    if all(pattern is not None for pattern in patterns):
         return None
-    y = np.empty_like(like)
-    _arithmetic(operation, *lines, flat(y), size, *repeats)
-    return y
+    lines = []
+    for operand, pattern in zip(operands, patterns, strict=True):
+        if pattern is None:
+            lines.append(line(in_order_of(operand, like)))  # type: ignore[arg-type]
+        else:
+            lines.append(np.tile(pattern, size // pattern.size))
+    return lines, size, *(pattern is not None for pattern in patterns)
 
 
 def _by_numpy(ufunc: np.ufunc, a: Operand, b: Operand) -> np.ndarray:
     with np.errstate(all="ignore"):
         y = np.asarray(ufunc(a, b))
+    if y.ndim < 2 or (isinstance(a, np.ndarray) and isinstance(b, np.ndarray) and a.strides == b.strides):
+        return y
     # NumPy chooses C order where its operands disagree.
     for operand in (a, b):
         if isinstance(operand, np.ndarray) and operand.shape == y.shape:
@@ -382,8 +404,16 @@ def sign(x: np.ndarray) -> np.ndarray:
 
 def where(condition: np.ndarray, a: Operand, b: Operand) -> np.ndarray:
     """a where `condition` (bool) holds, b elsewhere, all three broadcast against each other."""
+    operands = [np.asarray(o) for o in (condition, a, b)]
+    shape = np.broadcast(*operands).shape
+    like = next((o for o in operands if o.shape == shape), None)
+    dtype = next((o.dtype for o in (a, b) if isinstance(o, np.ndarray)), operands[1].dtype)
+    if like is not None and like.size >= LARGE and dtype.kind == "f":
+        like = dense(like)
+        lines = _lines((condition, a, b), like, (np.dtype(bool), dtype, dtype))
+        if lines is not None:
+            y = np.empty_like(like, dtype=dtype)
+            _choose(*lines[0], flat(y), *lines[1:])
+            return y
     y = np.where(condition, a, b)
-    for operand in (condition, a, b):
-        if isinstance(operand, np.ndarray) and operand.shape == y.shape and order_of(operand) is not None:
-            return in_order_of(y, np.empty_like(operand, dtype=y.dtype))
-    return y
+    return y if like is None or order_of(like) is None else in_order_of(y, like)

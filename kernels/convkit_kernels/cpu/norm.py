@@ -27,22 +27,19 @@ def _moments(x, shift, partial, step):
         first, second = partial[task, 0], partial[task, 1]
         first[:] = 0.0
         second[:] = 0.0
-        r = 0
-        while (r + 4) * width <= part.size:
-            a, b = part[r * width : (r + 1) * width], part[(r + 1) * width : (r + 2) * width]
-            c, d = part[(r + 2) * width : (r + 3) * width], part[(r + 3) * width : (r + 4) * width]
+        pairs = part.size // (2 * width)
+        for r in range(pairs):
+            a, b = part[2 * r * width : (2 * r + 1) * width], part[(2 * r + 1) * width : (2 * r + 2) * width]
             for w in range(width):
-                e, f, g, h = a[w] - shift[w], b[w] - shift[w], c[w] - shift[w], d[w] - shift[w]
-                first[w] += (e + f) + (g + h)
-                second[w] += (e * e + f * f) + (g * g + h * h)
-            r += 4
-        while r * width < part.size:
-            a = part[r * width : min(part.size, (r + 1) * width)]
+                d, e = a[w] - shift[w], b[w] - shift[w]
+                first[w] += d + e
+                second[w] += d * d + e * e
+        for start in range(2 * pairs * width, part.size, width):
+            a = part[start : start + width]  # the last one may be shorter
             for w in range(a.size):
-                e = a[w] - shift[w]
-                first[w] += e
-                second[w] += e * e
-            r += 1
+                d = a[w] - shift[w]
+                first[w] += d
+                second[w] += d * d
 
 
 @kernel
@@ -63,24 +60,18 @@ def _grad_sums(gy, x, mean, inv_std, partial, step):
         first, second = partial[task, 0], partial[task, 1]
         first[:] = 0.0
         second[:] = 0.0
-        r = 0
-        while (r + 4) * width <= part.size:
-            a, b = part[r * width : (r + 1) * width], part[(r + 1) * width : (r + 2) * width]
-            c, d = part[(r + 2) * width : (r + 3) * width], part[(r + 3) * width : (r + 4) * width]
-            e, f = gpart[r * width : (r + 1) * width], gpart[(r + 1) * width : (r + 2) * width]
-            g, h = gpart[(r + 2) * width : (r + 3) * width], gpart[(r + 3) * width : (r + 4) * width]
+        pairs = part.size // (2 * width)
+        for r in range(pairs):
+            a, b = part[2 * r * width : (2 * r + 1) * width], part[(2 * r + 1) * width : (2 * r + 2) * width]
+            g, h = gpart[2 * r * width : (2 * r + 1) * width], gpart[(2 * r + 1) * width : (2 * r + 2) * width]
             for w in range(width):
-                first[w] += (e[w] + f[w]) + (g[w] + h[w])
-                product = (a[w] - mean[w]) * e[w] + (b[w] - mean[w]) * f[w] + (c[w] - mean[w]) * g[w] + (d[w] - mean[w]) * h[w]
-                second[w] += product * inv_std[w]
-            r += 4
-        while r * width < part.size:
-            low, high = r * width, min(part.size, (r + 1) * width)
-            a, e = part[low:high], gpart[low:high]
+                first[w] += g[w] + h[w]
+                second[w] += ((a[w] - mean[w]) * g[w] + (b[w] - mean[w]) * h[w]) * inv_std[w]
+        for start in range(2 * pairs * width, part.size, width):
+            a, g = part[start : start + width], gpart[start : start + width]  # the last ones may be shorter
             for w in range(a.size):
-                first[w] += e[w]
-                second[w] += (a[w] - mean[w]) * inv_std[w] * e[w]
-            r += 1
+                first[w] += g[w]
+                second[w] += (a[w] - mean[w]) * inv_std[w] * g[w]
 
 
 @kernel
@@ -102,8 +93,8 @@ def _repeat(vector: np.ndarray, size: int, dtype: np.dtype) -> np.ndarray:
 
 
 def _chunk(channels: int) -> int:
-    """Elements a task normalises at a time: whole rows, some 16 KB."""
-    return channels * max(1, 4096 // channels)
+    """Elements a task normalises at a time: whole rows, few enough that the repeated vectors stay in the first cache."""
+    return channels * max(1, 1024 // channels)
 
 
 def _columns(partial: np.ndarray, channels: int) -> np.ndarray:

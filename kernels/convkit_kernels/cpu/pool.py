@@ -6,12 +6,14 @@
 over the canonical [N, D, H, W, C]; taps outside the input do not take part.  Loops run over output rows, then over the
 taps of a window, and innermost over the channels, which lie side by side: every load is contiguous whatever the stride.
 
-The gradients gather: each element of gx collects from the windows that cover it, in the order of the taps.  So no two
-threads write to one place, and overlapping windows always add up in the same order.
+Which elements a window sees is written down once (`_walk`), for the rows and for the columns.  Read backwards, the same
+table says which windows see an element, and that is how the gradients go: each element of gx collects from its windows.  So
+no two threads write to one place, and overlapping windows always add up in the same order.
 """
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 
@@ -19,94 +21,78 @@ import numpy as np
 from numba import prange
 
 from ..geometry import MAX_RANK, Window
-from ..layout import channels_last, from_channels_last, normal
-from .elementwise import readable
+from ..layout import channels_last, normal
+from .elementwise import mul, readable
 from .reduce import sum as sum_over
 from .runtime import inline, kernel
 
 
 # ------------------------------------------------------------------------------------ window walk
-@inline
-def _tap_range(o, size, window, stride, before, dilation):
-    """The taps [first, last) of the window of output `o` along one axis that fall inside the input, and where tap 0 falls."""
-    start = o * stride - before
-    first = 0 if start >= 0 else (-start + dilation - 1) // dilation
-    last = min(window, (size - start + dilation - 1) // dilation)
-    return start, first, max(first, last)
+@functools.lru_cache(maxsize=256)
+def _walk(window: Window, input_size: tuple[int, ...], output_size: tuple[int, ...], backward: bool) -> tuple[np.ndarray, ...]:
+    """Which places see which: (row_start, row_seen, column_start, column_seen).
+
+    Row r of the output sees the input rows row_seen[row_start[r] : row_start[r + 1]], each a pair (number of its first pixel,
+    number of its first tap); likewise column q.  The sum of two pairs is (pixel, tap).  Backward: input rows see output rows.
+    """
+    size, stride, padding, dilation = window.canonical
+    one = (1,) * (MAX_RANK - window.rank)
+    inputs, outputs = one + input_size, one + output_size
+    here_size, there_size = (inputs, outputs) if backward else (outputs, inputs)
+    here, there, taps = [], [], []
+    for axis in range(MAX_RANK):
+        o, r = np.indices((outputs[axis], size[axis])).reshape(2, -1)
+        i = o * stride[axis] - padding[axis][0] + r * dilation[axis]
+        inside = (i >= 0) & (i < inputs[axis])
+        o, r, i = o[inside], r[inside], i[inside]
+        here.append(i if backward else o)
+        there.append((o if backward else i) * math.prod(there_size[axis + 1 :]))
+        taps.append(r * math.prod(size[axis + 1 :]))
+    # Depth and height make one table: the rows.
+    rows = [np.add.outer(a, b).ravel() for a, b in ((here[0] * here_size[1], here[1]), there[:2], taps[:2])]
+    return *_table(*rows, count=here_size[0] * here_size[1]), *_table(here[2], there[2], taps[2], count=here_size[2])
+
+
+def _table(here: np.ndarray, there: np.ndarray, tap: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """(start, seen): the pairs (there, tap) of each place `here`, in the order of the taps."""
+    order = np.lexsort((tap, here))
+    return np.searchsorted(here[order], np.arange(count + 1)), np.stack([there[order], tap[order]], axis=1)
 
 
 @inline
-def _covering(i, r, output, stride, before, dilation):
-    """The output whose tap `r` falls on input `i` along one axis, or -1."""
-    far = i + before - r * dilation
-    if far < 0 or far % stride != 0 or far // stride >= output:
-        return -1
-    return far // stride
-
-
-@inline
-def _covering_table(size, output, window, stride, before, dilation):
-    """`_covering` for every input and tap along one axis: divisions are slow, and all rows share these."""
-    table = np.empty((size, window), np.int64)
-    for i in range(size):
-        for r in range(window):
-            table[i, r] = _covering(i, r, output, stride, before, dilation)
-    return table
-
-
-@inline
-def _covering_rows(z, h, planes, rows, windows, strides, before, dilations):
-    """The output rows that see input row (z, h): how many, their planes and rows, and the tap number of their first tap."""
-    found = np.empty((windows[0] * windows[1], 3), np.int64)
+def _list(found, row, column, row_start, row_seen, column_start, column_seen):
+    """Write the pairs (pixel, tap) that (row, column) sees to `found`, and give their number."""
     count = 0
-    for a in range(windows[0]):
-        d = _covering(z, a, planes, strides[0], before[0], dilations[0])
-        if d < 0:
-            continue
-        for b in range(windows[1]):
-            p = _covering(h, b, rows, strides[1], before[1], dilations[1])
-            if p >= 0:
-                found[count, 0] = d
-                found[count, 1] = p
-                found[count, 2] = (a * windows[1] + b) * windows[2]
-                count += 1
-    return count, found
+    for a in range(row_start[row], row_start[row + 1]):
+        for b in range(column_start[column], column_start[column + 1]):
+            found[count, 0] = row_seen[a, 0] + column_seen[b, 0]
+            found[count, 1] = row_seen[a, 1] + column_seen[b, 1]
+            count += 1
+    return count
 
 
-# Kernels take memory as [pixels, C] and sizes apart: `whole` = (N, D, H, W) of the input, `output` its counterpart.
+# Kernels take memory as [pixels, C]; `size` is the number of pixels of one sample of the array they read, `taps` that of a window.
 @kernel
-def _max_pool(x, y, index, whole, output, windows, strides, before, dilations):
-    # The taps of a window are taken four at a time: a loop over the channels costs its overhead once for four loads.
-    batch, depth, height, width = whole
-    _, planes, rows, columns = output
+def _max_pool(x, y, index, size, taps, row_start, row_seen, column_start, column_seen):
+    # Taps are taken four at a time: a loop over the channels costs its overhead once for four loads.
+    rows, columns = row_start.size - 1, column_start.size - 1
     channels = x.shape[1]
-    for task in prange(batch * planes * rows):
-        n, d, p = task // (planes * rows), task // rows % planes, task % rows
-        z0, a0, a1 = _tap_range(d, depth, windows[0], strides[0], before[0], dilations[0])
-        y0, b0, b1 = _tap_range(p, height, windows[1], strides[1], before[1], dilations[1])
-        place = np.empty(windows[0] * windows[1] * windows[2] + 3, np.int64)
-        tap = np.empty(place.size, index.dtype)
+    for task in prange(y.shape[0] // columns):
+        base = task // rows * size
+        found = np.empty((taps + 3, 2), np.int64)
         for q in range(columns):
             o = task * columns + q
-            x0, c0, c1 = _tap_range(q, width, windows[2], strides[2], before[2], dilations[2])
-            count = 0
-            for a in range(a0, a1):
-                for b in range(b0, b1):
-                    line = ((n * depth + z0 + a * dilations[0]) * height + y0 + b * dilations[1]) * width + x0
-                    for c in range(c0, c1):
-                        place[count] = line + c * dilations[2]
-                        tap[count] = (a * windows[1] + b) * windows[2] + c
-                        count += 1
-            first = tap[0] if count else index.dtype.type(0)
+            count = _list(found, task % rows, q, row_start, row_seen, column_start, column_seen)
+            first = index.dtype.type(found[0, 1] if count else 0)
             for c in range(channels):
                 y[o, c] = -np.inf
                 index[o, c] = first
             for extra in range(count, (count + 3) // 4 * 4):  # repeats of the last tap change nothing
-                place[extra] = place[count - 1]
-                tap[extra] = tap[count - 1]
+                found[extra, 0], found[extra, 1] = found[count - 1, 0], found[count - 1, 1]
             for k in range(0, count, 4):
-                i0, i1, i2, i3 = place[k], place[k + 1], place[k + 2], place[k + 3]
-                t0, t1, t2, t3 = tap[k], tap[k + 1], tap[k + 2], tap[k + 3]
+                i0, i1, i2, i3 = base + found[k, 0], base + found[k + 1, 0], base + found[k + 2, 0], base + found[k + 3, 0]
+                t0, t1 = index.dtype.type(found[k, 1]), index.dtype.type(found[k + 1, 1])
+                t2, t3 = index.dtype.type(found[k + 2, 1]), index.dtype.type(found[k + 3, 1])
                 for c in range(channels):
                     best, which = y[o, c], index[o, c]
                     v = x[i0, c]
@@ -124,145 +110,77 @@ def _max_pool(x, y, index, whole, output, windows, strides, before, dilations):
 
 
 @kernel
-def _max_pool_grad(gy, index, gx, whole, output, windows, strides, before, dilations):
-    # gx[i] = sum of gy[o] over the windows o that cover i and remember the tap that falls on it.
-    batch, depth, height, width = whole
-    _, planes, rows, columns = output
+def _max_pool_grad(gy, index, gx, size, taps, row_start, row_seen, column_start, column_seen):
+    # gx[i] = sum of gy[o] over the windows o that see i and remember the tap that falls on it.
+    rows, columns = row_start.size - 1, column_start.size - 1
     channels = gx.shape[1]
     zero = gx.dtype.type(0)
-    covering = _covering_table(width, columns, windows[2], strides[2], before[2], dilations[2])
-    for task in prange(batch * depth * height):
-        n, z, h = task // (depth * height), task // height % depth, task % height
-        count, found = _covering_rows(z, h, planes, rows, windows, strides, before, dilations)
-        for w in range(width):
-            i = task * width + w
+    for task in prange(gx.shape[0] // columns):
+        base = task // rows * size
+        found = np.empty((taps, 2), np.int64)
+        for q in range(columns):
+            i = task * columns + q
+            count = _list(found, task % rows, q, row_start, row_seen, column_start, column_seen)
             for c in range(channels):
                 gx[i, c] = zero
             for k in range(count):
-                line = ((n * planes + found[k, 0]) * rows + found[k, 1]) * columns
-                for e in range(windows[2]):
-                    q = covering[w, e]
-                    if q < 0:
-                        continue
-                    o = line + q
-                    tap = index.dtype.type(found[k, 2] + e)
-                    for c in range(channels):
-                        value = gy[o, c]
-                        gx[i, c] += value if index[o, c] == tap else zero
+                o, tap = base + found[k, 0], index.dtype.type(found[k, 1])
+                for c in range(channels):
+                    value = gy[o, c]
+                    gx[i, c] += value if index[o, c] == tap else zero
 
 
 @kernel
-def _max_pool_gather(x, index, y, whole, output, windows, strides, before, dilations):
-    batch, depth, height, width = whole
-    _, planes, rows, columns = output
+def _max_pool_gather(x, index, y, size, taps, row_start, row_seen, column_start, column_seen):
+    rows, columns = row_start.size - 1, column_start.size - 1
     zero = x.dtype.type(0)
-    for task in prange(batch * planes * rows):
-        n, d, p = task // (planes * rows), task // rows % planes, task % rows
-        place = np.empty(windows[0] * windows[1] * windows[2], np.int64)
+    for task in prange(y.shape[0] // columns):
+        found = np.empty((taps, 2), np.int64)
+        place = np.empty(taps, np.int64)
         for q in range(columns):
             o = task * columns + q
-            k = 0
-            for a in range(windows[0]):
-                z = d * strides[0] - before[0] + a * dilations[0]
-                for b in range(windows[1]):
-                    h = p * strides[1] - before[1] + b * dilations[1]
-                    for e in range(windows[2]):
-                        w = q * strides[2] - before[2] + e * dilations[2]
-                        inside = (z >= 0) & (z < depth) & (h >= 0) & (h < height) & (w >= 0) & (w < width)
-                        place[k] = ((n * depth + z) * height + h) * width + w if inside else -1
-                        k += 1
+            place[0] = -1  # for a window that sees nothing
+            for k in range(_list(found, task % rows, q, row_start, row_seen, column_start, column_seen)):
+                place[found[k, 1]] = task // rows * size + found[k, 0]
             for c in range(x.shape[1]):
                 i = place[index[o, c]]
                 y[o, c] = x[i, c] if i >= 0 else zero
 
 
 @kernel
-def _average_pool(x, y, scale, whole, output, windows, strides, before, dilations):
-    # scale[o] = 1 / (elements of window o), over the output places of one sample.
-    batch, depth, height, width = whole
-    _, planes, rows, columns = output
+def _sum_seen(x, y, scale, size, taps, row_start, row_seen, column_start, column_seen):
+    # y[o] = scale[o] * sum of x[i] over the places i that o sees: average pooling, and read backwards its gradient.
+    rows, columns = row_start.size - 1, column_start.size - 1
     channels = x.shape[1]
-    for task in prange(batch * planes * rows):
-        n, d, p = task // (planes * rows), task // rows % planes, task % rows
-        z0, a0, a1 = _tap_range(d, depth, windows[0], strides[0], before[0], dilations[0])
-        y0, b0, b1 = _tap_range(p, height, windows[1], strides[1], before[1], dilations[1])
-        place = np.empty(windows[0] * windows[1] * windows[2], np.int64)
+    for task in prange(y.shape[0] // columns):
+        base = task // rows * size
+        found = np.empty((taps, 2), np.int64)
         for q in range(columns):
             o = task * columns + q
-            x0, c0, c1 = _tap_range(q, width, windows[2], strides[2], before[2], dilations[2])
-            count = 0
-            for a in range(a0, a1):
-                for b in range(b0, b1):
-                    line = ((n * depth + z0 + a * dilations[0]) * height + y0 + b * dilations[1]) * width + x0
-                    for c in range(c0, c1):
-                        place[count] = line + c * dilations[2]
-                        count += 1
-            factor = scale[d, p, q]
+            count = _list(found, task % rows, q, row_start, row_seen, column_start, column_seen)
+            factor = scale[task % rows * columns + q]
             for c in range(channels):
                 y[o, c] = 0
-            k = 0
-            while k + 4 <= count:  # four taps share one load and one store of y
-                i0, i1, i2, i3 = place[k], place[k + 1], place[k + 2], place[k + 3]
+            for k in range(0, count - 3, 4):  # four at a time share one load and one store of y
+                i0, i1, i2, i3 = base + found[k, 0], base + found[k + 1, 0], base + found[k + 2, 0], base + found[k + 3, 0]
                 for c in range(channels):
                     y[o, c] += ((x[i0, c] + x[i1, c]) + (x[i2, c] + x[i3, c])) * factor
-                k += 4
-            while k < count:
-                i0 = place[k]
+            for k in range(count // 4 * 4, count):
+                i0 = base + found[k, 0]
                 for c in range(channels):
                     y[o, c] += x[i0, c] * factor
-                k += 1
-
-
-@kernel
-def _average_pool_grad(gy, gx, scale, whole, output, windows, strides, before, dilations):
-    # gx[i] = sum of gy[o] scale[o] over the windows o that cover i.
-    batch, depth, height, width = whole
-    _, planes, rows, columns = output
-    channels = gx.shape[1]
-    covering = _covering_table(width, columns, windows[2], strides[2], before[2], dilations[2])
-    for task in prange(batch * depth * height):
-        n, z, h = task // (depth * height), task // height % depth, task % height
-        count, found = _covering_rows(z, h, planes, rows, windows, strides, before, dilations)
-        for w in range(width):
-            i = task * width + w
-            for c in range(channels):
-                gx[i, c] = 0
-            for k in range(count):
-                d, p = found[k, 0], found[k, 1]
-                line = ((n * planes + d) * rows + p) * columns
-                for e in range(windows[2]):
-                    q = covering[w, e]
-                    if q < 0:
-                        continue
-                    factor = scale[d, p, q]
-                    for c in range(channels):
-                        gx[i, c] += gy[line + q, c] * factor
 
 
 # ------------------------------------------------------------------------------------- public side
-class _Walk:
-    """The canonical sizes of one pooling, and its arrays as the kernels take them."""
+def _pixels(a: np.ndarray) -> np.ndarray:
+    """[N, C, *S] as contiguous [pixels, C]."""
+    memory = channels_last(normal(a))
+    return readable(memory.reshape(math.prod(memory.shape[:-1]), memory.shape[-1]))
 
-    def __init__(self, batch: int, channels: int, input_size: Sequence[int], output_size: Sequence[int], window: Window) -> None:
-        size, stride, padding, dilation = window.canonical
-        one = (1,) * (MAX_RANK - window.rank)
-        self.channels = channels
-        self.rank = window.rank
-        self.input = (batch, *one, *input_size)
-        self.output = (batch, *one, *output_size)
-        self.geometry = (self.input, self.output, size, stride, tuple(before for before, _ in padding), dilation)
 
-    def read(self, a: np.ndarray) -> np.ndarray:
-        """An [N, C, *S] operand as [pixels, C]."""
-        return readable(channels_last(normal(a)).reshape(a.size // self.channels if self.channels else 0, self.channels))
-
-    def make(self, size: Sequence[int], dtype: np.dtype | type) -> np.ndarray:
-        """An empty result [pixels, C]."""
-        return np.empty((math.prod(size), self.channels), dtype)
-
-    def give(self, a: np.ndarray, size: Sequence[int]) -> np.ndarray:
-        """A result [pixels, C] as [N, C, *S], channels-last."""
-        return from_channels_last(a.reshape(*size, self.channels), self.rank)
+def _images(a: np.ndarray, batch: int, spatial: Sequence[int]) -> np.ndarray:
+    """[pixels, C] as [N, C, *S], channels-last."""
+    return a.reshape(batch, *spatial, a.shape[1]).transpose(0, len(spatial) + 1, *range(1, len(spatial) + 1))
 
 
 def max_pool(x: np.ndarray, window: Window) -> tuple[np.ndarray, np.ndarray]:
@@ -271,27 +189,47 @@ def max_pool(x: np.ndarray, window: Window) -> tuple[np.ndarray, np.ndarray]:
     Taps are uint8 if the window has at most 256 elements, int32 otherwise.  Of equals the first counts; NaN is larger than
     all else.  Both results are channels-last.
     """
-    walk = _Walk(*x.shape[:2], x.shape[2:], window.output_size(x.shape[2:]), window)
-    y = walk.make(walk.output, x.dtype)
-    index = walk.make(walk.output, np.uint8 if math.prod(window.size) <= 256 else np.int32)
-    _max_pool(walk.read(x), y, index, *walk.geometry)
-    return walk.give(y, walk.output), walk.give(index, walk.output)
+    batch, channels, *spatial = x.shape
+    output, taps = window.output_size(spatial), math.prod(window.size)
+    y = np.empty((batch * math.prod(output), channels), x.dtype)
+    index = np.empty(y.shape, np.uint8 if taps <= 256 else np.int32)
+    _max_pool(_pixels(x), y, index, math.prod(spatial), taps, *_walk(window, tuple(spatial), output, False))
+    return _images(y, batch, output), _images(index, batch, output)
 
 
 def max_pool_grad(gy: np.ndarray, index: np.ndarray, input_size: Sequence[int], window: Window) -> np.ndarray:
     """The gradient of `max_pool` for x of spatial size `input_size`: gy goes where the maximum came from.  Channels-last."""
-    walk = _Walk(*gy.shape[:2], input_size, gy.shape[2:], window)
-    gx = walk.make(walk.input, gy.dtype)
-    _max_pool_grad(walk.read(gy), walk.read(index), gx, *walk.geometry)
-    return walk.give(gx, walk.input)
+    batch, channels, *output = gy.shape
+    gx = np.empty((batch * math.prod(input_size), channels), gy.dtype)
+    walk = _walk(window, tuple(input_size), tuple(output), True)
+    _max_pool_grad(_pixels(gy), _pixels(index), gx, math.prod(output), math.prod(window.size), *walk)
+    return _images(gx, batch, input_size)
 
 
 def max_pool_gather(x: np.ndarray, index: np.ndarray, window: Window) -> np.ndarray:
     """The elements of x at the taps that `max_pool` gave: the adjoint of `max_pool_grad`.  Channels-last."""
-    walk = _Walk(*x.shape[:2], x.shape[2:], index.shape[2:], window)
-    y = walk.make(walk.output, x.dtype)
-    _max_pool_gather(walk.read(x), walk.read(index), y, *walk.geometry)
-    return walk.give(y, walk.output)
+    batch, channels, *spatial = x.shape
+    output = index.shape[2:]
+    y = np.empty((batch * math.prod(output), channels), x.dtype)
+    walk = _walk(window, tuple(spatial), output, False)
+    _max_pool_gather(_pixels(x), _pixels(index), y, math.prod(spatial), math.prod(window.size), *walk)
+    return _images(y, batch, output)
+
+
+@functools.lru_cache(maxsize=256)
+def _divisor(
+    window: Window, input_size: tuple[int, ...], output_size: tuple[int, ...], count_include_pad: bool, override: int | None
+) -> np.ndarray:
+    """What each output place divides its sum by: `override`, or how many elements it sees, those of the padding included or not."""
+    counts = []
+    for size, output, r, stride, (before, after), dilation in zip(
+        input_size, output_size, window.size, window.stride, window.padding, window.dilation, strict=True
+    ):
+        taps = np.arange(output)[:, None] * stride - before + np.arange(r) * dilation
+        low, high = (-before, size + after) if count_include_pad else (0, size)
+        counts.append(np.count_nonzero((taps >= low) & (taps < high), axis=1))
+    product = functools.reduce(np.multiply.outer, counts)
+    return np.full(product.shape, override) if override is not None else np.maximum(product, 1)
 
 
 def average_pool(x: np.ndarray, window: Window, count_include_pad: bool, divisor_override: int | None) -> np.ndarray:
@@ -300,42 +238,30 @@ def average_pool(x: np.ndarray, window: Window, count_include_pad: bool, divisor
     The divisor is `divisor_override` if given; else the number of elements of the window that lie inside the input, or inside
     the input and its padding if `count_include_pad`.
     """
-    spatial = window.output_size(x.shape[2:])
-    scale = _scale(window, x.shape[2:], spatial, count_include_pad, divisor_override, x.dtype)
-    if x.size and window.size == x.shape[2:] and not any(map(any, window.padding)) and max(window.dilation) == 1:
-        # One window is everything: many numbers to one sum, for which `sum` keeps more digits and more threads busy.
+    batch, channels, *spatial = x.shape
+    output = window.output_size(spatial)
+    scale = (1 / _divisor(window, tuple(spatial), output, count_include_pad, divisor_override)).astype(x.dtype).ravel()
+    if x.size and window.size == tuple(spatial) and math.prod(output) == 1 and not any(map(any, window.padding)):
+        # One window sees everything: many numbers to one sum, where `sum` keeps more digits and more threads busy.
         y = sum_over(x, tuple(range(2, x.ndim)), True)
-        y *= scale.ravel()[0]
+        y *= scale[0]
         return y
-    walk = _Walk(*x.shape[:2], x.shape[2:], spatial, window)
-    y = walk.make(walk.output, x.dtype)
-    _average_pool(walk.read(x), y, scale, *walk.geometry)
-    return walk.give(y, walk.output)
+    y = np.empty((batch * math.prod(output), channels), x.dtype)
+    _sum_seen(_pixels(x), y, scale, math.prod(spatial), math.prod(window.size), *_walk(window, tuple(spatial), output, False))
+    return _images(y, batch, output)
 
 
 def average_pool_grad(
     gy: np.ndarray, input_size: Sequence[int], window: Window, count_include_pad: bool, divisor_override: int | None
 ) -> np.ndarray:
     """The gradient of `average_pool` for x of spatial size `input_size`.  Channels-last."""
-    scale = _scale(window, input_size, gy.shape[2:], count_include_pad, divisor_override, gy.dtype)
-    walk = _Walk(*gy.shape[:2], input_size, gy.shape[2:], window)
-    gx = walk.make(walk.input, gy.dtype)
-    _average_pool_grad(walk.read(gy), gx, scale, *walk.geometry)
-    return walk.give(gx, walk.input)
-
-
-def _scale(
-    window: Window, input_size: Sequence[int], output_size: Sequence[int], count_include_pad: bool, divisor_override: int | None, dtype: np.dtype
-) -> np.ndarray:
-    """1 / divisor for each output place [P0, P1, P2]."""
-    counts = [np.ones(1)] * (MAX_RANK - window.rank)
-    for size, output, r, stride, (before, after), dilation in zip(
-        input_size, output_size, window.size, window.stride, window.padding, window.dilation, strict=True
-    ):
-        taps = np.arange(output)[:, None] * stride - before + np.arange(r) * dilation
-        low, high = (-before, size + after) if count_include_pad else (0, size)
-        counts.append(np.count_nonzero((taps >= low) & (taps < high), axis=1))
-    if divisor_override is not None:
-        return np.full([len(count) for count in counts], 1 / divisor_override, dtype)
-    product = counts[0][:, None, None] * counts[1][:, None] * counts[2]
-    return (1 / np.maximum(product, 1)).astype(dtype)
+    batch, channels, *output = gy.shape
+    scale = (1 / _divisor(window, tuple(input_size), tuple(output), count_include_pad, divisor_override)).astype(gy.dtype)
+    factor = scale.flat[0] if scale.size else scale.dtype.type(1)
+    if (scale != factor).any():  # windows of different sizes: each must be scaled before the sum
+        gy, factor = mul(gy, scale), scale.dtype.type(1)
+    gx = np.empty((batch * math.prod(input_size), channels), gy.dtype)
+    walk = _walk(window, tuple(input_size), tuple(output), True)
+    factors = np.full(math.prod(input_size), factor)
+    _sum_seen(_pixels(gy), gx, factors, math.prod(output), math.prod(window.size), *walk)
+    return _images(gx, batch, input_size)

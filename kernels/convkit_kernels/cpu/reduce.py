@@ -9,7 +9,7 @@ with `middle` to be summed:
     the last axis                                       inner = 1
 
 and the kernel adds rows of `inner` numbers.  Short rows are joined to wide ones first, so that the loop over a row
-always fills vector registers; the joined parts are added up last.  Sums are kept in float64, by blocks of eight rows.
+always fills vector registers; the joined parts are added up last.  Sums are kept in float64, by blocks of four rows.
 """
 
 from __future__ import annotations
@@ -33,39 +33,23 @@ WIDTH = 64
 @kernel
 def _sum_rows(x, partial, outer, length, inner, tasks, step):
     # partial[o, task, w] = sum of the elements of outer block o, part `task` (`step` elements), at w modulo the row width.
-    # Eight rows at a time: one conversion and one store serve eight elements, and short sums lose no digits.
+    # Four rows at a time: one conversion and one store serve four elements, and short sums lose no digits.
     width = partial.shape[2]
     for index in prange(outer * tasks):
         o, task = index // tasks, index % tasks
         part = x[o * length + task * step : o * length + min(length, (task + 1) * step)]
         total = partial[o, task]
         total[:] = 0
-        count = part.size // width
-        rows = part[: count * width].reshape((count, width))
-        for r in range(0, count - 7, 8):
+        rows = part.size // width
+        for r in range(0, rows - 3, 4):
+            a, b = part[r * width : (r + 1) * width], part[(r + 1) * width : (r + 2) * width]
+            c, d = part[(r + 2) * width : (r + 3) * width], part[(r + 3) * width : (r + 4) * width]
             for w in range(width):
-                a = (rows[r, w] + rows[r + 1, w]) + (rows[r + 2, w] + rows[r + 3, w])
-                b = (rows[r + 4, w] + rows[r + 5, w]) + (rows[r + 6, w] + rows[r + 7, w])
-                total[w] += a + b
-        for r in range(count // 8 * 8, count):
-            for w in range(width):
-                total[w] += rows[r, w]
-        rest = part[count * width :]
-        for w in range(rest.size):
-            total[w] += rest[w]
-
-
-@kernel
-def _sum_partials(partial, inner, y):
-    # y[o, i] = sum over tasks and over the joined rows, in their order.
-    joined = partial.shape[2] // inner
-    for o in prange(partial.shape[0]):
-        for i in range(inner):
-            total = 0.0
-            for task in range(partial.shape[1]):
-                for j in range(joined):
-                    total += partial[o, task, j * inner + i]
-            y[o, i] = total
+                total[w] += (a[w] + b[w]) + (c[w] + d[w])
+        for start in range(rows // 4 * 4 * width, part.size, width):
+            a = part[start : start + width]  # the last one may be shorter
+            for w in range(a.size):
+                total[w] += a[w]
 
 
 @kernel
@@ -132,7 +116,7 @@ def sum(x: np.ndarray, axes: tuple[int, ...], keepdims: bool) -> np.ndarray:
         tasks = (length + step - 1) // step
         partial = np.empty((outer, tasks, width))
         _sum_rows(line(x), partial, outer, length, inner, tasks, step)
-        _sum_partials(partial, inner, y)
+        y[...] = partial.sum(axis=1).reshape(outer, -1, inner).sum(axis=1)
     # Back to the axes' own order; those that are gone, and those of size 1, have size 1.
     rest = tuple(axis for axis in range(x.ndim) if axis not in kept)
     place = np.argsort(rest + kept)

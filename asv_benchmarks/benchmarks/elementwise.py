@@ -1,0 +1,23 @@
+"""Element by element."""
+
+from convkit_kernels import cpu
+
+from .common import ACTIVATIONS, DTYPES, Kernel, random
+
+
+class Unary(Kernel):
+    params = [["exp", "log", "tanh", "sigmoid", "relu", "sqrt", "neg", "abs"], list(ACTIVATIONS), DTYPES]
+    param_names = ["function", "shape", "dtype"]
+
+    def prepare(self, function, shape, dtype):
+        x = abs(random(ACTIVATIONS[shape], dtype))
+        return lambda: getattr(cpu, function)(x)
+
+
+class Binary(Kernel):
+    params = [["add", "mul", "div", "maximum", "tanh_grad", "sigmoid_grad", "relu_grad"], list(ACTIVATIONS), DTYPES]
+    param_names = ["function", "shape", "dtype"]
+
+    def prepare(self, function, shape, dtype):
+        a, b = random(ACTIVATIONS[shape], dtype), random(ACTIVATIONS[shape], dtype, 1)
+        return lambda: getattr(cpu, function)(a, b)

@@ -1,0 +1,16 @@
+"""Sums and extremes over axes."""
+
+from convkit_kernels import cpu
+
+from .common import ACTIVATIONS, DTYPES, Kernel, random
+
+AXES = {"channels stay": (0, 2, 3), "spatial": (2, 3), "all": (0, 1, 2, 3)}
+
+
+class Reduce(Kernel):
+    params = [["sum", "amax"], list(AXES), list(ACTIVATIONS), DTYPES]
+    param_names = ["function", "axes", "shape", "dtype"]
+
+    def prepare(self, function, axes, shape, dtype):
+        x = random(ACTIVATIONS[shape], dtype)
+        return lambda: getattr(cpu, function)(x, AXES[axes], False)

@@ -1,0 +1,52 @@
+"""Reductions: each result looks at the elements that share its place."""
+
+import math
+
+import numpy as np
+
+
+def _groups(x, axes, keepdims):
+    """(shape of the result, elements of each place in C order)."""
+    kept = [1 if axis in axes else n for axis, n in enumerate(x.shape)]
+    groups = {place: [] for place in np.ndindex(*kept)}
+    for where in np.ndindex(*x.shape):
+        groups[tuple(0 if axis in axes else i for axis, i in enumerate(where))].append(float(x[where]))
+    shape = kept if keepdims else [n for axis, n in enumerate(x.shape) if axis not in axes]
+    return tuple(shape), list(groups.values())
+
+
+def _reduce(formula, x, axes, keepdims, dtype=np.float64):
+    shape, groups = _groups(x, axes, keepdims)
+    return np.array([formula(group) for group in groups], dtype).reshape(shape)
+
+
+def _first(group, better):
+    found = 0
+    for i, value in enumerate(group):
+        if math.isnan(value):
+            return i
+        if better(value, group[found]):
+            found = i
+    return found
+
+
+def sum(x, axes, keepdims):
+    return _reduce(math.fsum, x, axes, keepdims)
+
+
+def amax(x, axes, keepdims):
+    return _reduce(lambda group: group[_first(group, lambda a, b: a > b)], x, axes, keepdims)
+
+
+def amin(x, axes, keepdims):
+    return _reduce(lambda group: group[_first(group, lambda a, b: a < b)], x, axes, keepdims)
+
+
+def argmax(x, axis):
+    x, axis = (x.reshape(-1), 0) if axis is None else (x, axis)
+    return _reduce(lambda group: _first(group, lambda a, b: a > b), x, (axis,), False, np.int64)
+
+
+def argmin(x, axis):
+    x, axis = (x.reshape(-1), 0) if axis is None else (x, axis)
+    return _reduce(lambda group: _first(group, lambda a, b: a < b), x, (axis,), False, np.int64)
