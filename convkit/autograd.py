@@ -182,9 +182,9 @@ class Function:
         """The saved arrays, as tensors; while a graph is recorded they stand for the inputs or outputs that they were."""
         if self._saved is None:
             raise RuntimeError(_FREED.format(type(self).__name__))
-        out = []
+        out: list[Any] = []
         for array, origin in zip(self._saved, self._origins, strict=True):
-            tensor = None if array is None else TensorBase.result(array)
+            tensor: Any = None if array is None else TensorBase.result(array)
             if origin is not None:
                 source, index, version = origin
                 if version is not None and version[0][0] != version[1]:
@@ -292,9 +292,9 @@ class _Once(Function):
     """Passes `value` on, tied to the gradients it was computed from, and refuses to be differentiated."""
 
     @staticmethod
-    def forward(ctx: Any, *grads: Any, value: np.ndarray, name: str) -> np.ndarray:
-        ctx.name = name
-        return value
+    def forward(ctx: Any, *grads: Any, **told: Any) -> Any:
+        ctx.name = told["name"]
+        return told["value"]
 
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> Any:
@@ -316,6 +316,7 @@ def _walk(roots: Iterable[tuple[TensorBase, TensorBase]], retain: bool, create_g
             heapq.heappush(heap, (-node.age, node))
         slots[index] = grad if slots[index] is None else slots[index] + grad
 
+    useful = None if wanted is None else _leading_to({node for node, _ in wanted}, [_node(t) for t, _ in roots])
     mode = enable_grad if create_graph else no_grad
     with mode():
         for tensor, grad in roots:
@@ -346,14 +347,18 @@ def _walk(roots: Iterable[tuple[TensorBase, TensorBase]], retain: bool, create_g
             for i, (shape, dtype) in enumerate(node._outputs):
                 if grads[i] is None:
                     grads[i] = TensorBase.result(np.zeros(shape, dtype))
+            edges = node._edges
+            needs = node.needs_input_grad
+            if useful is not None:
+                node.needs_input_grad = tuple(e is not None and e[0] in useful for e in edges)
             results = type(node).backward(node, *grads)
+            node.needs_input_grad = needs
             if not isinstance(results, tuple):
                 results = (results,)
-            edges = node._edges
             if len(results) < len(edges) and any(e is not None for e in edges[len(results) :]):
                 raise RuntimeError(f"{type(node).__name__}.backward returned {len(results)} gradients for {len(edges)} arguments")
             for edge, grad in zip(edges, results, strict=False):
-                if edge is None or grad is None:
+                if edge is None or grad is None or (useful is not None and edge[0] not in useful):
                     continue
                 if grad.array.shape != edge[2]:
                     raise RuntimeError(
@@ -364,6 +369,21 @@ def _walk(roots: Iterable[tuple[TensorBase, TensorBase]], retain: bool, create_g
             if not retain:
                 node._release()
     return found
+
+
+def _leading_to(targets: set, roots: list) -> set:
+    """The nodes between `roots` and `targets`, both included: the others' gradients are not asked for."""
+    seen, stack = set(roots), list(roots)
+    while stack:
+        for edge in getattr(stack.pop(), "_edges", ()):
+            if edge is not None and edge[0] not in seen:
+                seen.add(edge[0])
+                stack.append(edge[0])
+    useful = set(targets)
+    for node in sorted(seen, key=lambda n: n.age):  # inputs are older than what is made of them
+        if any(edge is not None and edge[0] in useful for edge in getattr(node, "_edges", ())):
+            useful.add(node)
+    return useful
 
 
 def _owner(array: np.ndarray) -> int:
@@ -505,10 +525,11 @@ def gradcheck(
         if wrong.any():
             if not raise_exception:
                 return False
-            row, column = np.unravel_index(np.argmax(np.where(wrong, np.abs(analytic - numeric), -1)), wrong.shape)
+            worst = np.unravel_index(np.argmax(np.where(wrong, np.abs(analytic - numeric), -1)), wrong.shape)
+            element = [int(n) for n in np.unravel_index(worst[1], x.array.shape)]
             raise RuntimeError(
-                f"gradcheck: input {i}, element {list(map(int, np.unravel_index(column, x.array.shape)))}, output element {int(row)}: "
-                f"the gradient is {analytic[row, column]:.9g} but differences give {numeric[row, column]:.9g} ({int(wrong.sum())} of {wrong.size} differ)"
+                f"gradcheck: input {i}, element {element}, output element {int(worst[0])}: the gradient is {analytic[worst]:.9g} "
+                f"but differences give {numeric[worst]:.9g} ({int(wrong.sum())} of {wrong.size} differ)"
             )
     return True
 

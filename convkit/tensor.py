@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import copy
 import itertools
 from typing import Any
@@ -11,7 +12,7 @@ import numpy as np
 from convkit_kernels import layout
 
 from . import device as devices
-from .autograd import Function, TensorBase, _node, backward, version_of
+from .autograd import Function, TensorBase, backward, is_grad_enabled, version_of
 from .ops import activation, elementwise, matmul, reduce
 from .ops import shape as shapes
 from .random import Generator, default_generator
@@ -58,7 +59,7 @@ class Tensor(TensorBase):
         return devices.of(self.array)
 
     @property
-    def is_leaf(self) -> bool:
+    def is_leaf(self) -> builtins.bool:
         """True unless an operation on tensors that require gradients made it."""
         return self.node is None
 
@@ -107,7 +108,7 @@ class Tensor(TensorBase):
             extra += ", requires_grad=True"
         return f"tensor({body}{extra})"
 
-    def __bool__(self) -> bool:
+    def __bool__(self) -> builtins.bool:
         return bool(self.item())
 
     def __float__(self) -> float:
@@ -151,7 +152,7 @@ class Tensor(TensorBase):
         """The elements as nested Python lists."""
         return self.array.tolist()
 
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+    def __array__(self, dtype: Any = None, copy: builtins.bool | None = None) -> np.ndarray:
         return np.array(self.array, dtype=dtype, copy=copy)
 
     def __dlpack__(self, **options: Any) -> Any:
@@ -207,7 +208,7 @@ class Tensor(TensorBase):
         return self if self.array.flags.c_contiguous else Tensor(np.ascontiguousarray(self.array)) if not self.requires_grad else self.clone()
 
     # -------------------------------------------------------------------------------- the graph
-    def requires_grad_(self, requires_grad: bool = True) -> Tensor:
+    def requires_grad_(self, requires_grad: builtins.bool = True) -> Tensor:
         """Set `requires_grad` of a leaf; only floating tensors can require gradients."""
         if self.node is not None and not requires_grad:
             raise RuntimeError("requires_grad_: only leaves can stop requiring a gradient; use .detach()")
@@ -226,7 +227,7 @@ class Tensor(TensorBase):
         """A copy that passes gradients on."""
         return shapes.Clone.apply(self)
 
-    def backward(self, gradient: Any = None, retain_graph: bool | None = None, create_graph: bool = False) -> None:
+    def backward(self, gradient: Any = None, retain_graph: builtins.bool | None = None, create_graph: builtins.bool = False) -> None:
         """Add the gradient of this tensor to the `.grad` of every leaf it depends on; see `autograd.backward`."""
         backward(self, gradient, retain_graph, create_graph)
 
@@ -252,8 +253,6 @@ class Tensor(TensorBase):
 
     # ------------------------------------------------------------------------------ in place
     def _changing(self, op: str) -> np.ndarray:
-        from .autograd import is_grad_enabled
-
         if self.requires_grad and is_grad_enabled():
             raise RuntimeError(f"{op}: a tensor that requires a gradient can only be changed in place under no_grad()")
         version_of(self)[0] += 1
@@ -273,14 +272,14 @@ class Tensor(TensorBase):
         """Overwrite every element with 0."""
         return self.fill_(0)
 
-    def add_(self, other: Any, alpha: float = 1.0) -> Tensor:
+    def add_(self, other: Any, alpha: builtins.float = 1.0) -> Tensor:
         """Add alpha * other in place."""
         value = getattr(other, "array", other)
         a = self._changing("add_")
         a += value if alpha == 1 else value * np.asarray(alpha, a.dtype)
         return self
 
-    def sub_(self, other: Any, alpha: float = 1.0) -> Tensor:
+    def sub_(self, other: Any, alpha: builtins.float = 1.0) -> Tensor:
         """Subtract alpha * other in place."""
         value = getattr(other, "array", other)
         a = self._changing("sub_")
@@ -299,7 +298,7 @@ class Tensor(TensorBase):
         a /= getattr(other, "array", other)
         return self
 
-    def clamp_(self, min: float | None = None, max: float | None = None) -> Tensor:
+    def clamp_(self, min: builtins.float | None = None, max: builtins.float | None = None) -> Tensor:
         """Limit in place."""
         a = self._changing("clamp_")
         np.clip(a, min, max, out=a)
@@ -418,7 +417,7 @@ class RemovableHandle:
         self.hooks.pop(self.id, None)
 
 
-def _rebuild(cls: type, array: np.ndarray, requires_grad: bool) -> Tensor:
+def _rebuild(cls: Any, array: np.ndarray, requires_grad: bool) -> Tensor:
     tensor = cls.__new__(cls)
     TensorBase.__init__(tensor, array, requires_grad)
     return tensor
@@ -506,7 +505,7 @@ def arange(start: Any, end: Any = None, step: Any = 1, *, dtype: Any = None, dev
     start, end = (0, start) if end is None else (start, end)
     if dtype is None:
         dtype = np.int64 if all(isinstance(v, int) for v in (start, end, step)) else np.float32
-    return _finish(np.arange(start, end, step, dtype), False, device)
+    return _finish(np.arange(start, end, step, dtype=dtype), False, device)
 
 
 def _drawn(kind: str, size: tuple, dtype: Any, generator: Generator | None, device: Any, requires_grad: bool) -> Tensor:

@@ -38,7 +38,7 @@ def same(got: Any, expected: Any) -> bool:
 
 def channels_last_copy(a: np.ndarray) -> np.ndarray:
     """`a` [N, C, *S] in the memory order [N, *S, C]."""
-    return np.moveaxis(np.ascontiguousarray(np.moveaxis(a, 1, -1)), -1, 1) if a.ndim > 2 else np.ascontiguousarray(a)
+    return np.moveaxis(np.ascontiguousarray(np.moveaxis(a, 1, -1)), -1, 1) if a.ndim > 2 else np.asarray(a, order="C")
 
 
 def memory_order(a: np.ndarray) -> tuple[int, ...]:
@@ -47,18 +47,18 @@ def memory_order(a: np.ndarray) -> tuple[int, ...]:
 
 
 def _read_only(a: np.ndarray) -> np.ndarray:
-    a = a.copy(order="K")
+    a = np.array(a, order="K")
     a.flags.writeable = False
     return a
 
 
 def _reversed(a: np.ndarray) -> np.ndarray:
-    return np.flip(np.flip(a).copy()) if a.ndim else a
+    return np.flip(np.flip(a).copy()) if a.ndim else a.copy()
 
 
 def _spaced(a: np.ndarray) -> np.ndarray:
     wide = np.zeros([2 * n for n in a.shape], a.dtype)
-    part = wide[tuple(slice(None, None, 2) for _ in a.shape)]
+    part = wide[(..., *(slice(None, None, 2) for _ in a.shape))]
     part[...] = a
     return part
 
@@ -72,15 +72,15 @@ def _unaligned(a: np.ndarray) -> np.ndarray:
 
 # The same values in other memory: what a user may hand in.
 LAYOUTS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
-    "C order": np.ascontiguousarray,
+    "C order": lambda a: np.asarray(a, order="C"),
     "channels-last": channels_last_copy,
-    "Fortran order": np.asfortranarray,
+    "Fortran order": lambda a: np.asarray(a, order="F"),
     "read-only": _read_only,
     "read-only channels-last": lambda a: _read_only(channels_last_copy(a)),
     "negative strides": _reversed,
     "gaps": _spaced,
     "unaligned": _unaligned,
-    "other byte order": lambda a: a.astype(a.dtype.newbyteorder()),
+    "other byte order": lambda a: np.asarray(a).astype(a.dtype.newbyteorder()),
 }
 
 layouts = st.sampled_from(sorted(LAYOUTS))
@@ -89,7 +89,7 @@ dtypes = st.sampled_from([np.float32, np.float64])
 
 def numbers(seed: int, shape: tuple[int, ...], dtype: Any = np.float64, scale: float = 1.0, mean: float = 0.0) -> np.ndarray:
     """Normal random numbers in C order."""
-    return (np.random.default_rng(seed).standard_normal(shape) * scale + mean).astype(dtype)
+    return np.asarray(np.random.default_rng(seed).standard_normal(shape) * scale + mean, dtype)
 
 
 @contextlib.contextmanager

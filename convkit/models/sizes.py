@@ -36,7 +36,5 @@ def size_after(name: str, layers: Iterable[nn.Module], image_size: ImageSize) ->
             try:
                 size = win.output_size(size, name)
             except ValueError:
-                raise ValueError(
-                    f"{name}: image_size {given[0]}x{given[1]} is too small: {size[0]}x{size[1]} are left before {layer}"
-                ) from None
+                raise ValueError(f"{name}: image_size {given[0]}x{given[1]} is too small: {size[0]}x{size[1]} are left before {layer}") from None
     return size[0], size[1]

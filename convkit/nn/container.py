@@ -55,6 +55,8 @@ class _Numbered(Module):
             self.append(module)
         return self
 
+    __iadd__ = extend
+
     def insert(self, position: int, module: Module) -> Any:
         """Put a module before `position`; those behind get new numbers."""
         every = list(self)

@@ -34,9 +34,7 @@ def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, generator: Any 
     return _set(tensor, mean + std * _draw(randn, tensor, generator))
 
 
-def trunc_normal_(
-    tensor: Tensor, mean: float = 0.0, std: float = 1.0, a: float = -2.0, b: float = 2.0, generator: Any = None
-) -> Tensor:
+def trunc_normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, a: float = -2.0, b: float = 2.0, generator: Any = None) -> Tensor:
     """Normal, cut off to [a, b]: the inverse of its distribution function, applied to uniform numbers.
 
     ValueError unless a < b.
@@ -79,9 +77,7 @@ def xavier_normal_(tensor: Tensor, gain: float = 1.0, generator: Any = None) -> 
     return normal_(tensor, 0, gain * math.sqrt(2 / sum(fans("xavier_normal_", tensor))), generator)
 
 
-def kaiming_uniform_(
-    tensor: Tensor, a: float = 0, mode: str = "fan_in", nonlinearity: str = "leaky_relu", generator: Any = None
-) -> Tensor:
+def kaiming_uniform_(tensor: Tensor, a: float = 0, mode: str = "fan_in", nonlinearity: str = "leaky_relu", generator: Any = None) -> Tensor:
     """Uniform on +-gain * sqrt(3 / fan): keeps the size of signals through ReLU layers.
 
     gain is calculate_gain(nonlinearity, a).  `mode` 'fan_in' keeps the size on the way forward, 'fan_out' on the way back.
@@ -93,9 +89,7 @@ def kaiming_uniform_(
     return uniform_(tensor, -bound, bound, generator)
 
 
-def kaiming_normal_(
-    tensor: Tensor, a: float = 0, mode: str = "fan_in", nonlinearity: str = "leaky_relu", generator: Any = None
-) -> Tensor:
+def kaiming_normal_(tensor: Tensor, a: float = 0, mode: str = "fan_in", nonlinearity: str = "leaky_relu", generator: Any = None) -> Tensor:
     """Normal with standard deviation gain / sqrt(fan); see `kaiming_uniform_`."""
     return normal_(tensor, 0, _kaiming_std("kaiming_normal_", tensor, a, mode, nonlinearity), generator)
 
@@ -124,18 +118,14 @@ def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
         slope = 0.01 if param is None else param
         return math.sqrt(2 / (1 + slope**2))
     if nonlinearity not in _GAINS:
-        raise ValueError(
-            f"calculate_gain: nonlinearity must be one of {', '.join([*_GAINS, 'leaky_relu'])}, got {nonlinearity!r}"
-        )
+        raise ValueError(f"calculate_gain: nonlinearity must be one of {', '.join([*_GAINS, 'leaky_relu'])}, got {nonlinearity!r}")
     return _GAINS[nonlinearity]
 
 
 def fans(op: str, tensor: Tensor) -> tuple[int, int]:
     """(fan_in, fan_out) of a weight; ValueError naming `op` for fewer than two dimensions."""
     if len(tensor.shape) < 2:
-        raise ValueError(
-            f"{op}: a fan needs a weight of 2 dimensions or more, [out, in, *window], got shape {list(tensor.shape)}"
-        )
+        raise ValueError(f"{op}: a fan needs a weight of 2 dimensions or more, [out, in, *window], got shape {list(tensor.shape)}")
     window = math.prod(tensor.shape[2:])
     return tensor.shape[1] * window, tensor.shape[0] * window
 

@@ -140,8 +140,7 @@ class Module:
             if name in registered:
                 if value is not None and not isinstance(value, wanted):
                     raise TypeError(
-                        f"{type(self).__name__}: {name!r} is registered and takes a {wanted.__name__} or None, "
-                        f"got {type(value).__name__}"
+                        f"{type(self).__name__}: {name!r} is registered and takes a {wanted.__name__} or None, got {type(value).__name__}"
                     )
                 registered[name] = value
                 return
@@ -211,9 +210,7 @@ class Module:
     register_module = add_module
 
     # -------------------------------------------------------------------------------- walking
-    def named_modules(
-        self, memo: set[int] | None = None, prefix: str = "", remove_duplicate: bool = True
-    ) -> Iterator[tuple[str, Module]]:
+    def named_modules(self, memo: set[int] | None = None, prefix: str = "", remove_duplicate: bool = True) -> Iterator[tuple[str, Module]]:
         """(name, module) of this module, named '', and of all below it, parents first; a shared one comes once."""
         memo = set() if memo is None else memo
         if remove_duplicate and id(self) in memo:
@@ -246,9 +243,7 @@ class Module:
         for part in filter(None, target.split(".")):
             child = module._modules.get(part)
             if child is None:
-                raise AttributeError(
-                    f"{type(module).__name__} has no module {part!r} (looking for {target!r}); it has {list(module._modules)}"
-                )
+                raise AttributeError(f"{type(module).__name__} has no module {part!r} (looking for {target!r}); it has {list(module._modules)}")
             module = child
         return module
 
@@ -261,9 +256,7 @@ class Module:
                     memo.add(id(tensor))
                     yield _join(path, name), tensor
 
-    def named_parameters(
-        self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
-    ) -> Iterator[tuple[str, Parameter]]:
+    def named_parameters(self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True) -> Iterator[tuple[str, Parameter]]:
         """(name, parameter) of all parameters; a shared one comes once, under its first name."""
         return self._named("_parameters", prefix, recurse, remove_duplicate)
 
@@ -271,9 +264,7 @@ class Module:
         """All parameters, each once; without `recurse` this module's own only."""
         return (parameter for _, parameter in self.named_parameters(recurse=recurse))
 
-    def named_buffers(
-        self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
-    ) -> Iterator[tuple[str, Tensor]]:
+    def named_buffers(self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True) -> Iterator[tuple[str, Tensor]]:
         """(name, tensor) of all buffers, those outside the state included."""
         return self._named("_buffers", prefix, recurse, remove_duplicate)
 
@@ -345,7 +336,7 @@ class Module:
 
         def convert(tensor: Tensor) -> Tensor:
             if device is not None:
-                tensor = tensor.to(device)
+                tensor = tensor.to(device=device)
             if dtype is not None and np.dtype(tensor.dtype).kind == "f":
                 tensor = tensor.to(dtype)
             return tensor
@@ -418,9 +409,7 @@ class Module:
           weight: shape [1, 3] in the state, [1, 2] in the module
         """
         if not isinstance(state, Mapping):
-            raise TypeError(
-                f"{type(self).__name__}.load_state_dict: the state must be a dictionary of arrays, got {type(state).__name__}"
-            )
+            raise TypeError(f"{type(self).__name__}.load_state_dict: the state must be a dictionary of arrays, got {type(state).__name__}")
         own: dict[str, Tensor] = {}
         optional: set[str] = set()
         for path, module in self.named_modules(remove_duplicate=False):
@@ -492,41 +481,42 @@ class _BackwardWatch:
     def __init__(self, module: Module) -> None:
         self.module = module
         self.grad_output: tuple = ()
-        self.waits = False  # for the gradients of the inputs
+        self.tensors: list[int] = []  # positions of the tensors among the arguments
+        self.marked: list[int] = []  # of those whose gradients the hooks wait for
 
     def inputs(self, args: tuple) -> tuple:
-        where = [i for i, a in enumerate(args) if isinstance(a, Tensor)]
-        if not any(args[i].requires_grad for i in where):
-            self.count = len(where)
-            return args
-        self.waits = True
-        marked = _Mark.apply(*(args[i] for i in where), passed=self.call)
-        out = list(args)
-        for i, tensor in zip(where, marked, strict=True):
-            out[i] = tensor
-        return tuple(out)
+        self.tensors = [i for i, a in enumerate(args) if isinstance(a, Tensor)]
+        self.marked = [i for i in self.tensors if args[i].requires_grad]
+        return _replaced(args, self.marked, self.call)
 
     def outputs(self, result: Any) -> Any:
-        single = isinstance(result, Tensor)
-        many = (result,) if single else tuple(result)
-        where = [i for i, r in enumerate(many) if isinstance(r, Tensor)]
-        marked = list(many)
-        for i, tensor in zip(where, _Mark.apply(*(many[i] for i in where), passed=self.keep), strict=True):
-            marked[i] = tensor
-        return marked[0] if single else type(result)(marked)
+        if isinstance(result, Tensor):
+            return _replaced((result,), [0], self.keep)[0]
+        if not isinstance(result, tuple | list):
+            return result
+        return type(result)(_replaced(tuple(result), [i for i, r in enumerate(result) if isinstance(r, Tensor)], self.keep))
 
     def keep(self, grads: tuple) -> tuple:
         self.grad_output = grads
-        if not self.waits:
-            self.call((None,) * self.count)
+        if not self.marked:
+            self.call(())
         return grads
 
     def call(self, grads: tuple) -> tuple:
+        known = dict(zip(self.marked, grads, strict=True))
+        grad_input = tuple(known.get(i) for i in self.tensors)
         for hook in list(self.module._backward_hooks.values()):
-            changed = hook(self.module, grads, self.grad_output)
+            changed = hook(self.module, grad_input, self.grad_output)
             if changed is not None:
-                grads = changed if isinstance(changed, tuple) else (changed,)
-        return grads
+                grad_input = changed if isinstance(changed, tuple) else (changed,)
+        return tuple(g for i, g in zip(self.tensors, grad_input, strict=True) if i in known)
+
+
+def _replaced(values: tuple, where: list[int], passed: Callable[[tuple], tuple]) -> tuple:
+    """`values` with marks that call `passed` on the tensors at `where`."""
+    marks = _Mark.apply(*(values[i] for i in where), passed=passed) if where else ()
+    found = dict(zip(where, marks, strict=True))
+    return tuple(found.get(i, value) for i, value in enumerate(values))
 
 
 class _Mark(Function):

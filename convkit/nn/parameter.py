@@ -37,4 +37,4 @@ def new_tensor(layer: str, shape: tuple[int, ...], device: Any, dtype: Any, valu
     if dtype.kind != "f":
         raise TypeError(f"{layer}: dtype must be floating, got {dtype}")
     tensor = Tensor(np.full(shape, value, dtype))
-    return tensor if device is None else tensor.to(device)
+    return tensor if device is None else tensor.to(device=device)

@@ -44,15 +44,11 @@ class Summary:
     def __str__(self) -> str:
         table = [("layer", "output", "activations", "parameters")]
         table += [("input", _by(shape), f"{math.prod(shape):,}", "0") for shape in self.input_shapes]
-        table += [
-            (f"{r.name} {r.kind}".strip(), _by(r.output_shape), f"{r.activations:,}", f"{r.parameters:,}") for r in self.rows
-        ]
+        table += [(f"{r.name} {r.kind}".strip(), _by(r.output_shape), f"{r.activations:,}", f"{r.parameters:,}") for r in self.rows]
         total = ("total", "", f"{self.activations:,}", f"{self.parameters:,}")
         widths = [max(len(line[i]) for line in (*table, total)) for i in range(4)]
         rule = "-" * (sum(widths) + 6)
-        head, *body = (
-            f"{a:<{widths[0]}}  {b:<{widths[1]}}  {c:>{widths[2]}}  {d:>{widths[3]}}" for a, b, c, d in (*table, total)
-        )
+        head, *body = (f"{a:<{widths[0]}}  {b:<{widths[1]}}  {c:>{widths[2]}}  {d:>{widths[3]}}" for a, b, c, d in (*table, total))
         lines = [head, rule, *body[:-1], rule, body[-1]]
         if self.trainable != self.parameters:
             lines.append(f"{self.trainable:,} parameters are learnt, {self.parameters - self.trainable:,} are frozen")

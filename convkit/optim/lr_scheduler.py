@@ -42,9 +42,7 @@ class LRScheduler:
             if last_epoch == -1:
                 group.setdefault("initial_lr", group["lr"])
             elif "initial_lr" not in group:
-                raise KeyError(
-                    f"{type(self).__name__}: with last_epoch={last_epoch} each group of the optimizer needs an 'initial_lr'"
-                )
+                raise KeyError(f"{type(self).__name__}: with last_epoch={last_epoch} each group of the optimizer needs an 'initial_lr'")
         self.optimizer = optimizer
         self.base_lrs = [group["initial_lr"] for group in optimizer.param_groups]
         self.last_epoch = last_epoch
@@ -145,8 +143,7 @@ class LinearLR(LRScheduler):
     ) -> None:
         if not 0 < start_factor <= 1 or not 0 <= end_factor <= 1:
             raise ValueError(
-                f"LinearLR: factors must be in 0 .. 1, and start_factor above 0, "
-                f"got start_factor={start_factor}, end_factor={end_factor}"
+                f"LinearLR: factors must be in 0 .. 1, and start_factor above 0, got start_factor={start_factor}, end_factor={end_factor}"
             )
         if total_iters < 1:
             raise ValueError(f"LinearLR: total_iters must be at least 1, got {total_iters}")
@@ -179,9 +176,7 @@ class CosineAnnealingLR(LRScheduler):
 class LambdaLR(LRScheduler):
     """lr = base_lr * lr_lambda(epoch); a list of functions gives each group its own.  Functions are not part of the state."""
 
-    def __init__(
-        self, optimizer: Optimizer, lr_lambda: Callable[[int], float] | Sequence[Callable[[int], float]], last_epoch: int = -1
-    ) -> None:
+    def __init__(self, optimizer: Optimizer, lr_lambda: Callable[[int], float] | Sequence[Callable[[int], float]], last_epoch: int = -1) -> None:
         groups = len(optimizer.param_groups)
         self.lr_lambdas = [lr_lambda] * groups if callable(lr_lambda) else list(lr_lambda)
         if len(self.lr_lambdas) != groups:
@@ -254,10 +249,7 @@ class OneCycleLR(LRScheduler):
             self.phases = [(up, 0, 1), (2 * pct_start * total_steps - 2, 1, 0), (total_steps - 1, 0, 2)]
         else:
             self.phases = [(up, 0, 1), (total_steps - 1, 1, 2)]
-        self.levels = [
-            (high / div_factor, high, high / div_factor / final_div_factor)
-            for high in _one_a_group("max_lr", max_lr, len(groups))
-        ]
+        self.levels = [(high / div_factor, high, high / div_factor / final_div_factor) for high in _one_a_group("max_lr", max_lr, len(groups))]
         low, high = (_one_a_group("momentum", m, len(groups)) for m in (base_momentum, max_momentum))
         self.momenta = [(b, a, b) for a, b in zip(low, high, strict=True)]
         if last_epoch == -1:
@@ -317,13 +309,10 @@ class SequentialLR(LRScheduler):
     [0.5, 0.75, 1.0, 0.5, 0.25]
     """
 
-    def __init__(
-        self, optimizer: Optimizer, schedulers: Sequence[LRScheduler], milestones: Sequence[int], last_epoch: int = -1
-    ) -> None:
+    def __init__(self, optimizer: Optimizer, schedulers: Sequence[LRScheduler], milestones: Sequence[int], last_epoch: int = -1) -> None:
         if len(schedulers) < 1 or len(milestones) != len(schedulers) - 1:
             raise ValueError(
-                f"SequentialLR: needs one milestone less than schedulers, "
-                f"got {len(milestones)} milestones and {len(schedulers)} schedulers"
+                f"SequentialLR: needs one milestone less than schedulers, got {len(milestones)} milestones and {len(schedulers)} schedulers"
             )
         if list(milestones) != sorted(set(milestones)):
             raise ValueError(f"SequentialLR: milestones must rise, got {list(milestones)}")

@@ -55,9 +55,7 @@ class Optimizer:
             if not isinstance(p, Tensor):
                 raise TypeError(f"{name}: parameters must be tensors, got {type(p).__name__}")
             if not p.is_leaf:
-                raise ValueError(
-                    f"{name}: a parameter of shape {list(p.shape)} is the result of an operation; only leaves can be learnt"
-                )
+                raise ValueError(f"{name}: a parameter of shape {list(p.shape)} is the result of an operation; only leaves can be learnt")
             if id(p) in known:
                 raise ValueError(f"{name}: a parameter of shape {list(p.shape)} was given twice")
             known.add(id(p))
@@ -108,11 +106,9 @@ class Optimizer:
         state = {
             numbers[id(p)]: {k: Tensor(v) if k in self._state_arrays and v is not None else v for k, v in kept.items()}
             for p, kept in self.state.items()
+            if kept
         }
-        groups = [
-            {**{k: v for k, v in g.items() if k != "params"}, "params": [numbers[id(p)] for p in g["params"]]}
-            for g in self.param_groups
-        ]
+        groups = [{**{k: v for k, v in g.items() if k != "params"}, "params": [numbers[id(p)] for p in g["params"]]} for g in self.param_groups]
         return {"state": state, "param_groups": groups}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
@@ -145,8 +141,7 @@ class Optimizer:
         array = value.array if isinstance(value, Tensor) else np.asarray(value)
         if tuple(array.shape) != p.shape:
             raise ValueError(
-                f"{type(self).__name__}.load_state_dict: {key} of parameter {number} has shape {list(array.shape)}, "
-                f"the parameter has {list(p.shape)}"
+                f"{type(self).__name__}.load_state_dict: {key} of parameter {number} has shape {list(array.shape)}, the parameter has {list(p.shape)}"
             )
         out = like(p.array)
         out[...] = array

@@ -56,10 +56,7 @@ class SGD(Optimizer):
         if not settings["momentum"] >= 0:
             raise ValueError(f"SGD: momentum must be 0 or larger, got {settings['momentum']}")
         if settings["nesterov"] and (settings["momentum"] == 0 or settings["dampening"] != 0):
-            raise ValueError(
-                f"SGD: nesterov needs momentum and no dampening, "
-                f"got momentum={settings['momentum']}, dampening={settings['dampening']}"
-            )
+            raise ValueError(f"SGD: nesterov needs momentum and no dampening, got momentum={settings['momentum']}, dampening={settings['dampening']}")
 
     def _update(self, param: Any, grad: Any, state: dict[str, Any], group: dict[str, Any]) -> None:
         buffer, first = None, False

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -102,7 +101,7 @@ class EarlyStopping(Callback):
         self._forget()
 
     def _forget(self) -> None:
-        self.best = math.inf if self.mode == "min" else -math.inf
+        self.best: float | None = None
         self.best_epoch = 0
         self._weights: dict[str, Any] | None = None
 
@@ -114,8 +113,8 @@ class EarlyStopping(Callback):
         if self.monitor not in run.record:
             raise ValueError(f"EarlyStopping: monitors {self.monitor!r}, but this run measures {', '.join(run.record)}")
         value = run.record[self.monitor]
-        gain = self.best - value if self.mode == "min" else value - self.best
-        if gain > self.min_delta:
+        gain = 0.0 if self.best is None else self.best - value if self.mode == "min" else value - self.best
+        if self.best is None or gain > self.min_delta:
             self.best, self.best_epoch = value, run.epoch
             if self.restore_best:
                 self._weights = {name: tensor.array.copy(order="K") for name, tensor in run.model.state_dict().items()}

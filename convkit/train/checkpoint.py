@@ -77,29 +77,25 @@ class Checkpoint:
             RuntimeError: another model, naming every weight that differs.
             ValueError: another optimiser, scheduler or list of callbacks.
         """
-        for kind, own, saved in (("optimizer", optimizer, self.optimizer), ("scheduler", scheduler, self.scheduler)):
-            if optimizer is not None:
-                self._same(kind, own, saved)
-        if optimizer is not None and len(callbacks) != len(self.callbacks):
-            raise ValueError(f"checkpoint: {self.path} was saved with {len(self.callbacks)} callbacks, this run has {len(callbacks)}")
-        for i, (callback, saved) in enumerate(zip(callbacks, self.callbacks, strict=False)):
-            self._same(f"callback {i}", callback, saved)
+        parts: list[tuple[str, Any, dict[str, Any] | None]] = []
+        if optimizer is not None:
+            if len(callbacks) != len(self.callbacks):
+                raise ValueError(f"checkpoint: {self.path} was saved with {len(self.callbacks)} callbacks, this run has {len(callbacks)}")
+            parts += [("optimizer", optimizer, self.optimizer), ("scheduler", scheduler, self.scheduler)]
+            parts += [("callback", own, saved) for own, saved in zip(callbacks, self.callbacks, strict=True)]
+        for kind, own, saved in parts:
+            have, kept = "none" if own is None else type(own).__name__, "none" if saved is None else saved["class"]
+            if have != kept:
+                raise ValueError(f"checkpoint: {self.path} was saved with {kind} {kept}, this run has {have}")
         try:
             model.load_state_dict(self.weights)
         except RuntimeError as error:
-            other = f"is a checkpoint of {self.model}, not of this {type(model).__name__}"
-            raise RuntimeError(f"checkpoint: {self.path} {other if other else ''}\n{error}") from error
-        if optimizer is None:
-            return
-        for own, saved in ((optimizer, self.optimizer), (scheduler, self.scheduler), *zip(callbacks, self.callbacks, strict=True)):
-            if own is not None and saved is not None:
+            raise RuntimeError(f"checkpoint: {self.path}, of a {self.model}, does not fit this {type(model).__name__}\n{error}") from error
+        for _, own, saved in parts:
+            if saved is not None:
                 own.load_state_dict(saved["state"])
-        default_generator.set_state(self.generator)
-
-    def _same(self, kind: str, own: Any, saved: dict[str, Any] | None) -> None:
-        have, kept = "none" if own is None else type(own).__name__, "none" if saved is None else saved["class"]
-        if have != kept:
-            raise ValueError(f"checkpoint: {self.path} was saved with {kind} {kept}, this run has {have}")
+        if optimizer is not None:
+            default_generator.set_state(self.generator)
 
 
 def save_checkpoint(

@@ -25,8 +25,8 @@ def normal(a: np.ndarray) -> np.ndarray:
 
 
 def contiguous(a: np.ndarray) -> np.ndarray:
-    """`a` itself if it is C-contiguous and writable, else a C-contiguous copy (a broadcast array is read-only)."""
-    return a if a.flags.c_contiguous and a.flags.writeable else np.array(a, order="C")
+    """`a` itself if it is C-contiguous, aligned and writable, else a copy that is (a broadcast array is read-only)."""
+    return a if a.flags.carray else np.array(a, order="C")
 
 
 @lru_cache(maxsize=1024)
@@ -63,10 +63,10 @@ def flat(a: np.ndarray) -> np.ndarray | None:
 def channels_last(a: np.ndarray) -> np.ndarray:
     """[N, C, *spatial] -> contiguous [N, D, H, W, C] with unit leading spatial dimensions; a view where the memory allows it."""
     rank = a.ndim - 2
-    moved = contiguous(np.moveaxis(a, 1, -1))
+    moved = contiguous(a.transpose(0, *range(2, a.ndim), 1))
     return moved.reshape(a.shape[0], *(1,) * (3 - rank), *a.shape[2:], a.shape[1])
 
 
 def from_channels_last(a: np.ndarray, rank: int) -> np.ndarray:
     """[N, D, H, W, C] -> the [N, C, *spatial] view of the same memory with `rank` spatial dimensions."""
-    return np.moveaxis(a.reshape(a.shape[0], *a.shape[4 - rank : 4], a.shape[4]), -1, 1)
+    return a.reshape(a.shape[0], *a.shape[4 - rank : 4], a.shape[4]).transpose(0, rank + 1, *range(1, rank + 1))

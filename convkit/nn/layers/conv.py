@@ -49,9 +49,7 @@ class _ConvBase(Module):
             if channels % groups:
                 raise ValueError(f"{name}: {what} must be divisible by groups, got {channels} and groups={groups}")
         if padding_mode != "zeros":
-            raise ValueError(
-                f"{name}: padding_mode must be 'zeros', got {padding_mode!r}; use F.pad before the layer for another border"
-            )
+            raise ValueError(f"{name}: padding_mode must be 'zeros', got {padding_mode!r}; use F.pad before the layer for another border")
         self.kernel_size, self.stride, self.dilation, self.groups = size, checked.stride, checked.dilation, groups
         self.padding: Any = padding
         if not isinstance(padding, str):

@@ -16,6 +16,7 @@ run (a 3x3 window is 3 runs of 3*C numbers).  The register tiles are those of `m
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from itertools import product
 
@@ -26,7 +27,7 @@ from numba import prange
 from ..geometry import Triple, Window
 from ..layout import channels_last, contiguous, from_channels_last
 from .matmul import matmul2d, pack
-from .microkernel import address, call_tile, row_split, tile_for, tile_kernel
+from .microkernel import address, call_tile, clear_bytes, copy_bytes, row_split, tile_for, tile_kernel
 from .runtime import get_num_threads, inline, kernel
 
 BAND_BYTES = 1 << 17  # of source in a band: it stays in the second-level cache beside the weights
@@ -37,15 +38,17 @@ PARTIALS = 16  # at most; their number fixes the order of the sums, so it does n
 # ------------------------------------------------------------------------------------- public
 def conv_forward(x: np.ndarray, w: np.ndarray, bias: np.ndarray | None, window: Window) -> np.ndarray:
     """x [N, C, *in] with w [K, C/groups, *window] and bias [K] -> y [N, K, *out], channels-last in memory."""
-    size, stride, padding, dilation = window.canonical
+    size, stride, _, _ = window.canonical
     source = channels_last(x)
     out = (1,) * (3 - window.rank) + window.output_size(x.shape[2:])
     y = np.empty((x.shape[0], *out, w.shape[0]), x.dtype)
     w = w.reshape(w.shape[0], w.shape[1], *size)
-    if _pointwise(window):
+    if not w.size:  # no channels
+        y[...] = 0 if bias is None else bias
+    elif _pointwise(window):
         matmul2d(source.reshape(-1, x.shape[1]), w.reshape(w.shape[:2]).T, bias, y.reshape(-1, w.shape[0]))
     else:
-        taps = [[r * d - p for r in range(n)] for n, d, (p, _) in zip(size, dilation, padding, strict=True)]
+        taps = _taps(window)
         _window_sums(source, _tap_major(w, window.groups), bias, taps, stride, y, (0, 0, 0), (1, 1, 1))
     return from_channels_last(y, window.rank)
 
@@ -58,6 +61,8 @@ def conv_input_grad(gy: np.ndarray, w: np.ndarray, bias: np.ndarray | None, inpu
     channels = w.shape[1] * window.groups
     inside = (1,) * (3 - window.rank) + tuple(input_size)
     gx = np.empty((gy.shape[0], *inside, channels), gy.dtype)
+    if not gx.size:
+        return from_channels_last(gx, window.rank)
     if _pointwise(window):
         matmul2d(source.reshape(-1, w.shape[0]), w.reshape(w.shape[:2]), bias, gx.reshape(-1, channels))
         return from_channels_last(gx, window.rank)
@@ -70,7 +75,7 @@ def conv_input_grad(gy: np.ndarray, w: np.ndarray, bias: np.ndarray | None, inpu
             [(r, (a + p - r * d) // s) for r in reversed(range(n)) if (a + p - r * d) % s == 0]
             for a, n, s, (p, _), d in zip(phase, size, stride, padding, dilation, strict=True)
         ]
-        taps = [[t for _, t in dim] for dim in seen]
+        taps: Taps = tuple(tuple(t for _, t in dim) for dim in seen)  # type: ignore[assignment]
         if all(taps):
             some = weights[np.ix_(range(window.groups), *([r for r, _ in dim] for dim in seen))]
             _window_sums(source, some, bias, taps, (1, 1, 1), gx, phase, stride)
@@ -81,15 +86,22 @@ def conv_input_grad(gy: np.ndarray, w: np.ndarray, bias: np.ndarray | None, inpu
 
 def conv_weight_grad(x: np.ndarray, gy: np.ndarray, window: Window) -> np.ndarray:
     """x [N, C, *in] and gy [N, K, *out] -> gw [K, C/groups, *window], contiguous."""
-    size, stride, padding, dilation = window.canonical
+    size, stride, _, _ = window.canonical
     source, grad = channels_last(x), channels_last(gy)
     c, k, groups = x.shape[1] // window.groups, gy.shape[1] // window.groups, window.groups
     if _pointwise(window):
         return matmul2d(grad.reshape(-1, k).T, source.reshape(-1, c)).reshape(k, c, *window.size)
-    taps = [[r * d - p for r in range(n)] for n, d, (p, _) in zip(size, dilation, padding, strict=True)]
+    taps = _taps(window)
     gw = _window_outer(source, grad, taps, stride, groups)  # [groups, taps, c, k]
     gw = gw.reshape(groups, *size, c, k).transpose(0, 5, 4, 1, 2, 3)
-    return gw.reshape(groups * k, c, *window.size)
+    return contiguous(gw.reshape(groups * k, c, *window.size))
+
+
+@functools.lru_cache(maxsize=1024)
+def _taps(window: Window) -> Taps:
+    """Where the taps of each dimension stand, relative to an output pixel's place in the input."""
+    size, _, padding, dilation = window.canonical
+    return tuple(tuple(r * d - p for r in range(n)) for n, d, (p, _) in zip(size, dilation, padding, strict=True))  # type: ignore[return-value]
 
 
 def _pointwise(window: Window) -> bool:
@@ -116,29 +128,41 @@ BAND = 18  # rows of output in a unit
 BANDS = 19  # units that make the rows of one plane
 RUN = 20  # contiguous elements that each tap reads
 THREADS = 21
+TAP_ROWS = 22  # rows of taps, TAP_STEP apart, each of TAP_COLUMNS taps (runs merged)
+TAP_STEP = 23
+TAP_COLUMNS = 24
 
 
-def _walk(source: np.ndarray, taps: list[list[int]], step: Triple, counts: Triple, groups: int) -> tuple[np.ndarray, np.ndarray]:
-    """Plan the walk of a window with `taps` in each dimension, `step` apart, over `counts` output pixels: the walk, and for each
-    tap the offset of its first element in the box."""
-    channels = source.shape[4]
+Taps = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]
+
+
+@functools.lru_cache(maxsize=1024)
+def _walk(
+    shape: tuple[int, ...], itemsize: int, taps: Taps, step: Triple, counts: Triple, groups: int, threads: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Plan the walk of a window with `taps` in each dimension, `step` apart, over `counts` output pixels of a source of `shape`:
+    the walk, and for each tap the offset of its first element in the box."""
+    channels = shape[4]
     low = (min(taps[0]), min(taps[1]), min(taps[2]))
     reach = [max(t) - min(t) + 1 for t in taps]
     run, columns = channels // groups, taps[2]
-    if groups == 1 and columns == list(range(columns[0], columns[0] + len(columns))):
+    if groups == 1 and columns == tuple(range(columns[0], columns[0] + len(columns))):
         run, columns = run * len(columns), columns[:1]
     needs = [(n - 1) * s + r for n, s, r in zip(counts, step, reach, strict=True)]
-    framed = any(a < 0 or a + n > inside for a, n, inside in zip(low, needs, source.shape[1:4], strict=True))
-    row_bytes = max(1, reach[0] * needs[2] * channels * source.itemsize)
+    framed = any(a < 0 or a + n > inside for a, n, inside in zip(low, needs, shape[1:4], strict=True))
+    row_bytes = max(1, reach[0] * needs[2] * channels * itemsize)
     rows = max(1, (BAND_BYTES // row_bytes - reach[1]) // step[1] + 1)
     # Few images: cut them finer, so that there is work for several threads.
-    bands = max(-(-counts[1] // rows), min(counts[1], -(-16 // (source.shape[0] * counts[0]))))
+    bands = max(-(-counts[1] // rows), min(counts[1], -(-16 // (shape[0] * counts[0]))))
     band = -(-counts[1] // bands)
-    box: Triple = (reach[0], (band - 1) * step[1] + reach[1], needs[2]) if framed else source.shape[1:4]  # type: ignore[assignment]
+    box: Triple = (reach[0], (band - 1) * step[1] + reach[1], needs[2]) if framed else shape[1:4]  # type: ignore[assignment]
     pitch = (box[1] * box[2] * channels, box[2] * channels, channels)
     at = [[(t - a) * p for t in tap] for tap, a, p in zip((taps[0], taps[1], columns), low, pitch, strict=True)]
     offsets = np.array([i + j + k for i, j, k in product(*at)], np.int64)
-    plan = (*source.shape, *counts, *step, *low, *box, framed, band, -(-counts[1] // band), run, get_num_threads())
+    # Rows of taps that fall outside the image are skipped; with several planes of taps they are not one piece of the table.
+    spacing = taps[1][1] - taps[1][0] if len(taps[1]) > 1 else 1
+    skip = (len(taps[1]) if len(taps[0]) == 1 else 0, spacing, len(columns))
+    plan = (*shape, *counts, *step, *low, *box, framed, band, -(-counts[1] // band), run, threads, *skip)
     return np.array(plan, np.int64), offsets
 
 
@@ -163,29 +187,41 @@ def _box(source, walk, n, d, p0, frame, mine):  # type: ignore[no-untyped-def]
     first, top, left = d * walk[STEP] + walk[LOW], p0 * walk[STEP + 1] + walk[LOW + 1], walk[LOW + 2]
     if not walk[FRAMED]:
         return (((n * walk[D] + first) * walk[H] + top) * walk[W] + left) * channels
+    size = source.itemsize
     width = walk[BOX + 2] * channels
     begin = max(0, min(width, -left * channels))
     end = max(begin, min(width, (walk[W] - left) * channels))
-    o = mine
+    to = address(frame) + size * mine
     for i in range(first, first + walk[BOX]):
         for j in range(top, top + walk[BOX + 1]):
-            inside = 0 <= i < walk[D] and 0 <= j < walk[H]
-            s = (((n * walk[D] + i) * walk[H] + j) * walk[W] + left) * channels
-            for e in range(begin if inside else width):
-                frame[o + e] = 0
-            if inside:
-                for e in range(begin, end):
-                    frame[o + e] = source[s + e]
-                for e in range(end, width):
-                    frame[o + e] = 0
-            o += width
+            if 0 <= i < walk[D] and 0 <= j < walk[H]:
+                row = address(source) + size * (((n * walk[D] + i) * walk[H] + j) * walk[W] + left) * channels
+                clear_bytes(to, size * begin)
+                copy_bytes(to + size * begin, row + size * begin, size * (end - begin))
+                clear_bytes(to + size * end, size * (width - end))
+            else:
+                clear_bytes(to, size * width)
+            to += size * width
     return mine
+
+
+@inline
+def _tap_rows(walk, p):  # type: ignore[no-untyped-def]
+    """Taps k0 to k1 of the table, those whose rows are inside the image for output row p; none at all where there are several planes."""
+    rows, spacing = walk[TAP_ROWS], walk[TAP_STEP]
+    top = p * walk[STEP + 1] + walk[LOW + 1]
+    k0, k1 = 0, rows
+    while k0 < rows and top + k0 * spacing < 0:
+        k0 += 1
+    while k1 > k0 and top + (k1 - 1) * spacing >= walk[H]:
+        k1 -= 1
+    return k0 * walk[TAP_COLUMNS], k1 * walk[TAP_COLUMNS]
 
 
 # ---------------------------------------------------------------------------------- window sums
 def _window_sums(
-    source: np.ndarray, w: np.ndarray, bias: np.ndarray | None, taps: list[list[int]], step: Triple,
-    y: np.ndarray, first: Triple, spread: Triple,
+    source: np.ndarray, w: np.ndarray, bias: np.ndarray | None, taps: Taps, step: Triple,
+    y: np.ndarray, first: tuple[int, ...], spread: Triple,
 ) -> None:  # fmt: skip
     """y[n, first + spread*o] = window sums for every o that stays inside y; w is [groups, *taps, C, K]."""
     groups, c, k = w.shape[0], w.shape[4], w.shape[5]
@@ -193,7 +229,7 @@ def _window_sums(
     if not y.shape[0] or not all(counts):
         return
     start = np.zeros(groups * k, y.dtype) if bias is None else contiguous(bias)
-    walk, offsets = _walk(source, taps, step, counts, groups)
+    walk, offsets = _walk(source.shape, source.itemsize, taps, step, counts, groups, get_num_threads())
     if c == k == 1 and groups > 1:
         _depthwise_sums(source.reshape(-1), walk, offsets, contiguous(w.reshape(groups, -1).T), start, y.reshape(-1), y.shape, first, spread)
         return
@@ -224,14 +260,17 @@ def _sum_tiles(source, walk, offsets, w, woffsets, start, y, shape, first, sprea
             for block in range(blocks):
                 j = g * k + block * columns
                 for p in range(p0, p1):
+                    k0, k1 = _tap_rows(walk, p)
+                    if k0 == k1:
+                        k0, k1 = 0, woffsets.size
                     xp = x + size * ((p - p0) * row + g * c)
                     yp = address(y) + size * ((((n * YD + first[0] + d * spread[0]) * YH + first[1] + p * spread[1]) * YW + first[2]) * K + j)
                     for t in range(tiles):
                         q = t * height - max(0, t - many)
                         call_tile(
                             kernels[0 if t < many else 1],
-                            (xp + size * q * xrow, address(offsets), xrow, 1,
-                             address(w) + size * (g * blocks + block) * w.shape[2], address(woffsets), columns, woffsets.size, walk[RUN],
+                            (xp + size * q * xrow, address(offsets) + 8 * k0, xrow, 1,
+                             address(w) + size * (g * blocks + block) * w.shape[2], address(woffsets) + 8 * k0, columns, k1 - k0, walk[RUN],
                              address(start) + size * j, 0, yp + size * q * ldy, ldy, min(columns, k - block * columns)),
                         )  # fmt: skip
 
@@ -251,16 +290,18 @@ def _depthwise_sums(source, walk, offsets, w, start, y, shape, first, spread):  
         for p in range(p0, p1):
             for q in range(walk[COUNT + 2]):
                 o = (((n * YD + first[0] + d * spread[0]) * YH + first[1] + p * spread[1]) * YW + first[2] + q * spread[2]) * channels
+                to = y[o : o + channels]
                 for c in range(channels):
-                    y[o + c] = start[c]
+                    to[c] = start[c]
                 for t in range(w.shape[0]):
                     i = base + (p - p0) * row + q * xrow + offsets[t]
+                    of, by = x[i : i + channels], w[t]
                     for c in range(channels):
-                        y[o + c] += x[i + c] * w[t, c]
+                        to[c] += of[c] * by[c]
 
 
 # --------------------------------------------------------------------------------- window outer
-def _window_outer(source: np.ndarray, grad: np.ndarray, taps: list[list[int]], step: Triple, groups: int) -> np.ndarray:
+def _window_outer(source: np.ndarray, grad: np.ndarray, taps: Taps, step: Triple, groups: int) -> np.ndarray:
     """Window outer of source [N, D, H, W, groups*C] and grad [N, P0, P1, P2, groups*K] -> [groups, taps, C, K].
 
     Units of work go into `parts` partial sums, added in order: scratch of at most PARTIAL_BYTES or two partial sums.
@@ -269,7 +310,7 @@ def _window_outer(source: np.ndarray, grad: np.ndarray, taps: list[list[int]], s
     c, k, ntaps = source.shape[4] // groups, grad.shape[4] // groups, len(taps[0]) * len(taps[1]) * len(taps[2])
     if not grad.size or not source.size:
         return np.zeros((groups, ntaps, c, k), grad.dtype)
-    walk, offsets = _walk(source, taps, step, counts, groups)
+    walk, offsets = _walk(source.shape, source.itemsize, taps, step, counts, groups, get_num_threads())
     units = int(grad.shape[0] * counts[0] * walk[BANDS])
     parts = min(units, PARTIALS, max(2, PARTIAL_BYTES // (groups * ntaps * c * k * grad.itemsize)))
     if c == k == 1 and groups > 1:
@@ -308,6 +349,16 @@ def _outer_tiles(source, walk, offsets, grad, xrows, grows, sums, split, kernels
             gp = address(grad) + size * ((n * P0 + d) * P1 + p0) * P2 * K
             for g in range(groups):
                 for t in range(ntaps):
+                    # Output rows pa to pb are those for which this tap is inside the image.
+                    pa, pb = p0, p1
+                    if walk[TAP_ROWS]:
+                        top = walk[LOW + 1] + t // walk[TAP_COLUMNS] * walk[TAP_STEP]
+                        while pa < pb and pa * walk[STEP + 1] + top < 0:
+                            pa += 1
+                        while pb > pa and (pb - 1) * walk[STEP + 1] + top >= walk[H]:
+                            pb -= 1
+                    if pa == pb:
+                        continue
                     yt = address(sums) + size * ((part * groups + g) * ntaps + t) * run * k
                     for tile in range(tiles):
                         i = tile * height - max(0, tile - many)
@@ -315,8 +366,8 @@ def _outer_tiles(source, walk, offsets, grad, xrows, grows, sums, split, kernels
                             at = yt + size * (i * k + j)
                             call_tile(
                                 kernels[(0 if tile < many else 1) + (2 if j + columns > k else 0)],
-                                (x + size * (offsets[t] + g * c + i), address(xrows), 1, walk[STEP + 2] * channels,
-                                 gp + size * (g * k + j), address(grows), K, p1 - p0, P2, at, k, at, k, min(columns, k - j)),
+                                (x + size * (offsets[t] + g * c + i), address(xrows) + 8 * (pa - p0), 1, walk[STEP + 2] * channels,
+                                 gp + size * (g * k + j), address(grows) + 8 * (pa - p0), K, pb - pa, P2, at, k, at, k, min(columns, k - j)),
                             )  # fmt: skip
 
 
@@ -338,8 +389,10 @@ def _depthwise_outer(source, walk, offsets, grad, sums):  # type: ignore[no-unty
             x = frame if walk[FRAMED] else source
             for p in range(p0, p1):
                 for t in range(sums.shape[1]):
+                    to = sums[part, t]
                     for q in range(P2):
                         i = base + (p - p0) * row + q * xrow + offsets[t]
                         o = (((n * P0 + d) * P1 + p) * P2 + q) * channels
+                        of, by = x[i : i + channels], grad[o : o + channels]
                         for c in range(channels):
-                            sums[part, t, c] += x[i + c] * grad[o + c]
+                            to[c] += of[c] * by[c]

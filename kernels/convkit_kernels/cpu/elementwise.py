@@ -31,26 +31,8 @@ Operand = np.ndarray | float
 
 
 # ------------------------------------------------------------------------------- operands in memory
-class _Memory:
-    """The memory of an array, declared writable."""
-
-    def __init__(self, a: np.ndarray) -> None:
-        interface = dict(a.__array_interface__)
-        interface["data"] = (interface["data"][0], False)
-        self.__array_interface__ = interface
-        self.owner = a
-
-
-def readable(a: np.ndarray) -> np.ndarray:
-    """`a`, or a view of a read-only `a` that Numba types like any other array: otherwise each kernel compiles a second time for it.
-
-    For operands that a kernel only reads.
-    """
-    return a if a.flags.writeable else np.asarray(_Memory(a))
-
-
 def dense(a: np.ndarray) -> np.ndarray:
-    """`a` if its elements fill one block of memory, else a copy in the nearest such order; with no byte order or alignment to mind."""
+    """`a` if its elements fill one block of memory that kernels can read, else a copy in the nearest such order."""
     a = normal(a)
     return a if a.flags.c_contiguous or order_of(a) is not None else a.copy(order="K")
 
@@ -60,7 +42,7 @@ def line(a: np.ndarray) -> np.ndarray:
     view = flat(a)
     if view is None:
         raise ValueError("line: the array is not dense")  # a mistake in a kernel's caller
-    return readable(view)
+    return view
 
 
 def in_order_of(a: np.ndarray, like: np.ndarray) -> np.ndarray:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numba import prange
 
-from ..layout import normal
-from .elementwise import readable
+from ..layout import contiguous, normal
 from .runtime import kernel
 
 
@@ -44,7 +43,8 @@ def embedding_grad(gy: np.ndarray, index: np.ndarray, rows: int) -> np.ndarray:
 
     Takes two integers of scratch memory for each index and each row.
     """
+    gy = normal(gy)
     gw = np.empty((rows, gy.shape[-1]), gy.dtype)
-    places = np.ascontiguousarray(index, dtype=np.int64).reshape(-1)
-    _scatter_rows(readable(np.ascontiguousarray(normal(gy)).reshape(places.size, gy.shape[-1])), readable(places), gw)
+    places = contiguous(np.asarray(index, np.int64)).reshape(-1)
+    _scatter_rows(contiguous(gy).reshape(places.size, gy.shape[-1]), places, gw)
     return gw

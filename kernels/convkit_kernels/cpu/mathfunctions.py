@@ -116,7 +116,7 @@ def _tanh32(x):
     p = p * z + _f(-5.37397155531e-2)
     p = p * z + _f(1.33314422036e-1)
     p = p * z + _f(-3.33332819422e-1)
-    near = p * z * x + x
+    near = (p * z + _f(1.0)) * x
     far = _f(1.0) - _f(2.0) / (_exp32(size + size) + _f(1.0))
     far = -far if x < _f(0.0) else far
     return near if size < _f(0.625) else far

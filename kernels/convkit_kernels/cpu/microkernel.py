@@ -27,9 +27,11 @@ import numpy as np
 from llvmlite import binding as llvm
 from llvmlite import ir
 from numba import types
+from numba.core import cgutils
 from numba.extending import intrinsic
 
 I64, I32, I1 = ir.IntType(64), ir.IntType(32), ir.IntType(1)
+_BYTES = ir.IntType(8).as_pointer()
 
 
 @dataclass(frozen=True)
@@ -258,6 +260,30 @@ def address(typing: Any, array: Any) -> Any:
         return builder.ptrtoint(data, context.get_value_type(types.intp))
 
     return types.intp(array), codegen
+
+
+@intrinsic
+def copy_bytes(typing: Any, to: Any, source: Any, count: Any) -> Any:
+    """In @njit code: copy `count` bytes from address `source` to address `to` (LLVM proves neither a loop's bounds nor that it may vectorise)."""
+
+    def codegen(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        to, source, count = values
+        cgutils.raw_memcpy(builder, builder.inttoptr(to, _BYTES), builder.inttoptr(source, _BYTES), count, 1)
+        return context.get_dummy_value()
+
+    return types.void(types.intp, types.intp, types.intp), codegen
+
+
+@intrinsic
+def clear_bytes(typing: Any, to: Any, count: Any) -> Any:
+    """In @njit code: set `count` bytes from address `to` to zero."""
+
+    def codegen(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        to, count = values
+        cgutils.memset(builder, builder.inttoptr(to, _BYTES), count, 0)
+        return context.get_dummy_value()
+
+    return types.void(types.intp, types.intp), codegen
 
 
 def row_split(count: int, most: int) -> tuple[int, int, int]:

@@ -13,7 +13,6 @@ import numpy as np
 from numba import prange
 
 from ..layout import channels_last, from_channels_last, normal
-from .elementwise import readable
 from .reduce import joined_rows
 from .runtime import kernel
 
@@ -24,7 +23,8 @@ def _moments(x, shift, partial, step):
     width = shift.size
     for task in prange(partial.shape[0]):
         part = x[task * step : min(x.size, (task + 1) * step)]
-        first, second = partial[task, 0], partial[task, 1]
+        first = partial[task, 0]
+        second = partial[task, 1]
         first[:] = 0.0
         second[:] = 0.0
         pairs = part.size // (2 * width)
@@ -46,7 +46,8 @@ def _moments(x, shift, partial, step):
 def _normalise(x, mean, scale, bias, y, size):
     # y = (x - mean) scale + bias, `size` elements at a time, for which the three vectors are repeated.
     for chunk in prange((x.size + size - 1) // size):
-        part, out = x[chunk * size : (chunk + 1) * size], y[chunk * size : (chunk + 1) * size]
+        part = x[chunk * size : (chunk + 1) * size]
+        out = y[chunk * size : (chunk + 1) * size]
         for i in range(part.size):
             out[i] = (part[i] - mean[i]) * scale[i] + bias[i]
 
@@ -57,7 +58,8 @@ def _grad_sums(gy, x, mean, inv_std, partial, step):
     width = mean.size
     for task in prange(partial.shape[0]):
         part, gpart = x[task * step : min(x.size, (task + 1) * step)], gy[task * step : min(x.size, (task + 1) * step)]
-        first, second = partial[task, 0], partial[task, 1]
+        first = partial[task, 0]
+        second = partial[task, 1]
         first[:] = 0.0
         second[:] = 0.0
         pairs = part.size // (2 * width)
@@ -78,14 +80,16 @@ def _grad_sums(gy, x, mean, inv_std, partial, step):
 def _grad_input(gy, x, mean, inv_std, scale, gbias, gweight, gx, size):
     # gx = scale (gy - gbias - (x - mean) inv_std gweight), with gbias and gweight divided by M already.
     for chunk in prange((x.size + size - 1) // size):
-        part, g, out = x[chunk * size : (chunk + 1) * size], gy[chunk * size : (chunk + 1) * size], gx[chunk * size : (chunk + 1) * size]
+        part = x[chunk * size : (chunk + 1) * size]
+        g = gy[chunk * size : (chunk + 1) * size]
+        out = gx[chunk * size : (chunk + 1) * size]
         for i in range(part.size):
             out[i] = scale[i] * (g[i] - gbias[i] - (part[i] - mean[i]) * inv_std[i] * gweight[i])
 
 
 def _memory(x: np.ndarray) -> np.ndarray:
     """x [N, C, *S], with up to three spatial axes, as contiguous channels-last memory."""
-    return readable(channels_last(normal(x)))
+    return channels_last(x)
 
 
 def _repeat(vector: np.ndarray, size: int, dtype: np.dtype) -> np.ndarray:
@@ -108,6 +112,7 @@ def batch_norm_stats(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     Sums run over x - shift and its square, where shift is the mean of some 32 places: without it the variance would lose the digits
     that a mean much larger than the deviation takes up.
     """
+    x = normal(x)
     channels = x.shape[1]
     if not x.size:
         return np.full(channels, np.nan, x.dtype), np.full(channels, np.nan, x.dtype)
@@ -127,6 +132,7 @@ def batch_norm_stats(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def batch_norm(x: np.ndarray, mean: np.ndarray, inv_std: np.ndarray, weight: np.ndarray | None, bias: np.ndarray | None) -> np.ndarray:
     """(x - mean) inv_std weight + bias for x [N, C, *S] and vectors [C]; without weight or bias, 1 or 0 in their place.  Channels-last."""
+    x = normal(x)
     memory = _memory(x)
     y = np.empty_like(memory)
     channels = x.shape[1]
@@ -147,7 +153,8 @@ def batch_norm_grad(
         gbias   = sum gy,   gweight = sum gy xhat
         gx      = weight inv_std (gy - gbias / M - xhat gweight / M)
     """
-    memory, gmemory = _memory(x), _memory(gy)
+    x = normal(x)
+    memory, gmemory = _memory(x), _memory(normal(gy))
     gx = np.empty_like(memory)
     channels = x.shape[1]
     if not x.size:

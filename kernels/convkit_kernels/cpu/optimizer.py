@@ -12,15 +12,16 @@ from collections.abc import Callable
 import numpy as np
 from numba import prange
 
-from ..layout import flat, order_of
-from .elementwise import CHUNK, in_order_of, line
+from ..layout import flat
+from .elementwise import CHUNK, dense, in_order_of, line
 from .runtime import kernel
 
 
 @kernel
 def _sgd(param, grad, lr, weight_decay):
     for chunk in prange((param.size + CHUNK - 1) // CHUNK):
-        w, g = param[chunk * CHUNK : (chunk + 1) * CHUNK], grad[chunk * CHUNK : (chunk + 1) * CHUNK]
+        w = param[chunk * CHUNK : (chunk + 1) * CHUNK]
+        g = grad[chunk * CHUNK : (chunk + 1) * CHUNK]
         for i in range(w.size):
             w[i] -= lr * (g[i] + weight_decay * w[i])
 
@@ -29,7 +30,8 @@ def _sgd(param, grad, lr, weight_decay):
 def _sgd_momentum(param, grad, buffer, lr, momentum, take, weight_decay, nesterov):
     # step = g + weight_decay w;  buffer = momentum buffer + take step;  w -= lr (buffer, or step + momentum buffer).
     for chunk in prange((param.size + CHUNK - 1) // CHUNK):
-        w, g = param[chunk * CHUNK : (chunk + 1) * CHUNK], grad[chunk * CHUNK : (chunk + 1) * CHUNK]
+        w = param[chunk * CHUNK : (chunk + 1) * CHUNK]
+        g = grad[chunk * CHUNK : (chunk + 1) * CHUNK]
         b = buffer[chunk * CHUNK : (chunk + 1) * CHUNK]
         if nesterov:
             for i in range(w.size):
@@ -48,8 +50,10 @@ def _sgd_momentum(param, grad, buffer, lr, momentum, take, weight_decay, nestero
 def _adam(param, grad, m, v, step_size, keep1, take1, keep2, take2, root, eps, decay, weight_decay):
     # m = keep1 m + take1 g;  v = keep2 v + take2 g^2;  w -= step_size m / (sqrt(v) / root + eps).
     for chunk in prange((param.size + CHUNK - 1) // CHUNK):
-        w, g = param[chunk * CHUNK : (chunk + 1) * CHUNK], grad[chunk * CHUNK : (chunk + 1) * CHUNK]
-        first, second = m[chunk * CHUNK : (chunk + 1) * CHUNK], v[chunk * CHUNK : (chunk + 1) * CHUNK]
+        w = param[chunk * CHUNK : (chunk + 1) * CHUNK]
+        g = grad[chunk * CHUNK : (chunk + 1) * CHUNK]
+        first = m[chunk * CHUNK : (chunk + 1) * CHUNK]
+        second = v[chunk * CHUNK : (chunk + 1) * CHUNK]
         for i in range(w.size):
             value = w[i]
             gradient = g[i] + weight_decay * value
@@ -62,7 +66,7 @@ def _adam(param, grad, m, v, step_size, keep1, take1, keep2, take2, root, eps, d
 
 def _in_place(run: Callable, param: np.ndarray, grad: np.ndarray, states: tuple[np.ndarray, ...]) -> None:
     """run(param, grad, *states) over flat memory; arrays that cannot be walked so are updated by way of copies."""
-    work = param if order_of(param) is not None and param.dtype.isnative and param.flags.aligned else param.copy(order="K")
+    work = dense(param)
     own = [in_order_of(state, work) for state in states]
     run(flat(work), line(in_order_of(grad, work)), *map(flat, own))
     for array, copy in zip((param, *states), (work, *own), strict=True):

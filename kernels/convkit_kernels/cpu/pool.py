@@ -22,7 +22,7 @@ from numba import prange
 
 from ..geometry import MAX_RANK, Window
 from ..layout import channels_last, normal
-from .elementwise import mul, readable
+from .elementwise import mul
 from .reduce import sum as sum_over
 from .runtime import inline, kernel
 
@@ -174,8 +174,8 @@ def _sum_seen(x, y, scale, size, taps, row_start, row_seen, column_start, column
 # ------------------------------------------------------------------------------------- public side
 def _pixels(a: np.ndarray) -> np.ndarray:
     """[N, C, *S] as contiguous [pixels, C]."""
-    memory = channels_last(normal(a))
-    return readable(memory.reshape(math.prod(memory.shape[:-1]), memory.shape[-1]))
+    memory = channels_last(a)
+    return memory.reshape(math.prod(memory.shape[:-1]), memory.shape[-1])
 
 
 def _images(a: np.ndarray, batch: int, spatial: Sequence[int]) -> np.ndarray:
@@ -189,6 +189,7 @@ def max_pool(x: np.ndarray, window: Window) -> tuple[np.ndarray, np.ndarray]:
     Taps are uint8 if the window has at most 256 elements, int32 otherwise.  Of equals the first counts; NaN is larger than
     all else.  Both results are channels-last.
     """
+    x = normal(x)
     batch, channels, *spatial = x.shape
     output, taps = window.output_size(spatial), math.prod(window.size)
     y = np.empty((batch * math.prod(output), channels), x.dtype)
@@ -199,20 +200,22 @@ def max_pool(x: np.ndarray, window: Window) -> tuple[np.ndarray, np.ndarray]:
 
 def max_pool_grad(gy: np.ndarray, index: np.ndarray, input_size: Sequence[int], window: Window) -> np.ndarray:
     """The gradient of `max_pool` for x of spatial size `input_size`: gy goes where the maximum came from.  Channels-last."""
+    gy = normal(gy)
     batch, channels, *output = gy.shape
     gx = np.empty((batch * math.prod(input_size), channels), gy.dtype)
     walk = _walk(window, tuple(input_size), tuple(output), True)
-    _max_pool_grad(_pixels(gy), _pixels(index), gx, math.prod(output), math.prod(window.size), *walk)
+    _max_pool_grad(_pixels(gy), _pixels(normal(index)), gx, math.prod(output), math.prod(window.size), *walk)
     return _images(gx, batch, input_size)
 
 
 def max_pool_gather(x: np.ndarray, index: np.ndarray, window: Window) -> np.ndarray:
     """The elements of x at the taps that `max_pool` gave: the adjoint of `max_pool_grad`.  Channels-last."""
+    x = normal(x)
     batch, channels, *spatial = x.shape
     output = index.shape[2:]
     y = np.empty((batch * math.prod(output), channels), x.dtype)
     walk = _walk(window, tuple(spatial), output, False)
-    _max_pool_gather(_pixels(x), _pixels(index), y, math.prod(spatial), math.prod(window.size), *walk)
+    _max_pool_gather(_pixels(x), _pixels(normal(index)), y, math.prod(spatial), math.prod(window.size), *walk)
     return _images(y, batch, output)
 
 
@@ -238,6 +241,7 @@ def average_pool(x: np.ndarray, window: Window, count_include_pad: bool, divisor
     The divisor is `divisor_override` if given; else the number of elements of the window that lie inside the input, or inside
     the input and its padding if `count_include_pad`.
     """
+    x = normal(x)
     batch, channels, *spatial = x.shape
     output = window.output_size(spatial)
     scale = (1 / _divisor(window, tuple(spatial), output, count_include_pad, divisor_override)).astype(x.dtype).ravel()
@@ -255,6 +259,7 @@ def average_pool_grad(
     gy: np.ndarray, input_size: Sequence[int], window: Window, count_include_pad: bool, divisor_override: int | None
 ) -> np.ndarray:
     """The gradient of `average_pool` for x of spatial size `input_size`.  Channels-last."""
+    gy = normal(gy)
     batch, channels, *output = gy.shape
     scale = (1 / _divisor(window, tuple(input_size), tuple(output), count_include_pad, divisor_override)).astype(gy.dtype)
     factor = scale.flat[0] if scale.size else scale.dtype.type(1)

@@ -17,7 +17,7 @@ from numba import prange
 
 from .. import layout
 from . import mathfunctions as m
-from .elementwise import in_order_of, readable
+from .elementwise import in_order_of
 from .runtime import inline, kernel
 
 COUNTERS = 1024
@@ -125,7 +125,8 @@ def _dropout(x, y, threshold, scale, offset, seed):
     for block in prange((x.size + WORDS - 1) // WORDS):
         bits = np.empty((4, COUNTERS), np.uint32)
         _philox(bits, block, offset, seed)
-        part, out = x[block * WORDS : (block + 1) * WORDS], y[block * WORDS : (block + 1) * WORDS]
+        part = x[block * WORDS : (block + 1) * WORDS]
+        out = y[block * WORDS : (block + 1) * WORDS]
         words = bits.reshape(-1)
         for i in range(part.size):
             out[i] = part[i] * scale if words[i] >= threshold else zero
@@ -162,7 +163,7 @@ def dropout(x: np.ndarray, p: float, seed: int, offset: int) -> np.ndarray:
     x = layout.normal(x)
     if p >= 1:
         return np.zeros_like(x)
-    memory = readable(np.ascontiguousarray(np.moveaxis(x, 1, -1) if x.ndim > 2 else x))
+    memory = layout.contiguous(np.moveaxis(x, 1, -1) if x.ndim > 2 else x)
     y = np.empty_like(memory)
     number = x.dtype.type
     _dropout(memory.reshape(-1), y.reshape(-1), np.uint32(round(p * 2**32)), number(1 / (1 - p)), _U(offset), _U(seed))

@@ -14,9 +14,9 @@ from collections.abc import Callable
 import numpy as np
 from numba import prange
 
-from ..layout import order_of
+from ..layout import contiguous, normal, order_of
 from . import mathfunctions as m
-from .elementwise import dense, in_order_of, readable
+from .elementwise import dense, in_order_of
 from .runtime import kernel
 
 # Elements that one thread takes at a time, in whole rows.
@@ -27,7 +27,8 @@ TASK = 4096
 def _softmax(x, y, rows):
     for task in prange((x.shape[0] + rows - 1) // rows):
         for i in range(task * rows, min(x.shape[0], (task + 1) * rows)):
-            row, out = x[i], y[i]
+            row = x[i]
+            out = y[i]
             largest = row[0]
             for j in range(row.size):
                 largest = m.maximum(largest, row[j])
@@ -44,7 +45,8 @@ def _softmax(x, y, rows):
 def _log_softmax(x, y, rows):
     for task in prange((x.shape[0] + rows - 1) // rows):
         for i in range(task * rows, min(x.shape[0], (task + 1) * rows)):
-            row, out = x[i], y[i]
+            row = x[i]
+            out = y[i]
             largest = row[0]
             for j in range(row.size):
                 largest = m.maximum(largest, row[j])
@@ -61,7 +63,9 @@ def _softmax_grad(gy, y, gx, rows):
     # gx = y (gy - sum gy y)
     for task in prange((y.shape[0] + rows - 1) // rows):
         for i in range(task * rows, min(y.shape[0], (task + 1) * rows)):
-            g, row, out = gy[i], y[i], gx[i]
+            g = gy[i]
+            row = y[i]
+            out = gx[i]
             total = y.dtype.type(0)
             for j in range(row.size):
                 total += g[j] * row[j]
@@ -74,7 +78,9 @@ def _log_softmax_grad(gy, y, gx, rows):
     # gx = gy - exp(y) sum gy
     for task in prange((y.shape[0] + rows - 1) // rows):
         for i in range(task * rows, min(y.shape[0], (task + 1) * rows)):
-            g, row, out = gy[i], y[i], gx[i]
+            g = gy[i]
+            row = y[i]
+            out = gx[i]
             total = y.dtype.type(0)
             for j in range(row.size):
                 total += g[j]
@@ -101,12 +107,12 @@ def _along(run: Callable, axis: int, *operands: np.ndarray) -> np.ndarray:
         return y
     rows = _rows(y, axis)
     if rows is None:
-        views = [np.ascontiguousarray(np.moveaxis(a, axis, -1)).reshape(-1, y.shape[axis]) for a in operands]
+        views = [contiguous(np.moveaxis(normal(a), axis, -1)).reshape(-1, y.shape[axis]) for a in operands]
         out = np.empty_like(views[0])
     else:
         views = [_rows(in_order_of(a, y), axis) for a in operands]  # type: ignore[misc]
         out = rows
-    run(*map(readable, views), out, max(1, TASK // y.shape[axis]))
+    run(*views, out, max(1, TASK // y.shape[axis]))
     if rows is None:
         moved = np.moveaxis(y, axis, -1)
         moved[...] = out.reshape(moved.shape)
@@ -139,7 +145,8 @@ def _cross_entropy(x, target, weight, ignored, smoothing, y, loss, rows):
     zero, one = x.dtype.type(0), x.dtype.type(1)
     for task in prange((x.shape[0] + rows - 1) // rows):
         for i in range(task * rows, min(x.shape[0], (task + 1) * rows)):
-            row, out = x[i], y[i]
+            row = x[i]
+            out = y[i]
             largest = row[0]
             for j in range(row.size):
                 largest = m.maximum(largest, row[j])
@@ -172,7 +179,10 @@ def _cross_entropy_grad(g, y, target, weight, ignored, smoothing, gx, rows):
         total += weight[j]
     for task in prange((y.shape[0] + rows - 1) // rows):
         for i in range(task * rows, min(y.shape[0], (task + 1) * rows)):
-            row, out, t, factor = y[i], gx[i], target[i], g[i]
+            row = y[i]
+            out = gx[i]
+            t = target[i]
+            factor = g[i]
             if t == ignored:
                 out[:] = zero
                 continue
@@ -185,12 +195,11 @@ def _cross_entropy_grad(g, y, target, weight, ignored, smoothing, gx, rows):
 
 def _classes_last(a: np.ndarray) -> np.ndarray:
     """[N, C, *S] -> contiguous [N * S, C]."""
-    moved = np.moveaxis(a, 1, -1)
-    return readable(np.ascontiguousarray(moved).reshape(a.size // a.shape[1], a.shape[1]))
+    return contiguous(np.moveaxis(a, 1, -1)).reshape(a.size // a.shape[1], a.shape[1])
 
 
 def _like_target(a: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    return readable(np.ascontiguousarray(a, dtype=dtype).reshape(-1))
+    return contiguous(np.asarray(a, dtype)).reshape(-1)
 
 
 def cross_entropy(
@@ -202,6 +211,7 @@ def cross_entropy(
 
     and 0 where the target is `ignore_index`.  One pass does what log_softmax, a choice and a sum would do in three.
     """
+    x = normal(x)
     classes = x.shape[1]
     loss = np.zeros(target.shape, x.dtype)
     y = np.empty((*target.shape, classes), x.dtype)
@@ -218,6 +228,7 @@ def cross_entropy_grad(
     g: np.ndarray, log_probabilities: np.ndarray, target: np.ndarray, weight: np.ndarray | None, ignore_index: int, label_smoothing: float
 ) -> np.ndarray:
     """The gradient of `cross_entropy` to x, from the gradient g [N, *S] of its loss and the log-probabilities it gave."""
+    log_probabilities = normal(log_probabilities)
     classes = log_probabilities.shape[1]
     dtype = log_probabilities.dtype
     gx = np.empty((*target.shape, classes), dtype)

@@ -1,0 +1,163 @@
+"""`convkit warmup`: compiles the kernels ahead, so that no run waits for them."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+import convkit
+
+from .. import nn, optim
+from ..nn import functional as F
+
+
+def add(commands: Any) -> None:
+    """Adds the parser."""
+    parser = commands.add_parser(
+        "warmup",
+        help="compile the kernels ahead",
+        description="Compile every kernel, in float32, and keep it in the user's cache folder (see: convkit info).",
+    )
+    parser.add_argument("--float64", action="store_true", help="and in float64")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Runs every part on tiny arrays and prints the seconds that each kernel took to compile."""
+    from convkit_kernels.cpu import runtime
+
+    tasks = [(name, part, dtype) for dtype in ([np.float32, np.float64] if args.float64 else [np.float32]) for name, part in PARTS]
+    start = time.perf_counter()
+    for name, part, dtype in _shown(tasks):
+        part(np.dtype(dtype))
+    for name, seconds in sorted(runtime.compile_seconds.items(), key=lambda item: -item[1]):
+        print(f"{seconds:6.2f} s  {name}")
+    total = sum(runtime.compile_seconds.values())
+    print(f"{len(runtime.compile_seconds)} kernels compiled in {total:.1f} s, {time.perf_counter() - start:.1f} s in all; kept in {runtime.cache_folder()}")
+    return 0
+
+
+def _shown(tasks: list) -> Any:
+    """The tasks, with a bar while they are worked on (on a terminal, with rich)."""
+    try:
+        from rich.progress import track
+    except ImportError:
+        return tasks
+    return track(tasks, description="compiling", transient=True)
+
+
+# ----------------------------------------------------------------------------- what is run, by family
+def _random(shape: tuple[int, ...], dtype: np.dtype, learn: bool = True) -> Any:
+    """Numbers between 1 and 2, so that every function is defined."""
+    values = np.random.default_rng(0).random(shape) + 1
+    return convkit.tensor(values.astype(dtype), requires_grad=learn)
+
+
+def _run(dtype: np.dtype, *layers: nn.Module, size: tuple[int, ...] = (2, 4, 8, 8)) -> None:
+    """Forward and backward of each layer, in training and, without gradients, in evaluation."""
+    for layer in layers:
+        layer.to(dtype)
+        x = _random(size, dtype)
+        layer.train()(x).sum().backward()
+        with convkit.no_grad():
+            layer.eval()(x)
+
+
+def _convolution(dtype: np.dtype) -> None:
+    _run(dtype, nn.Conv2d(4, 8, 3), nn.Conv2d(4, 8, 3, padding=1), nn.Conv2d(4, 40, 1), nn.Conv2d(4, 8, 3, stride=2, padding=1))
+    _run(dtype, nn.Conv2d(4, 4, 3, padding=1, groups=4), nn.ConvTranspose2d(4, 8, 2, stride=2))
+
+
+def _dense(dtype: np.dtype) -> None:
+    _run(dtype, nn.Linear(8, 16), size=(4, 8))
+    for left, right in (((5, 6), (6, 7)), ((3, 5, 6), (3, 6, 7)), ((200, 6), (6, 40))):
+        (_random(left, dtype) @ _random(right, dtype)).sum().backward()
+
+
+def _pooling(dtype: np.dtype) -> None:
+    _run(dtype, nn.MaxPool2d(2), nn.MaxPool2d(3, 2, 1), nn.AvgPool2d(2), nn.AvgPool2d(3, 2, 1), nn.AdaptiveAvgPool2d(1))
+    _run(dtype, nn.MaxPool2d(17), size=(1, 2, 17, 17))  # more than 256 taps
+
+
+def _normalisation(dtype: np.dtype) -> None:
+    _run(dtype, nn.BatchNorm2d(4))
+
+
+def _activation(dtype: np.dtype) -> None:
+    _run(dtype, nn.ReLU(), nn.Tanh(), nn.Sigmoid())
+
+
+def _elementwise(dtype: np.dtype) -> None:
+    shape = (2, 4, 96, 96)  # large enough that NumPy does not do it
+    a, b, row = _random(shape, dtype), _random(shape, dtype), _random((4, 1, 1), dtype)
+    for y in (a + b, a - b, a * b, a / b, a**b, a + row, a * row, row / a, a * 2.0, 2.0 - a, -a):
+        y.sum().backward()
+    for y in (convkit.maximum(a, b), convkit.minimum(a, b), convkit.where(a > b, a, b), a.abs(), a.exp(), a.log(), a.sqrt(), a.clamp(1.2, 1.8)):
+        y.sum().backward()
+
+
+def _reductions(dtype: np.dtype) -> None:
+    x = _random((2, 4, 8, 8), dtype)
+    for y in (x.sum(), x.sum(1), x.mean((0, 2, 3)), x.var(3), x.amax(1), x.amin((2, 3)), x.max(1)[0]):
+        y.sum().backward()
+    x.argmax(1)
+
+
+def _losses(dtype: np.dtype) -> None:
+    target = convkit.tensor([1, 2, 0, 3])
+    for smoothing in (0.0, 0.1):
+        F.cross_entropy(_random((4, 5), dtype), target, label_smoothing=smoothing).backward()
+    F.mse_loss(_random((4, 5), dtype), _random((4, 5), dtype, False)).backward()
+    F.softmax(_random((4, 5), dtype), 1).sum().backward()
+    F.log_softmax(_random((4, 5), dtype), 1).sum().backward()
+
+
+def _embedding(dtype: np.dtype) -> None:
+    F.embedding(convkit.tensor([[0, 2], [1, 1]]), _random((3, 4), dtype)).sum().backward()
+
+
+def _random_numbers(dtype: np.dtype) -> None:
+    convkit.rand(4, dtype=dtype), convkit.randn(4, dtype=dtype), convkit.randint(0, 5, (4,)), convkit.randperm(4)
+    F.dropout(_random((4, 5), dtype), 0.5).sum().backward()
+
+
+def _optimizers(dtype: np.dtype) -> None:
+    def sgd(params: Any) -> Any:
+        return optim.SGD(params, lr=0.1)
+
+    def momentum(params: Any) -> Any:
+        return optim.SGD(params, lr=0.1, momentum=0.9, nesterov=True)
+
+    for make in (sgd, momentum, optim.Adam, optim.AdamW):
+        w = _random((4, 5), dtype)
+        optimizer = make([w])
+        (w * w).sum().backward()
+        optimizer.step()
+
+
+def _second_derivatives(dtype: np.dtype) -> None:
+    x, w = _random((2, 4, 8, 8), dtype), _random((4, 4, 3, 3), dtype)
+    y = F.max_pool2d(convkit.tanh(F.conv2d(x, w, padding=1)), 2)
+    gx, gw = convkit.autograd.grad((y * y).sum(), (x, w), create_graph=True)
+    (gx * gx).sum().backward(retain_graph=True)
+    (gw * gw).sum().backward()
+
+
+PARTS: tuple[tuple[str, Callable[[np.dtype], None]], ...] = (
+    ("convolution", _convolution),
+    ("dense", _dense),
+    ("pooling", _pooling),
+    ("normalisation", _normalisation),
+    ("activation", _activation),
+    ("losses", _losses),
+    ("embedding", _embedding),
+    ("elementwise", _elementwise),
+    ("reductions", _reductions),
+    ("random", _random_numbers),
+    ("optimisers", _optimizers),
+    ("second derivatives", _second_derivatives),
+)

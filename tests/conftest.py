@@ -1,0 +1,60 @@
+"""Shared by all tests: Hypothesis profiles, thread counts, fresh Python processes, the real data sets."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import hypothesis
+import pytest
+
+from tests import helpers
+
+ROOT = Path(__file__).resolve().parents[1]
+DATA = ROOT.parent / "shared" / "data"
+
+# A kernel's first call may compile for seconds, so there is no deadline; on a build server the same examples run every time.
+_slow = [hypothesis.HealthCheck.too_slow, hypothesis.HealthCheck.filter_too_much]
+hypothesis.settings.register_profile("local", deadline=None, suppress_health_check=_slow)
+hypothesis.settings.register_profile("ci", deadline=None, derandomize=True, suppress_health_check=_slow, print_blob=True)
+hypothesis.settings.load_profile("ci" if os.environ.get("CI", "").lower() in ("1", "true") else "local")
+
+
+@pytest.fixture(params=[1, 2])
+def threads(request: pytest.FixtureRequest) -> Iterator[int]:
+    """The number of threads that kernels use during the test."""
+    with helpers.threads(request.param):
+        yield request.param
+
+
+@pytest.fixture
+def python() -> Callable[..., subprocess.CompletedProcess]:
+    """`python(code, check=True, **environment)`: run `code` in a fresh process from the repository's root, which sees the same packages.
+
+    An environment variable set to None is removed.
+    """
+
+    def run(code: str, check: bool = True, **environment: str | None) -> subprocess.CompletedProcess:
+        env = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p), **environment}
+        done = subprocess.run(
+            [sys.executable, "-W", "default", "-c", code],
+            cwd=ROOT, env={k: v for k, v in env.items() if v is not None}, capture_output=True, text=True, timeout=600,
+        )  # fmt: skip
+        if check:
+            assert done.returncode == 0, f"exit status {done.returncode}\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
+        return done
+
+    return run
+
+
+@pytest.fixture
+def shared() -> Path:
+    """The folder of real data sets beside the repository, where a developer has one."""
+    if not DATA.is_dir():
+        reason = f"no real data sets: {DATA} does not exist"
+        print(reason)
+        pytest.skip(reason)
+    return DATA

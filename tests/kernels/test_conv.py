@@ -1,0 +1,403 @@
+"""Convolution and its gradients against plain loops and SciPy, in every layout, on every instruction set, at the edge of memory."""
+
+import itertools
+
+import numpy as np
+import pytest
+from convkit_kernels import geometry
+from convkit_kernels.cpu import conv_forward, conv_input_grad, conv_weight_grad, microkernel
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from scipy import signal
+
+from tests.helpers import LAYOUTS, memory_order, numbers, same, same_with_one_and_two_threads
+from tests.reference import conv as reference
+
+KINDS = sorted(set(LAYOUTS) - {"other byte order"})  # bytes are put in order where arrays become tensors
+CHANNELS = [1, 3, 6, 10, 16, 33, 64]
+
+
+def error(got, expected, terms):
+    """|got - expected| relative to what sums of `terms` products of normal numbers come to, or to |expected| if that is greater."""
+    assert got.shape == expected.shape
+    size = max(np.linalg.norm(expected.ravel()), np.sqrt(float(terms) * max(1, expected.size)))
+    return np.linalg.norm((got.astype(np.float64) - expected).ravel()) / size
+
+
+def small(dtype):
+    return 2e-6 if dtype == np.float32 else 1e-13
+
+
+class Case:
+    """A geometry and arrays for it."""
+
+    def __init__(self, window, batch, inside, channels, filters, dtype=np.float32, bias=True, layout="C order", seed=0):
+        self.window, self.inside, self.dtype = window, tuple(inside), np.dtype(dtype)
+        self.out = window.output_size(inside)
+        self.x = LAYOUTS[layout](numbers(seed, (batch, channels, *inside), dtype))
+        self.w = LAYOUTS[layout](numbers(seed + 1, (filters, channels // window.groups, *window.size), dtype))
+        self.gy = LAYOUTS[layout](numbers(seed + 2, (batch, filters, *self.out), dtype))
+        self.b = numbers(seed + 3, (filters,), dtype) if bias else None
+        self.c = numbers(seed + 4, (channels,), dtype) if bias else None
+        self.taps, self.layout = int(np.prod(window.size)), layout
+
+    def __repr__(self):
+        return f"Case({self.window}, x {self.x.shape}, w {self.w.shape}, {self.dtype}, {self.layout}, bias {self.b is not None})"
+
+    def run(self, kernels):
+        """(y, gx, gw) from conv_forward, conv_input_grad and conv_weight_grad of a module."""
+        return (
+            kernels.conv_forward(self.x, self.w, self.b, self.window),
+            kernels.conv_input_grad(self.gy, self.w, self.c, self.inside, self.window),
+            kernels.conv_weight_grad(self.x, self.gy, self.window),
+        )
+
+    @property
+    def terms(self):
+        """Products in one element of y, gx and gw."""
+        channels, filters, groups = self.x.shape[1], self.w.shape[0], self.window.groups
+        return channels // groups * self.taps, filters // groups * self.taps, max(1, self.x.shape[0] * int(np.prod(self.out)))
+
+
+class kernels:
+    conv_forward, conv_input_grad, conv_weight_grad = staticmethod(conv_forward), staticmethod(conv_input_grad), staticmethod(conv_weight_grad)
+
+
+@st.composite
+def cases(draw):
+    rank = draw(st.integers(1, 3))
+
+    def each(least, most):
+        return tuple(draw(st.integers(least, most)) for _ in range(rank))
+
+    kind = draw(st.sampled_from(["dense", "dense", "grouped", "depthwise"]))
+    if kind == "dense":
+        groups, channels, filters = 1, draw(st.sampled_from(CHANNELS)), draw(st.sampled_from(CHANNELS))
+    elif kind == "grouped":
+        groups = draw(st.integers(2, 4))
+        channels, filters = groups * draw(st.sampled_from([1, 2, 3, 5, 8])), groups * draw(st.sampled_from([1, 2, 3, 5, 9, 17]))
+    else:
+        groups = channels = draw(st.sampled_from([1, 3, 10, 16, 33]))
+        filters = channels * draw(st.sampled_from([1, 1, 2, 3]))
+    most = {1: 5, 2: 4, 3: 3}[rank]
+    size, stride, dilation = each(1, most), each(1, 3), each(1, 3)
+    padding = tuple((draw(st.integers(0, 3)), draw(st.integers(0, 3))) for _ in range(rank))
+    window = geometry.Window(size, stride, padding, dilation, groups)
+    # From the smallest input that one window fits into to a few strides more.
+    inside = tuple(
+        max(draw(st.integers(0, 1)), span - sum(p)) + draw(st.integers(0, {1: 12, 2: 6, 3: 3}[rank]))
+        for span, p in zip(window.span, padding, strict=True)
+    )
+    return Case(
+        window, draw(st.sampled_from([0, 1, 2, 3])), inside, channels, filters,
+        draw(st.sampled_from([np.float32, np.float64])), draw(st.booleans()), draw(st.sampled_from(KINDS)), draw(st.integers(0, 50)),
+    )  # fmt: skip
+
+
+def window(size, stride=1, padding=0, dilation=1, groups=1):
+    return geometry.window("test", size, stride, padding, dilation, groups)
+
+
+@given(cases())
+@example(Case(window((3, 3), 1, 1), 2, (5, 5), 3, 16))
+@example(Case(window((1, 1)), 2, (3, 4), 33, 10))  # a plain product of matrices
+@example(Case(window((1, 1), 2), 2, (3, 4), 6, 10))  # a stride over single pixels: phases of the input that no window sees
+@example(Case(window((2, 2), 3), 1, (7, 7), 3, 6))
+@example(Case(window((3, 3), 1, 1, groups=6), 2, (5, 4), 6, 6))
+@example(Case(window((3, 3), 1, 1, groups=3), 1, (5, 4), 3, 9))
+@example(Case(window((3, 3), 2, ((0, 1), (2, 0)), 2), 1, (6, 7), 6, 33, np.float64))
+@example(Case(window((3, 3), 1, 3), 1, (1, 1), 3, 3))  # most windows see nothing but padding
+@example(Case(window((2, 2), 1, 1), 1, (0, 3), 2, 3))  # no input, only padding
+@example(Case(window((3, 3, 3), (1, 2, 1), 1), 1, (4, 4, 4), 16, 16))
+@settings(max_examples=150)
+def test_against_plain_loops(case):
+    for got, expected, terms, name in zip(case.run(kernels), case.run(reference), case.terms, ("y", "gx", "gw"), strict=True):
+        assert got.dtype == case.dtype, name
+        assert error(got, expected, terms) <= small(case.dtype), name
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("groups", [1, 2])
+def test_zero_channels(dtype, groups):
+    # A sum of no products is 0: y is the bias.
+    win = window((2, 2), 1, 1, groups=groups)
+    x, w, b = np.zeros((2, 0, 3, 3), dtype), np.zeros((4, 0, 2, 2), dtype), numbers(0, (4,), dtype)
+    y = conv_forward(x, w, b, win)
+    assert np.array_equal(y, np.broadcast_to(b.reshape(1, 4, 1, 1), (2, 4, 4, 4)))
+    assert conv_input_grad(y, w, None, (3, 3), win).shape == x.shape
+    assert conv_weight_grad(x, y, win).shape == w.shape
+
+
+SCIPY = {
+    "line": Case(window((5,), 2, ((2, 1),), 2), 2, (40,), 6, 10, np.float64),
+    "plane": Case(window((3, 3), 1, 1), 2, (24, 31), 10, 16, np.float64),
+    "plane float32": Case(window((3, 3), 1, 1), 2, (24, 31), 10, 16, np.float32, layout="channels-last"),
+    "stem": Case(window((7, 7), 2, 3), 1, (45, 38), 3, 16, np.float32),
+    "dilated": Case(window((3, 2), (1, 2), ((0, 3), (1, 2)), (3, 2)), 2, (19, 23), 6, 8, np.float64),
+    "groups": Case(window((3, 3), 1, 1, groups=3), 2, (12, 14), 9, 12, np.float64),
+    "depthwise": Case(window((3, 3), 2, 1, groups=12), 2, (15, 16), 12, 12, np.float64),
+    "many bands": Case(window((3, 3), 1, 1), 1, (70, 64), 64, 3, np.float32),
+    "space": Case(window((3, 2, 3), (2, 1, 1), 1), 1, (9, 8, 10), 3, 6, np.float64),
+}
+
+
+@pytest.mark.parametrize("name", SCIPY)
+def test_against_scipy(name):
+    case = SCIPY[name]
+    win = case.window
+    rank, groups = win.rank, win.groups
+    x, w, gy = case.x.astype(np.float64), case.w.astype(np.float64), case.gy.astype(np.float64)
+    c, k = x.shape[1] // groups, w.shape[0] // groups
+    padded = np.pad(x, ((0, 0), (0, 0), *win.padding))
+    holes = (slice(None), slice(None), *(slice(None, None, d) for d in win.dilation))
+    spaced = np.zeros((*w.shape[:2], *win.span))  # the weights, holes between the taps
+    spaced[holes] = w
+    steps = tuple(slice(None, None, s) for s in win.stride)
+    y = np.zeros(case.gy.shape) + case.b.reshape(1, -1, *(1,) * rank)
+    # The gradients: gy with holes between its elements, correlated with what it met, or convolved with the weights.
+    reach = tuple((o - 1) * s + 1 for o, s in zip(case.out, win.stride, strict=True))
+    wide = np.zeros((*gy.shape[:2], *reach))
+    wide[(slice(None), slice(None), *steps)] = gy
+    used = (slice(None), slice(None), *(slice(r + span - 1) for r, span in zip(reach, win.span, strict=True)))
+    gx, gw = np.zeros(padded.shape), np.zeros(spaced.shape)
+    for n, i, j in itertools.product(range(len(x)), range(w.shape[0]), range(c)):
+        channel = i // k * c + j
+        y[n, i] += signal.correlate(padded[n, channel], spaced[i, j], "valid", "direct")[steps]
+        gx[used][n, channel] += signal.convolve(wide[n, i], spaced[i, j], "full", "direct")
+        gw[i, j] += signal.correlate(padded[used][n, channel], wide[n, i], "valid", "direct")
+    gx = gx[(slice(None), slice(None), *(slice(p, p + size) for (p, _), size in zip(win.padding, case.inside, strict=True)))]
+    gx = gx + case.c.reshape(1, -1, *(1,) * rank)
+    for got, expected, name in zip(case.run(kernels), (y, gx, gw[holes]), ("y", "gx", "gw"), strict=True):
+        assert error(got, expected, 1) <= small(case.dtype), name
+
+
+LARGE = {
+    "bands": Case(window((3, 3), 1, 1), 3, (40, 56), 64, 33),
+    "bands, no frame": Case(window((3, 3)), 2, (40, 56), 64, 16),
+    "stride": Case(window((5, 5), 2, 2), 2, (61, 53), 16, 33),
+    "wide weights": Case(window((3, 3), 1, 1), 4, (9, 9), 256, 200),  # fewer partial sums, by their memory
+    "1x1": Case(window((1, 1)), 2, (30, 31), 64, 33),
+    "depthwise": Case(window((3, 3), 1, 1, groups=64), 2, (57, 56), 64, 64),
+    "space": Case(window((3, 3, 3), 1, 1), 1, (12, 20, 20), 10, 16),
+}
+
+
+@pytest.mark.parametrize("name", LARGE)
+def test_the_three_sums_are_adjoint_and_independent_of_the_threads(name):
+    case = LARGE[name]
+    y, gx, gw = (a.astype(np.float64) for a in case.run(kernels))
+    y -= case.b.reshape(1, -1, *(1,) * case.window.rank)
+    gx -= case.c.reshape(1, -1, *(1,) * case.window.rank)
+    # <gy, conv(x, w)> = <input_grad(gy, w), x> = <weight_grad(x, gy), w>
+    products = [(y * case.gy).sum(), (gx * case.x).sum(), (gw * case.w).sum()]
+    assert np.ptp(products) <= 2e-6 * np.linalg.norm(y) * np.linalg.norm(case.gy)
+    assert same_with_one_and_two_threads(lambda: case.run(kernels))
+
+
+@given(cases())
+@settings(max_examples=40)
+def test_same_bits_for_any_number_of_threads(case):
+    assert same_with_one_and_two_threads(lambda: case.run(kernels))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("groups", [1, 2, 4])
+def test_same_bits_for_any_layout_and_nothing_given_is_written(kind, groups):
+    win = window((3, 2), (1, 2), 1, groups=groups)
+    plain, other = (Case(win, 2, (6, 5), 4, 8, layout=k) for k in ("C order", kind))
+    before = other.x.copy(), other.w.copy(), other.gy.copy()
+    assert same(other.run(kernels), plain.run(kernels))
+    assert same((other.x, other.w, other.gy), before)
+
+
+def test_broadcast_inputs():
+    win = window((3, 3), 1, 1)
+    x, w, gy = np.float32(2.0), np.float32(0.5), np.float32(3.0)
+    x, w, gy = np.broadcast_to(x, (2, 3, 5, 5)), np.broadcast_to(w, (4, 3, 3, 3)), np.broadcast_to(gy, (2, 4, 5, 5))
+    assert same(conv_forward(x, w, None, win), conv_forward(x.copy(), w.copy(), None, win))
+    assert same(conv_input_grad(gy, w, None, (5, 5), win), conv_input_grad(gy.copy(), w.copy(), None, (5, 5), win))
+    assert same(conv_weight_grad(x, gy, win), conv_weight_grad(x.copy(), gy.copy(), win))
+
+
+@pytest.mark.parametrize("inside", [(7,), (6, 7), (5, 6, 7)])
+def test_results_are_channels_last(inside):
+    win = window((3,) * len(inside), 1, 1)
+    y, gx, gw = Case(win, 2, inside, 3, 4).run(kernels)
+    order = (0, *range(2, 2 + len(inside)), 1)
+    assert memory_order(y) == memory_order(gx) == order
+    assert gw.flags.c_contiguous
+
+
+@given(cases(), st.data())
+@settings(max_examples=60)
+def test_nan_and_inf_reach_only_what_sees_them(case, data):
+    if not case.x.size:
+        return
+    value = data.draw(st.sampled_from([np.nan, np.inf, -np.inf]))
+
+    def struck(a):
+        b = a.copy()
+        b[tuple(data.draw(st.integers(0, n - 1)) for n in a.shape)] = value
+        return b
+
+    x, gy = struck(case.x), struck(case.gy)
+    for run, arguments, clean in (
+        ("conv_forward", (x, case.w, case.b, case.window), (case.x, case.w, case.b, case.window)),
+        ("conv_input_grad", (gy, case.w, case.c, case.inside, case.window), (case.gy, case.w, case.c, case.inside, case.window)),
+        ("conv_weight_grad", (x, case.gy, case.window), (case.x, case.gy, case.window)),
+    ):
+        with np.errstate(invalid="ignore"):
+            got, expected = getattr(kernels, run)(*arguments), getattr(reference, run)(*arguments)
+        hit = ~np.isfinite(expected)
+        assert np.array_equal(got[hit], expected[hit].astype(got.dtype), equal_nan=True), run
+        assert np.array_equal(got[~hit], getattr(kernels, run)(*clean)[~hit]), run
+
+
+def test_nan_in_a_weight_or_bias_reaches_every_pixel_of_its_filter():
+    case = Case(window((3, 3), 1, 1), 2, (5, 5), 6, 10)
+    w, b = case.w.copy(), case.b.copy()
+    w[3, 2, 1, 1], b[7] = np.nan, np.nan
+    hit = np.isnan(conv_forward(case.x, w, b, case.window))
+    assert hit[:, [3, 7]].all() and not np.delete(hit, [3, 7], axis=1).any()
+
+
+COMPACT = """
+import numpy as np
+from convkit_kernels.cpu import conv_forward, conv_input_grad, conv_weight_grad, matmul, microkernel
+from tests.kernels.test_conv import Case, error, kernels, reference, small, window
+from tests.helpers import numbers
+
+print(microkernel.isa().name)
+windows = [window((3, 3), 1, 1), window((3, 3)), window((2, 3), 2, 1), window((1, 1)), window((3, 3), 1, 2, 2)]
+for dtype in (np.float32, np.float64):
+    for i, (channels, filters) in enumerate([(1, 1), (3, 6), (10, 16), (6, 33), (16, 10), (33, 3), (5, 64)]):
+        cases = [Case(windows[i % 5], 2, (5, 6), channels, filters, dtype)]
+        if 1 < channels < 20:
+            cases.append(Case(window((3, 3), 1, 1, 1, channels), 1, (4, 4), channels, 2 * channels, dtype))
+            cases.append(Case(window((3, 3), 2, 1, 1, channels), 1, (4, 4), channels, channels, dtype))
+        for case in cases:
+            for got, expected, terms in zip(case.run(kernels), case.run(reference), case.terms):
+                assert error(got, expected, terms) <= small(dtype), case
+        for m in (1, 7, 130):
+            a, b, bias = numbers(1, (m, channels), dtype), numbers(2, (channels, filters), dtype), numbers(3, (filters,), dtype)
+            for left in (a, np.asfortranarray(a)):
+                assert error(matmul(left, b, bias), left.astype(float) @ b + bias, channels) <= small(dtype), (m, channels, filters)
+"""
+
+
+@pytest.mark.parametrize("isa", ["plain", "avx2", "avx512", "neon"])
+def test_every_instruction_set(isa, python):
+    known = microkernel._host_isas()
+    if isa not in known:
+        pytest.skip(f"this machine has {', '.join(known)}, not {isa}")
+    assert python(COMPACT, CONVKIT_ISA=isa).stdout.split() == [isa]
+
+
+def test_an_unknown_instruction_set_is_named(python):
+    code = """
+import numpy as np
+from convkit_kernels.cpu import matmul
+try:
+    matmul(np.ones((2, 2)), np.ones((2, 2)))
+except ValueError as error:
+    print(error)
+"""
+    told = python(code, CONVKIT_ISA="sse9").stdout
+    assert told.startswith("CONVKIT_ISA: must be one of ") and told.endswith("plain on this machine, got 'sse9'\n")
+
+
+GUARDED = """
+import ctypes, mmap, sys, types
+import numpy as np
+from convkit_kernels import layout
+from importlib import import_module
+
+from tests.kernels.test_conv import Case, kernels, window
+from tests.helpers import numbers, same
+
+conv, matmul = (import_module('convkit_kernels.cpu.' + name) for name in ('conv', 'matmul'))  # the package names its functions so, too
+PAGE = mmap.PAGESIZE
+libc = ctypes.CDLL(None, use_errno=True)
+kept = []
+
+def guarded(shape, dtype, at_end):
+    "An array that touches a page nobody may touch: the one after its end, or the one before its begin."
+    shape, dtype = tuple(np.atleast_1d(shape)), np.dtype(dtype)
+    count = int(np.prod(shape))
+    room = -(-max(1, count * dtype.itemsize) // PAGE) * PAGE
+    memory = mmap.mmap(-1, room + 2 * PAGE)
+    start = ctypes.addressof(ctypes.c_char.from_buffer(memory))
+    for page in (start, start + PAGE + room):
+        assert libc.mprotect(ctypes.c_void_p(page), ctypes.c_size_t(PAGE), 0) == 0
+    kept.append(memory)
+    offset = PAGE + (room - count * dtype.itemsize if at_end else 0)
+    return np.frombuffer(memory, dtype, count, offset).reshape(shape)
+
+def copied(a):
+    "A guarded copy, in the same memory order."
+    if a is None:
+        return None
+    order = sorted(range(a.ndim), key=lambda i: -a.strides[i])
+    b = guarded(tuple(a.shape[i] for i in order), a.dtype, at_end).transpose(np.argsort(order))
+    b[...] = a
+    return b
+
+class Numpy(types.ModuleType):
+    "NumPy, with guarded arrays for results and scratch."
+    def __getattr__(self, name):
+        return getattr(np, name)
+    def empty(self, shape, dtype=float):
+        a = guarded(shape, dtype, at_end)
+        a.view(np.uint8).fill(255) if a.size else None  # nan: whatever is not written shows
+        return a
+    def zeros(self, shape, dtype=float):
+        a = guarded(shape, dtype, at_end)
+        a.fill(0)
+        return a
+    def array(self, *args, **options):
+        return copied(np.array(*args, **options))
+
+def cases():
+    for dtype in (np.float32, np.float64):
+        for channels in (1, 3, 5, 8, 15, 16, 33):
+            for win, filters in (
+                (window((3, 3)), channels), (window((3, 3), 1, 1), 5), (window((2, 2), 2), 17), (window((3, 3), 2, 1), channels),
+                (window((1, 1)), 9), (window((1, 1), 2), 3), (window((3, 3), 1, 1, 2), 2),
+                (window((3, 3), 1, 0, 1, channels), channels), (window((2, 3), 1, 1, 1, channels), 3 * channels),
+            ):
+                yield Case(win, 1, (5, 7), channels, filters, dtype, layout="channels-last" if channels % 2 else "C order")
+
+def products():
+    for dtype in (np.float32, np.float64):
+        for m in (1, 5, 14, 15, 130):
+            for n in (1, 3, 8, 15, 33):
+                for k in (1, 7):
+                    yield numbers(m, (m, k), dtype), numbers(n, (k, n), dtype), numbers(k, (n,), dtype)
+
+expected = [case.run(kernels) for case in cases()]  # compiles, with NumPy's own memory
+expected_products = [(matmul.matmul(*p), matmul.matmul(np.asfortranarray(p[0]), *p[1:])) for p in products()]
+for at_end in (True, False):
+    conv.np = matmul.np = layout.np = Numpy("numpy")
+    for case, results in zip(cases(), expected):
+        for name in ("x", "w", "gy", "b", "c"):
+            setattr(case, name, copied(getattr(case, name)))
+        print(case, file=sys.stderr, flush=True)
+        assert same(case.run(kernels), results), case
+        kept.clear()
+    for (a, b, bias), results in zip(products(), expected_products):
+        print("matmul", a.shape, b.shape, a.dtype, file=sys.stderr, flush=True)
+        for left, result in zip((a, np.asfortranarray(a)), results):
+            assert same(matmul.matmul(copied(left), copied(b), copied(bias)), result)
+        kept.clear()
+    conv.np = matmul.np = layout.np = np
+print("done")
+"""
+
+
+@pytest.mark.parametrize("isa", ["best", "plain"])
+def test_nothing_outside_the_arrays_is_touched(isa, python):
+    pytest.importorskip("mmap")
+    done = python(GUARDED, check=False, CONVKIT_ISA="" if isa == "best" else isa)
+    last = done.stderr.strip().splitlines()[-1:]
+    assert done.returncode == 0, f"exit status {done.returncode} (-11: a guard page was touched) at {last}\n{done.stderr[-3000:]}"
+    assert done.stdout == "done\n"

@@ -1,0 +1,38 @@
+import numpy as np
+from convkit_kernels import cpu as kernels
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.helpers import LAYOUTS, dtypes, layouts, numbers, relative_error, same, same_with_one_and_two_threads, tolerance
+from tests.reference import embedding as reference
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    rows=st.integers(1, 9), width=st.integers(0, 20), shape=st.lists(st.integers(0, 6), max_size=3).map(tuple), dtype=dtypes, layout=layouts,
+    kind=st.sampled_from([np.int64, np.int32, np.uint8]), seed=st.integers(0, 99),
+)  # fmt: skip
+def test_embedding_and_its_gradient(rows, width, shape, dtype, layout, kind, seed):
+    index = LAYOUTS[layout](np.asarray(np.random.default_rng(seed).integers(0, rows, shape), kind))
+    weight = LAYOUTS[layout](numbers(seed, (rows, width), dtype))
+    y = kernels.embedding(weight, index)
+    assert np.array_equal(y, reference.embedding(weight, index)) and y.shape == (*shape, width)
+    gy = LAYOUTS[layout](numbers(seed + 1, (*shape, width), dtype))
+    gw = kernels.embedding_grad(gy, index, rows)
+    assert gw.dtype == dtype and relative_error(gw, reference.embedding_grad(gy, index, rows)) < tolerance(dtype, 3e-7, 1e-15)
+
+
+def test_many_repeats():
+    index = np.random.default_rng(1).integers(0, 50, (40, 100))
+    gy = numbers(2, (40, 100, 16), np.float32)
+    expected = np.zeros((60, 16))
+    np.add.at(expected, index, gy)
+    assert relative_error(kernels.embedding_grad(gy, index, 60), expected) < 1e-6
+    assert same_with_one_and_two_threads(lambda: kernels.embedding_grad(gy, index, 60))
+
+
+def test_nan_stays_in_its_row():
+    gy = np.ones((3, 2), np.float32)
+    gy[1, 0] = np.nan
+    gw = kernels.embedding_grad(gy, np.array([0, 2, 0]), 4)
+    assert same(gw, np.array([[2, 2], [0, 0], [np.nan, 1], [0, 0]], np.float32))

@@ -1,0 +1,101 @@
+"""The float32 formulas in units of the last place, on every magnitude there is."""
+
+import numpy as np
+import pytest
+from convkit_kernels import cpu as kernels
+from convkit_kernels.cpu import mathfunctions as m
+from convkit_kernels.cpu.runtime import kernel
+from numba import prange
+
+from tests.helpers import ulps
+from tests.reference import mathfunctions as reference
+
+SPECIAL = [0.0, -0.0, np.inf, -np.inf, np.nan, 1.0, -1.0, 1e-45, -1e-45, 1e-38, 3.4e38, -3.4e38]
+
+
+def every_magnitude(count: int = 200_000) -> np.ndarray:
+    """float32 numbers spread over all bit patterns that are numbers."""
+    bits = np.linspace(0, 0xFFFFFFFF, count).astype(np.uint32).view(np.float32)
+    return bits[np.isfinite(bits)]
+
+
+def evaluate(name: str, x: np.ndarray) -> np.ndarray:
+    return np.array([getattr(reference, name)(float(v)) for v in x])
+
+
+@pytest.mark.parametrize("name, low, high, limit", [("exp", -87.3, 88.7, 1.5), ("sigmoid", -87, 87, 2.5), ("tanh", -10, 10, 2.5)])
+def test_float32_is_accurate_where_it_varies(name, low, high, limit):
+    x = np.linspace(low, high, 300_000).astype(np.float32)
+    assert ulps(getattr(kernels, name)(x), evaluate(name, x)) < limit
+
+
+def test_log_is_accurate_for_all_positive_numbers():
+    x = np.concatenate([every_magnitude(), np.linspace(0.5, 2, 200_000).astype(np.float32)])
+    x = x[x > 0]
+    assert ulps(kernels.log(x), evaluate("log", x)) < 2.5
+
+
+@pytest.mark.parametrize("name", ["exp", "log", "tanh", "sigmoid"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_special_values(name, dtype):
+    x = np.array(SPECIAL, dtype)
+    got, expected = getattr(kernels, name)(x), evaluate(name, x)
+    with np.errstate(over="ignore"):
+        expected = expected.astype(dtype)
+    np.testing.assert_allclose(got, expected, rtol=3e-7, atol=3e-45)
+    assert np.array_equal(np.isnan(got), np.isnan(expected))
+
+
+@pytest.mark.parametrize("name", ["exp", "tanh", "sigmoid"])
+def test_float32_on_every_magnitude(name):
+    x = every_magnitude()
+    with np.errstate(over="ignore"):
+        expected = evaluate(name, x).astype(np.float32)
+    got = getattr(kernels, name)(x)
+    finite = np.isfinite(expected) & (np.abs(expected) > 1.2e-38)
+    np.testing.assert_allclose(got[finite], expected[finite], rtol=3e-7)
+    assert np.array_equal(got[np.isinf(expected)], expected[np.isinf(expected)])
+    np.testing.assert_allclose(got[~finite & ~np.isinf(expected)], expected[~finite & ~np.isinf(expected)], atol=3e-45)
+
+
+def test_exp_underflows_gradually():
+    x = np.linspace(-103, -88, 1000).astype(np.float32)
+    np.testing.assert_allclose(kernels.exp(x), np.exp(x.astype(np.float64)), atol=1.5e-45)
+
+
+def test_tanh_keeps_the_sign_of_zero():
+    assert np.array_equal(np.signbit(kernels.tanh(np.array([0.0, -0.0], np.float32))), [False, True])
+
+
+@kernel
+def _turn(u, cosine, sine):
+    for i in prange(u.size):
+        cosine[i], sine[i] = m.turn(u[i])
+
+
+@kernel
+def _two(a, b, out):
+    for i in prange(a.size):
+        out[0, i] = m.maximum(a[i], b[i])
+        out[1, i] = m.minimum(a[i], b[i])
+        out[2, i] = m.divide(a[i], b[i])
+        out[3, i] = m.subtract(a[i], b[i])
+
+
+@pytest.mark.parametrize("dtype, limit", [(np.float32, 1.5e-7), (np.float64, 1e-15)])
+def test_turn_gives_cosine_and_sine(dtype, limit):
+    u = np.linspace(0, 1, 100_001).astype(dtype)
+    cosine, sine = np.empty_like(u), np.empty_like(u)
+    _turn(u, cosine, sine)
+    expected = np.array([reference.turn(float(v)) for v in u]).T
+    np.testing.assert_allclose([cosine, sine], expected, atol=limit)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_two_operands(dtype):
+    a, b = (v.ravel().astype(dtype) for v in np.meshgrid(SPECIAL[:7] + [3.0, 7.0], SPECIAL[:7] + [3.0, 7.0]))
+    out = np.empty((4, a.size), dtype)
+    _two(a, b, out)
+    for row, name in zip(out, ["maximum", "minimum", "divide", "subtract"], strict=True):
+        expected = [getattr(reference, name)(float(u), float(v)) for u, v in zip(a, b, strict=True)]
+        assert np.array_equal(row, np.array(expected).astype(dtype), equal_nan=True), name

@@ -1,0 +1,127 @@
+"""The register tiles, called one by one through ctypes, against NumPy; nothing beyond their columns is read or written."""
+
+import ctypes
+
+import numpy as np
+import pytest
+from convkit_kernels.cpu import microkernel
+from convkit_kernels.cpu.microkernel import Tile, row_split, tile_for, tile_kernel
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.helpers import numbers, relative_error, tolerance
+
+PROTOTYPE = ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * 14)
+
+
+def tiles(dtype):
+    """Every shape of tile that `tile_for` chooses from."""
+    return sorted({tile_for(n, np.dtype(dtype)) for n in range(1, 200)}, key=lambda t: (t.lanes, t.vectors))
+
+
+@st.composite
+def calls(draw):
+    dtype = np.dtype(draw(st.sampled_from(["float32", "float64"])))
+    tile = draw(st.sampled_from(tiles(dtype)))
+    return {
+        "dtype": dtype,
+        "tile": tile,
+        "rows": draw(st.integers(1, tile.rows)),
+        "cols": draw(st.integers(1, tile.columns)),
+        "taps": draw(st.integers(1, 4)),
+        "run": draw(st.integers(1, 9)),
+        "unit_rows": draw(st.booleans()),
+        "masked": draw(st.booleans()),
+        "wide": draw(st.integers(0, 3)),
+        "seed": draw(st.integers(0, 99)),
+    }
+
+
+@given(calls())
+@settings(max_examples=150)
+def test_a_tile_computes_its_sum(call):
+    dtype, tile, rows, cols, taps, run = (call[k] for k in ("dtype", "tile", "rows", "cols", "taps", "run"))
+    xrow = 1 if call["unit_rows"] else run + call["wide"]
+    xinc = rows + call["wide"] if call["unit_rows"] else 1
+    winc = tile.columns if not call["masked"] else cols + call["wide"]
+    ldy = tile.columns + call["wide"]
+    rng = np.random.default_rng(call["seed"])
+    reach = (rows - 1) * xrow + (run - 1) * xinc + 1
+    xtaps, wtaps = rng.integers(0, 50, taps), rng.integers(0, 50, taps)
+    x, w = numbers(call["seed"], (reach + 50,), dtype), numbers(call["seed"] + 1, ((run - 1) * winc + tile.columns + 50,), dtype)
+    start = numbers(call["seed"] + 2, (tile.columns,), dtype)
+    start[cols:] = np.nan
+    if call["masked"]:  # what lies beyond the last row's columns must not be used
+        w[max(wtaps) + (run - 1) * winc + cols :] = np.nan
+    y = np.full((rows, ldy), 7, dtype)
+    PROTOTYPE(tile_kernel(tile, rows, dtype, call["unit_rows"], call["masked"]))(
+        x.ctypes.data, xtaps.ctypes.data, xrow, xinc, w.ctypes.data, wtaps.ctypes.data, winc, taps, run,
+        start.ctypes.data, 0, y.ctypes.data, ldy, cols,
+    )  # fmt: skip
+    expected = np.tile(start[:cols].astype(np.float64), (rows, 1))
+    for k in range(taps):
+        for t in range(run):
+            column = x[xtaps[k] + np.arange(rows) * xrow + t * xinc].astype(np.float64)
+            expected += np.outer(column, w[wtaps[k] + t * winc + np.arange(cols)])
+    assert relative_error(y[:, :cols], expected) <= tolerance(dtype)
+    assert (y[:, cols:] == 7).all()
+
+
+@given(calls())
+@settings(max_examples=30)
+def test_a_tile_goes_on_from_its_own_result(call):
+    # start and y may be one array: that is how partial sums are continued.
+    dtype, tile, rows, cols = (call[k] for k in ("dtype", "tile", "rows", "cols"))
+    x, w = numbers(3, (rows,), dtype), numbers(4, (tile.columns,), dtype)
+    y = numbers(5, (rows, tile.columns), dtype)
+    before, zero = y.copy(), np.zeros(1, np.int64)
+    PROTOTYPE(tile_kernel(tile, rows, dtype))(
+        x.ctypes.data, zero.ctypes.data, 1, 1, w.ctypes.data, zero.ctypes.data, tile.columns, 1, 1,
+        y.ctypes.data, tile.columns, y.ctypes.data, tile.columns, cols,
+    )  # fmt: skip
+    expected = before.astype(np.float64)
+    expected[:, :cols] += np.outer(x, w).astype(np.float64)[:, :cols]
+    assert relative_error(y, expected) <= tolerance(dtype)
+
+
+def test_kernels_are_compiled_once():
+    tile = tile_for(16, np.dtype(np.float32))
+    assert tile_kernel(tile, 1, np.dtype(np.float32)) == tile_kernel(tile, 1, np.dtype(np.float32))
+    assert tile_kernel(tile, 1, np.dtype(np.float32)) != tile_kernel(tile, 1, np.dtype(np.float32), masked=True)
+
+
+@given(st.integers(0, 1000), st.integers(1, 14))
+def test_row_split_covers_all_rows_once(count, most):
+    height, many, count_of_tiles = row_split(count, most)
+    assert height <= most and 0 <= many <= count_of_tiles
+    if count:
+        assert many * height + (count_of_tiles - many) * (height - 1) == count
+        starts = [t * height - max(0, t - many) for t in range(count_of_tiles + 1)]
+        assert starts[0] == 0 and starts[-1] == count and all(a < b for a, b in zip(starts, starts[1:], strict=False))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_tiles_fit_the_registers(dtype):
+    this = microkernel.isa()
+    for tile in tiles(dtype):
+        assert tile.lanes * np.dtype(dtype).itemsize <= this.bytes
+        registers = 32 if this.name in ("avx512", "neon") else 16
+        # the sums, one row of weights, one broadcast number
+        assert tile.rows * tile.vectors + tile.vectors + 1 <= registers
+        assert tile.columns == tile.lanes * tile.vectors
+
+
+def test_few_columns_take_a_narrow_tile():
+    for columns in (1, 2, 4):
+        assert tile_for(columns, np.dtype(np.float64)).columns <= max(columns, microkernel.isa().bytes // 8)
+    assert tile_for(512, np.dtype(np.float32)) == Tile(microkernel.isa().bytes // 4, microkernel.isa().vectors, microkernel.isa().rows)
+
+
+def test_isa_by_name(monkeypatch):
+    monkeypatch.setenv("CONVKIT_ISA", "plain")
+    assert microkernel.isa.__wrapped__().name == "plain"
+    monkeypatch.setenv("CONVKIT_ISA", "")
+    assert microkernel.isa.__wrapped__().name == next(iter(microkernel._host_isas()))
+    monkeypatch.setenv("CONVKIT_ISA", "mmx")
+    with pytest.raises(ValueError, match=r"CONVKIT_ISA: must be one of .*plain on this machine, got 'mmx'"):
+        microkernel.isa.__wrapped__()

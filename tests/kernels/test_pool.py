@@ -1,0 +1,135 @@
+import math
+
+import numpy as np
+import pytest
+from convkit_kernels import cpu as kernels
+from convkit_kernels.geometry import window
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.helpers import LAYOUTS, channels_last_copy, dtypes, layouts, memory_order, numbers, relative_error, same, same_with_one_and_two_threads, tolerance
+from tests.reference import pool as reference
+
+
+@st.composite
+def geometries(draw, dilate=True):
+    """(input shape [N, C, *S], window): 1 to 3 dimensions, padding at most half the window, the window fits."""
+    rank = draw(st.integers(1, 3))
+    most = 5 if rank == 3 else 9
+    size = draw(st.lists(st.integers(1, 3), min_size=rank, max_size=rank))
+    stride = draw(st.lists(st.integers(1, 3), min_size=rank, max_size=rank))
+    dilation = draw(st.lists(st.integers(1, 2 if dilate else 1), min_size=rank, max_size=rank))
+    padding = [tuple(draw(st.tuples(st.integers(0, r // 2), st.integers(0, r // 2)))) for r in size]
+    win = window("pool", size, stride, padding, dilation, ceil_mode=draw(st.booleans()))
+    spatial = [draw(st.integers(max(1, span - sum(pads)), max(most, span))) for span, pads in zip(win.span, win.padding, strict=True)]
+    return (draw(st.integers(0, 2)), draw(st.sampled_from([1, 2, 3, 5, 17])), *spatial), win
+
+
+@settings(max_examples=60, deadline=None)
+@given(case=geometries(), dtype=dtypes, layout=layouts, seed=st.integers(0, 99))
+def test_max_pool_and_its_gradient(case, dtype, layout, seed):
+    shape, win = case
+    x = LAYOUTS[layout](np.round(numbers(seed, shape, dtype), 1))  # ties
+    y, index = kernels.max_pool(x, win)
+    expected, taps = reference.max_pool(x, win)
+    assert same(y, expected.astype(dtype)) and index.dtype == np.uint8 and np.array_equal(index, taps)
+    gy = LAYOUTS[layout](numbers(seed + 1, y.shape, dtype))
+    gx = kernels.max_pool_grad(gy, index, shape[2:], win)
+    assert relative_error(gx, reference.max_pool_grad(gy, index, shape[2:], win)) < tolerance(dtype, 3e-7, 1e-15)
+    z = LAYOUTS[layout](numbers(seed + 2, shape, dtype))
+    assert same(kernels.max_pool_gather(z, index, win), reference.max_pool_gather(z, index, win).astype(dtype))
+
+
+@settings(max_examples=60, deadline=None)
+@given(case=geometries(), dtype=dtypes, layout=layouts, count_pad=st.booleans(), override=st.sampled_from([None, None, 3]), seed=st.integers(0, 99))
+def test_average_pool_and_its_gradient(case, dtype, layout, count_pad, override, seed):
+    shape, win = case
+    x = LAYOUTS[layout](numbers(seed, shape, dtype))
+    y = kernels.average_pool(x, win, count_pad, override)
+    assert y.dtype == dtype
+    assert relative_error(y, reference.average_pool(x, win, count_pad, override)) < tolerance(dtype, 3e-7, 1e-15)
+    gy = LAYOUTS[layout](numbers(seed + 1, y.shape, dtype))
+    gx = kernels.average_pool_grad(gy, shape[2:], win, count_pad, override)
+    assert relative_error(gx, reference.average_pool_grad(gy, shape[2:], win, count_pad, override)) < tolerance(dtype, 5e-7, 1e-15)
+
+
+@pytest.mark.parametrize("channels", [1, 6, 16, 70])
+@pytest.mark.parametrize("size, stride, padding", [(2, 2, 0), (3, 2, 1), (3, 1, 1)])
+def test_the_usual_windows(channels, size, stride, padding):
+    """Against a stack of shifted slices."""
+    x = channels_last_copy(numbers(1, (3, channels, 17, 20), np.float32))
+    win = window("pool", (size, size), stride, padding)
+    p, q = win.output_size((17, 20))
+    padded = np.pad(x, [(0, 0), (0, 0), (padding, padding), (padding, padding)], constant_values=-np.inf)
+    slices = [padded[:, :, r : r + stride * p : stride, s : s + stride * q : stride][:, :, :p, :q] for r in range(size) for s in range(size)]
+    y, index = kernels.max_pool(x, win)
+    assert np.array_equal(y, np.max(slices, axis=0)) and np.array_equal(index, np.argmax(slices, axis=0))
+    assert memory_order(y) == memory_order(index) == memory_order(x)
+    zeros = np.where(np.isinf(slices), 0, slices)
+    assert relative_error(kernels.average_pool(x, win, True, None), np.mean(zeros, axis=0, dtype=np.float64)) < 1e-6
+
+
+def test_global_average_and_large_windows():
+    x = numbers(1, (2, 5, 30, 30), np.float32, mean=1)
+    win = window("pool", (30, 30), 1)
+    for layout in (np.ascontiguousarray, channels_last_copy):
+        y = kernels.average_pool(layout(x), win, True, None)
+        assert y.shape == (2, 5, 1, 1) and relative_error(y, x.mean(axis=(2, 3), keepdims=True, dtype=np.float64)) < 2e-7
+        m, index = kernels.max_pool(layout(x), win)
+        assert index.dtype == np.int32 and np.array_equal(index.ravel(), x.reshape(10, 900).argmax(axis=1))
+        assert np.array_equal(m.ravel(), x.reshape(10, 900).max(axis=1))
+        gx = kernels.max_pool_grad(np.ones_like(m), index, (30, 30), win)
+        assert np.array_equal(gx != 0, x == m)
+    assert np.allclose(kernels.average_pool_grad(np.ones_like(y), (30, 30), win, True, None), 1 / 900)
+
+
+def test_nan_and_infinity():
+    x = numbers(1, (1, 18, 6, 6), np.float32)
+    x[0, 3, 1, 1], x[0, 4, 2, 2], x[0, 5] = np.nan, np.inf, -np.inf
+    win = window("pool", (3, 3), 2, 1)
+    y, index = kernels.max_pool(channels_last_copy(x), win)
+    expected, taps = reference.max_pool(x, win)
+    assert np.array_equal(y, expected, equal_nan=True) and np.array_equal(index, taps)
+    assert np.isnan(y).any() and np.isposinf(y).any() and np.isneginf(y[0, 5]).all()
+    mean = kernels.average_pool(channels_last_copy(x), win, True, None)
+    assert np.array_equal(np.isnan(mean), np.isnan(reference.average_pool(x, win, True, None)))
+
+
+def test_a_window_that_sees_nothing():
+    x = numbers(1, (1, 2, 1), np.float32)
+    win = window("pool", (2,), 1, 1, dilation=2)  # taps at -1 and 1
+    y, index = kernels.max_pool(x, win)
+    assert np.isneginf(y).all() and not index.any()
+    assert not kernels.max_pool_grad(np.ones_like(y), index, (1,), win).any()
+    assert not kernels.max_pool_gather(x, index, win).any()
+    assert not kernels.average_pool(x, win, False, None).any()
+
+
+def test_gather_is_the_adjoint_of_the_gradient():
+    x, z = numbers(1, (2, 4, 9, 9)), numbers(3, (2, 4, 9, 9))
+    win = window("pool", (3, 3), 2, 1)
+    y, index = kernels.max_pool(x, win)
+    gy = numbers(2, y.shape)
+    left = np.sum(kernels.max_pool_grad(gy, index, (9, 9), win) * z)
+    assert math.isclose(left, np.sum(gy * kernels.max_pool_gather(z, index, win)), rel_tol=1e-13)
+
+
+def test_same_bits_whatever_the_number_of_threads():
+    x = numbers(1, (3, 19, 13, 15), np.float32)
+    win = window("pool", (3, 3), 2, 1)
+    y, index = kernels.max_pool(x, win)
+    assert same_with_one_and_two_threads(lambda: kernels.max_pool(x, win))
+    assert same_with_one_and_two_threads(lambda: kernels.max_pool_grad(y, index, (13, 15), win))
+    assert same_with_one_and_two_threads(lambda: kernels.average_pool(x, win, False, None))
+    assert same_with_one_and_two_threads(lambda: kernels.average_pool_grad(y, (13, 15), win, False, None))
+
+
+def test_inputs_stay_as_they_are():
+    x = numbers(1, (2, 3, 8, 8), np.float32)
+    gy = numbers(2, (2, 3, 4, 4), np.float32)
+    win = window("pool", (3, 3), 2, 1)
+    copies = x.copy(), gy.copy()
+    _, index = kernels.max_pool(x, win)
+    kernels.max_pool_grad(gy, index, (8, 8), win)
+    kernels.average_pool_grad(gy, (8, 8), win, False, None)
+    assert same((x, gy), copies)

@@ -1,0 +1,103 @@
+import math
+
+import numpy as np
+import pytest
+from convkit_kernels import cpu as kernels
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.helpers import LAYOUTS, channels_last_copy, dtypes, layouts, numbers, relative_error, same_with_one_and_two_threads, tolerance
+from tests.reference import reduce as reference
+
+
+@st.composite
+def shapes_and_axes(draw, least=0):
+    shape = tuple(draw(st.lists(st.integers(least, 6), min_size=1, max_size=4)))
+    axes = draw(st.sets(st.integers(0, len(shape) - 1), min_size=0))
+    return shape, tuple(sorted(axes))
+
+
+@settings(max_examples=60, deadline=None)
+@given(case=shapes_and_axes(), keepdims=st.booleans(), dtype=dtypes, layout=layouts, seed=st.integers(0, 99))
+def test_sum(case, keepdims, dtype, layout, seed):
+    shape, axes = case
+    x = LAYOUTS[layout](numbers(seed, shape, dtype, mean=1))
+    y = kernels.sum(x, axes, keepdims)
+    assert y.dtype == dtype
+    assert relative_error(y, reference.sum(x, axes, keepdims)) < tolerance(dtype, 3e-7, 1e-15)
+
+
+@pytest.mark.parametrize("name", ["amax", "amin"])
+@settings(max_examples=30, deadline=None)
+@given(case=shapes_and_axes(1), keepdims=st.booleans(), dtype=dtypes, layout=layouts, nan=st.booleans())
+def test_largest_and_smallest(name, case, keepdims, dtype, layout, nan):
+    shape, axes = case
+    x = numbers(3, shape, dtype)
+    if nan:
+        x.flat[x.size // 2] = np.nan
+    x = LAYOUTS[layout](x)
+    y = getattr(kernels, name)(x, axes, keepdims)
+    assert np.array_equal(y, getattr(reference, name)(x, axes, keepdims), equal_nan=True)
+
+
+@pytest.mark.parametrize("name", ["argmax", "argmin"])
+@settings(max_examples=30, deadline=None)
+@given(case=shapes_and_axes(1), dtype=dtypes, layout=layouts, nan=st.booleans(), flat=st.booleans())
+def test_places(name, case, dtype, layout, nan, flat):
+    shape, axes = case
+    x = np.round(numbers(3, shape, dtype))  # ties
+    if nan:
+        x.flat[x.size // 2] = np.nan
+    x = LAYOUTS[layout](x)
+    axis = None if flat or not axes else axes[0]
+    y = getattr(kernels, name)(x, axis)
+    assert y.dtype == np.int64 and np.array_equal(y, getattr(reference, name)(x, axis))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("shape", [(16, 1, 250, 250), (16, 3, 144, 145), (16, 30, 45, 46), (16, 64, 31, 32), (16, 130, 22, 22), (3, 70_001, 5, 1)])
+def test_a_million_numbers_keep_their_digits(shape, dtype):
+    x = numbers(1, shape, dtype, mean=0.5)
+    for layout in (np.ascontiguousarray, channels_last_copy):
+        for axes in ((0, 2, 3), (2, 3), (0, 1, 2, 3), (1,), (0,), (3,), (1, 3)):
+            expected = np.sum(x, axis=axes, dtype=np.longdouble).astype(np.float64)
+            y = kernels.sum(layout(x), axes, False)
+            assert relative_error(y, expected) < tolerance(dtype, 1e-7, 1e-15), axes
+            assert np.max(np.abs(y - expected) / np.abs(expected).max()) < tolerance(dtype, 3e-7, 1e-14), axes
+
+
+def test_memory_order_stays():
+    x = channels_last_copy(numbers(1, (4, 8, 6, 6), np.float32))
+    assert kernels.sum(x, (0,), False).strides == (4, 192, 32)  # [C, H, W] in the order H, W, C
+    assert kernels.sum(x, (2, 3), True).shape == (4, 8, 1, 1)
+
+
+def test_integers_and_empty():
+    assert kernels.sum(np.arange(10, dtype=np.int32), (0,), False) == 45
+    assert np.array_equal(kernels.sum(np.zeros((0, 3), np.float32), (0,), False), [0, 0, 0])
+    assert kernels.sum(np.zeros((3, 0), np.float32), (0,), True).shape == (1, 0)
+    assert kernels.sum(np.array(2.5, np.float32), (), False) == 2.5
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_nan_and_infinity_reach_their_sums_only(value):
+    x = numbers(1, (6, 40, 20, 20), np.float32)
+    x[2, 7, 3, 4] = value
+    for layout in (np.ascontiguousarray, channels_last_copy):
+        for axes in ((0, 2, 3), (2, 3), (1,), (0,), (0, 1, 2, 3), (1, 3)):
+            y = kernels.sum(layout(x), axes, False)
+            assert np.count_nonzero(~np.isfinite(y)) == 1
+            assert np.array_equal(y[~np.isfinite(y)], [value], equal_nan=True)
+
+
+def test_same_bits_whatever_the_number_of_threads():
+    x = numbers(1, (7, 33, 61, 67), np.float32)
+    for layout in (np.ascontiguousarray, channels_last_copy):
+        for axes in ((0, 2, 3), (2, 3), (0, 1, 2, 3), (1,), (0,)):
+            assert same_with_one_and_two_threads(lambda layout=layout, axes=axes: kernels.sum(layout(x), axes, False))
+
+
+def test_sum_of_ones_counts():
+    for count in (1, 255, 256, 257, 65535, 65536, 65537, 1_000_003):
+        assert kernels.sum(np.ones(count, np.float32), (0,), False) == np.float32(count)
+        assert math.prod(kernels.sum(np.ones((count, 1), np.float32), (0,), True).shape) == 1
