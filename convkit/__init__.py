@@ -9,10 +9,13 @@ Names, arguments and results are torch's.  Start with README.md; `docs/architect
 
 from __future__ import annotations
 
+import importlib as _importlib
+
 import numpy as _np
 
 from . import autograd, cuda, nn, optim
 from .autograd import enable_grad, is_grad_enabled, no_grad
+from .interop import load, save
 from .ops.activation import log_softmax, relu, sigmoid, softmax, tanh
 from .ops.elementwise import abs, clamp, exp, log, maximum, minimum, sqrt, where
 from .ops.matmul import matmul
@@ -38,15 +41,20 @@ from .tensor import (
 from .threads import get_num_threads, set_num_threads
 from .version import __version__
 
-
-
 float32, float64 = _np.dtype("float32"), _np.dtype("float64")
 uint8, int32, int64, bool_ = _np.dtype("uint8"), _np.dtype("int32"), _np.dtype("int64"), _np.dtype("bool")
 
 __all__ = [
     "Generator", "Tensor", "__version__", "abs", "amax", "amin", "arange", "argmax", "argmin", "autograd", "bool_", "cat", "chunk", "clamp", "cuda",
     "enable_grad", "exp", "flatten", "float32", "float64", "from_dlpack", "from_numpy", "full", "gather", "get_num_threads", "int32", "int64",
-    "is_grad_enabled", "log", "log_softmax", "manual_seed", "matmul", "max", "maximum", "mean", "min", "minimum", "nn", "no_grad", "ones",
-    "ones_like", "optim", "permute", "rand", "randint", "randn", "randperm", "relu", "reshape", "set_num_threads", "sigmoid", "softmax",
+    "is_grad_enabled", "load", "log", "log_softmax", "manual_seed", "matmul", "max", "maximum", "mean", "min", "minimum", "nn", "no_grad", "ones",
+    "ones_like", "optim", "permute", "rand", "randint", "randn", "randperm", "relu", "reshape", "save", "set_num_threads", "sigmoid", "softmax",
     "split", "sqrt", "squeeze", "stack", "std", "sum", "tanh", "tensor", "transpose", "uint8", "unsqueeze", "var", "where", "zeros", "zeros_like",
 ]  # fmt: skip
+
+
+def __getattr__(name: str) -> object:
+    """`convkit.data`, `convkit.models` and `convkit.train` are imported when first named."""
+    if name in ("data", "models", "train"):
+        return _importlib.import_module(f"convkit.{name}")
+    raise AttributeError(f"module 'convkit' has no attribute {name!r}")

@@ -172,7 +172,10 @@ class Tensor(TensorBase):
                 dtype = a
         if device is not None:
             devices.check(device)
-        dtype = self.dtype if dtype is None else np.dtype(dtype)
+        try:
+            dtype = self.dtype if dtype is None else np.dtype(dtype)
+        except TypeError:
+            raise TypeError(f"to: needs a dtype, a device ('cpu') or a tensor, got {dtype!r}") from None
         return self if dtype == self.dtype else elementwise.Cast.apply(self, dtype)
 
     def cpu(self) -> Tensor:

@@ -23,6 +23,13 @@ hypothesis.settings.register_profile("ci", deadline=None, derandomize=True, supp
 hypothesis.settings.load_profile("ci" if os.environ.get("CI", "").lower() in ("1", "true") else "local")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Kernels run on one thread unless a test asks for more: on a busy machine, each launch waits until all threads had their turn."""
+    with helpers.threads(1):
+        yield
+
+
 @pytest.fixture(params=[1, 2])
 def threads(request: pytest.FixtureRequest) -> Iterator[int]:
     """The number of threads that kernels use during the test."""
@@ -34,11 +41,11 @@ def threads(request: pytest.FixtureRequest) -> Iterator[int]:
 def python() -> Callable[..., subprocess.CompletedProcess]:
     """`python(code, check=True, **environment)`: run `code` in a fresh process from the repository's root, which sees the same packages.
 
-    An environment variable set to None is removed.
+    Kernels run on one thread there, unless NUMBA_NUM_THREADS is given.  An environment variable set to None is removed.
     """
 
     def run(code: str, check: bool = True, **environment: str | None) -> subprocess.CompletedProcess:
-        env = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p), **environment}
+        env = {**os.environ, "NUMBA_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(p for p in sys.path if p), **environment}
         done = subprocess.run(
             [sys.executable, "-W", "default", "-c", code],
             cwd=ROOT, env={k: v for k, v in env.items() if v is not None}, capture_output=True, text=True, timeout=600,

@@ -10,11 +10,14 @@ import numpy as np
 from hypothesis import strategies as st
 
 
-def relative_error(got: np.ndarray, expected: np.ndarray) -> float:
-    """|got - expected| / |expected| by the Euclidean norm, in float64; shapes must agree."""
+def relative_error(got: np.ndarray, expected: np.ndarray, scale: np.ndarray | None = None) -> float:
+    """|got - expected| / |expected| by the Euclidean norm, in float64; shapes must agree.
+
+    `scale` takes the place of `expected` below the line where sums may cancel: the same sum over absolute values.
+    """
     got, expected = np.asarray(got, np.float64), np.asarray(expected, np.float64)
     assert got.shape == expected.shape, (got.shape, expected.shape)
-    size = np.linalg.norm(expected.ravel())
+    size = np.linalg.norm(np.ravel(expected if scale is None else scale))
     return float(np.linalg.norm((got - expected).ravel()) / (size or 1.0))
 
 
@@ -96,6 +99,7 @@ def numbers(seed: int, shape: tuple[int, ...], dtype: Any = np.float64, scale: f
 def threads(count: int) -> Iterator[None]:
     """Run kernels on `count` threads (or on as many as there are)."""
     import numba
+
     from convkit_kernels.cpu import runtime
 
     before = runtime.get_num_threads()

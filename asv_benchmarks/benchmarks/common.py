@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 
 import numpy as np
+
 from convkit_kernels import geometry
 from convkit_kernels.cpu import microkernel, runtime
 

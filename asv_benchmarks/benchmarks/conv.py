@@ -1,6 +1,7 @@
 """Convolution: forward, input gradient and weight gradient, in time, GFLOP/s, percent of peak and error."""
 
 import numpy as np
+
 from convkit_kernels import cpu
 from convkit_kernels.cpu import runtime
 

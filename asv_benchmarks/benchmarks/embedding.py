@@ -1,6 +1,7 @@
 """Embedding."""
 
 import numpy as np
+
 from convkit_kernels import cpu
 
 from .common import DTYPES, Kernel, random

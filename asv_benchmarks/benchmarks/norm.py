@@ -1,6 +1,7 @@
 """Batch normalisation."""
 
 import numpy as np
+
 from convkit_kernels import cpu
 
 from .common import ACTIVATIONS, DTYPES, Kernel, random

@@ -1,6 +1,7 @@
 """Parameter updates."""
 
 import numpy as np
+
 from convkit_kernels import cpu
 
 from .common import DTYPES, Kernel, random

@@ -1,6 +1,7 @@
 """Random numbers and dropout."""
 
 import numpy as np
+
 from convkit_kernels import cpu
 
 from .common import DTYPES, Kernel

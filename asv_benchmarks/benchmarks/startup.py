@@ -21,7 +21,9 @@ print(imported - start, time.perf_counter() - start, sum(runtime.compile_seconds
 
 def first_step(cache: str) -> list[float]:
     """Seconds of import, to the end of the first LeNet training step, and of compiling, in a new process."""
-    out = subprocess.run([sys.executable, "-c", FIRST_STEP], env={**os.environ, "CONVKIT_CACHE_DIR": cache}, capture_output=True, text=True, check=True)
+    out = subprocess.run(
+        [sys.executable, "-c", FIRST_STEP], env={**os.environ, "CONVKIT_CACHE_DIR": cache}, capture_output=True, text=True, check=True
+    )
     return [float(v) for v in out.stdout.split()]
 
 

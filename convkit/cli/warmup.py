@@ -30,14 +30,14 @@ def run(args: argparse.Namespace) -> int:
     """Runs every part on tiny arrays and prints the seconds that each kernel took to compile."""
     from convkit_kernels.cpu import runtime
 
-    tasks = [(name, part, dtype) for dtype in ([np.float32, np.float64] if args.float64 else [np.float32]) for name, part in PARTS]
+    tasks = [(part, np.dtype(dtype)) for dtype in (["float32", "float64"] if args.float64 else ["float32"]) for part in PARTS]
     start = time.perf_counter()
-    for name, part, dtype in _shown(tasks):
-        part(np.dtype(dtype))
+    for part, dtype in _shown(tasks):
+        part(dtype)
     for name, seconds in sorted(runtime.compile_seconds.items(), key=lambda item: -item[1]):
         print(f"{seconds:6.2f} s  {name}")
-    total = sum(runtime.compile_seconds.values())
-    print(f"{len(runtime.compile_seconds)} kernels compiled in {total:.1f} s, {time.perf_counter() - start:.1f} s in all; kept in {runtime.cache_folder()}")
+    compiled = f"{len(runtime.compile_seconds)} kernels compiled in {sum(runtime.compile_seconds.values()):.1f} s"
+    print(f"{compiled}, {time.perf_counter() - start:.1f} s in all; kept in {runtime.cache_folder()}")
     return 0
 
 
@@ -147,17 +147,7 @@ def _second_derivatives(dtype: np.dtype) -> None:
     (gw * gw).sum().backward()
 
 
-PARTS: tuple[tuple[str, Callable[[np.dtype], None]], ...] = (
-    ("convolution", _convolution),
-    ("dense", _dense),
-    ("pooling", _pooling),
-    ("normalisation", _normalisation),
-    ("activation", _activation),
-    ("losses", _losses),
-    ("embedding", _embedding),
-    ("elementwise", _elementwise),
-    ("reductions", _reductions),
-    ("random", _random_numbers),
-    ("optimisers", _optimizers),
-    ("second derivatives", _second_derivatives),
-)
+PARTS: tuple[Callable[[np.dtype], None], ...] = (
+    _convolution, _dense, _pooling, _normalisation, _activation, _losses, _embedding, _elementwise, _reductions, _random_numbers, _optimizers,
+    _second_derivatives,
+)  # fmt: skip

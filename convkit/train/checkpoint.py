@@ -21,11 +21,11 @@ from typing import Any
 
 import numpy as np
 
+from ..files import previous_of, replace_folder
 from ..nn import Module
 from ..optim import Optimizer
 from ..random import default_generator
 from ..tensor import Tensor
-from .files import previous_of, replace_folder
 from .history import History
 
 FORMAT, VERSION = "convkit checkpoint", 1
@@ -188,7 +188,7 @@ def read_safetensors(path: Path) -> dict[str, np.ndarray]:
     safetensors = needs_safetensors()
     content = path.read_bytes()
     try:
-        return dict(safetensors.load(content))
+        return dict(sorted(safetensors.load(content).items()))  # which come in another order in every process
     except Exception as error:  # SafetensorError, or KeyError for a dtype that NumPy lacks
         raise _damaged(path, error) from error
 

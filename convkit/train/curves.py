@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from .files import write_whole
+from ..files import write_whole
 
 TRAINING, VALIDATION = "#1f6fb4", "#e07b1a"  # blue and orange: told apart with any colour vision
 

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from .files import write_whole
+from ..files import write_whole
 
 
 class History(list[dict[str, Any]]):

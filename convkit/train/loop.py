@@ -188,7 +188,7 @@ class _Loop:
         self.watchers: list[Callback] = []
         self.ctrl_c: _CtrlC
         self.done = 0  # epochs
-        self.sums, self.seconds, self.compiling = _Sums(), 0.0, 0.0  # of the epoch at hand
+        self.sums, self.seconds, self.compiling, self.lr = _Sums(), 0.0, 0.0, 0.0  # of the epoch at hand
 
     # ------------------------------------------------------------------------------- the walk
     def all_epochs(self) -> None:
@@ -208,13 +208,13 @@ class _Loop:
         already, compiled_already = self.seconds, self.compiling
         with closing(run.loader.iterate(self.done, run.batch)) as batches:
             for batch in batches:
-                lr = run.optimizer.param_groups[0]["lr"]
+                self.lr = run.optimizer.param_groups[0]["lr"]
                 items, means = self.step(batch)
                 self.sums.add(items, means)
                 run.batch += 1
                 self.seconds = already + time.perf_counter() - start
                 self.compiling = compiled_already + compile_seconds() - compiled
-                run.record = {"epoch": run.epoch, **self.sums.means(), "lr": lr}
+                run.record = self.record()
                 self._tell("on_batch_end")
                 if self.ctrl_c.asked:
                     self.interrupt()
@@ -224,20 +224,24 @@ class _Loop:
                 found = _measure(run.model, self.validation, self.loss, self.metrics, self.ctrl_c)
             except _Asked:
                 self.interrupt()
-            run.record.update(found.means("val_"))
+            run.record.update(found.means("val_"), lr=run.record.pop("lr"))
         self._refuse_infinite_weights()
         if run.scheduler is not None and not self.each_batch:
             run.scheduler.step()
         seconds = already + time.perf_counter() - start
-        run.record.update(lr=run.record.pop("lr"), seconds=round(seconds, 3), images_per_second=round(rate, 1))
+        run.record.update(seconds=round(seconds, 3), images_per_second=round(rate, 1))
         run.history.append(run.record)
         self.done, run.batch = run.epoch, 0
-        self.sums, self.seconds, self.compiling = _Sums(), 0.0, 0.0
+        self.sums, self.seconds, self.compiling, self.lr = _Sums(), 0.0, 0.0, 0.0
         self._tell("on_epoch_end")
         if self.out is not None:
             self.save()
         if self.ctrl_c.asked:
             self.interrupt()
+
+    def record(self) -> dict[str, Any]:
+        """What the epoch's batches have come to so far."""
+        return {"epoch": self.done + 1, **self.sums.means(), "lr": self.lr}
 
     def step(self, batch: Any) -> tuple[int, dict[str, float]]:
         """Learns from one batch; gives its number of items and its loss and metrics before the step."""
@@ -298,7 +302,7 @@ class _Loop:
         path = save_checkpoint(
             self.out / FOLDER, run.model, run.optimizer, run.scheduler, self.callbacks,
             epoch=self.done, batch=run.batch, stopped=run.stop, loader=self._order(), history=run.history, about=self.about,
-            partial={"items": self.sums.items, "sums": self.sums.sums, "seconds": self.seconds, "compiling": self.compiling},
+            partial={"items": self.sums.items, "sums": self.sums.sums, "seconds": self.seconds, "compiling": self.compiling, "lr": self.lr},
         )  # fmt: skip
         run.history.save(self.out / "history.json")
         return path
@@ -312,10 +316,10 @@ class _Loop:
         self.done, run.batch, run.stop, run.history = saved.epoch, saved.batch, saved.stopped, History(saved.history)
         partial = saved.partial
         self.sums = _Sums(partial.get("items", 0), partial.get("sums"))
-        self.seconds, self.compiling = partial.get("seconds", 0.0), partial.get("compiling", 0.0)
+        self.seconds, self.compiling, self.lr = (partial.get(key, 0.0) for key in ("seconds", "compiling", "lr"))
         run.epoch = self.done
         if self.sums.items:
-            run.record = {"epoch": self.done + 1, **self.sums.means(), "lr": run.optimizer.param_groups[0]["lr"]}
+            run.record = self.record()
 
     def _order(self) -> dict[str, Any]:
         """What the batches and their order depend on."""

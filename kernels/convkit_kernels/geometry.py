@@ -201,7 +201,8 @@ def pool_shapes(op: str, x: tuple[int, ...], win: Window) -> tuple[int, ...]:
         raise ValueError(f"{op}: input must be {win.rank + 2}-D [N, C, {_axes(win.rank)}], got shape {list(x)}")
     for r, pads in zip(win.size, win.padding, strict=True):
         if max(pads) > r // 2:
-            raise ValueError(f"{op}: padding must be at most half the window, got padding {[list(p) for p in win.padding]} and window {list(win.size)}")
+            given = [list(p) for p in win.padding]
+            raise ValueError(f"{op}: padding must be at most half the window, got padding {given} and window {list(win.size)}")
     return (*x[:2], *win.output_size(x[2:], op))
 
 

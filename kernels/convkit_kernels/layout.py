@@ -21,7 +21,7 @@ def normal(a: np.ndarray) -> np.ndarray:
     """
     if not a.dtype.isnative:
         return a.astype(a.dtype.newbyteorder("="))
-    return a if a.flags.aligned and a.flags.writeable else a.copy()
+    return a if a.flags.aligned and a.flags.writeable else a.copy(order="K")
 
 
 def contiguous(a: np.ndarray) -> np.ndarray:

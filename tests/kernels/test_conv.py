@@ -8,7 +8,6 @@ from convkit_kernels import geometry
 from convkit_kernels.cpu import conv_forward, conv_input_grad, conv_weight_grad, microkernel
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from scipy import signal
 
 from tests.helpers import LAYOUTS, memory_order, numbers, same, same_with_one_and_two_threads
 from tests.reference import conv as reference
@@ -143,6 +142,8 @@ SCIPY = {
 
 @pytest.mark.parametrize("name", SCIPY)
 def test_against_scipy(name):
+    from scipy import signal  # here, so that the processes started below need not wait for it
+
     case = SCIPY[name]
     win = case.window
     rank, groups = win.rank, win.groups

@@ -2,11 +2,11 @@ import math
 
 import numpy as np
 import pytest
-from convkit_kernels import cpu as kernels
-from convkit_kernels.cpu.elementwise import LARGE
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from convkit_kernels import cpu as kernels
+from convkit_kernels.cpu.elementwise import LARGE
 from tests.helpers import (
     LAYOUTS,
     channels_last_copy,

@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
+from numba import prange
+
 from convkit_kernels import cpu as kernels
 from convkit_kernels.cpu import mathfunctions as m
 from convkit_kernels.cpu.runtime import kernel
-from numba import prange
-
 from tests.helpers import ulps
 from tests.reference import mathfunctions as reference
 

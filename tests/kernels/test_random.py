@@ -3,12 +3,23 @@ import math
 import numpy as np
 import pytest
 import scipy.stats
-from convkit_kernels import cpu as kernels
-from convkit_kernels.cpu.random import random_bits
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.helpers import LAYOUTS, channels_last_copy, dtypes, layouts, memory_order, numbers, relative_error, same, same_with_one_and_two_threads, tolerance
+from convkit_kernels import cpu as kernels
+from convkit_kernels.cpu.random import random_bits
+from tests.helpers import (
+    LAYOUTS,
+    channels_last_copy,
+    dtypes,
+    layouts,
+    memory_order,
+    numbers,
+    relative_error,
+    same,
+    same_with_one_and_two_threads,
+    tolerance,
+)
 from tests.reference import random as reference
 
 words = st.integers(0, 2**64 - 1)
@@ -60,7 +71,9 @@ def test_seeds_and_offsets_differ():
 
 
 @settings(max_examples=25, deadline=None)
-@given(shape=st.lists(st.integers(0, 5), max_size=5).map(tuple), dtype=dtypes, layout=layouts, p=st.sampled_from([0.0, 0.3, 0.5, 0.9, 1.0]), seed=words)
+@given(
+    shape=st.lists(st.integers(0, 5), max_size=5).map(tuple), dtype=dtypes, layout=layouts, p=st.sampled_from([0.0, 0.3, 0.5, 0.9, 1.0]), seed=words
+)  # fmt: skip
 def test_dropout(shape, dtype, layout, p, seed):
     x = LAYOUTS[layout](numbers(1, shape, dtype))
     y = kernels.dropout(x, p, seed, 5)

@@ -28,7 +28,7 @@ from ..geometry import Triple, Window
 from ..layout import channels_last, contiguous, from_channels_last
 from .matmul import matmul2d, pack
 from .microkernel import address, call_tile, clear_bytes, copy_bytes, row_split, tile_for, tile_kernel
-from .runtime import get_num_threads, inline, kernel
+from .runtime import MOST_THREADS, inline, kernel
 
 BAND_BYTES = 1 << 17  # of source in a band: it stays in the second-level cache beside the weights
 PARTIAL_BYTES = 1 << 23  # for the partial sums of a weight gradient
@@ -138,7 +138,7 @@ Taps = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]
 
 @functools.lru_cache(maxsize=1024)
 def _walk(
-    shape: tuple[int, ...], itemsize: int, taps: Taps, step: Triple, counts: Triple, groups: int, threads: int
+    shape: tuple[int, ...], itemsize: int, taps: Taps, step: Triple, counts: Triple, groups: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Plan the walk of a window with `taps` in each dimension, `step` apart, over `counts` output pixels of a source of `shape`:
     the walk, and for each tap the offset of its first element in the box."""
@@ -162,7 +162,7 @@ def _walk(
     # Rows of taps that fall outside the image are skipped; with several planes of taps they are not one piece of the table.
     spacing = taps[1][1] - taps[1][0] if len(taps[1]) > 1 else 1
     skip = (len(taps[1]) if len(taps[0]) == 1 else 0, spacing, len(columns))
-    plan = (*shape, *counts, *step, *low, *box, framed, band, -(-counts[1] // band), run, threads, *skip)
+    plan = (*shape, *counts, *step, *low, *box, framed, band, -(-counts[1] // band), run, MOST_THREADS, *skip)
     return np.array(plan, np.int64), offsets
 
 
@@ -229,7 +229,7 @@ def _window_sums(
     if not y.shape[0] or not all(counts):
         return
     start = np.zeros(groups * k, y.dtype) if bias is None else contiguous(bias)
-    walk, offsets = _walk(source.shape, source.itemsize, taps, step, counts, groups, get_num_threads())
+    walk, offsets = _walk(source.shape, source.itemsize, taps, step, counts, groups)
     if c == k == 1 and groups > 1:
         _depthwise_sums(source.reshape(-1), walk, offsets, contiguous(w.reshape(groups, -1).T), start, y.reshape(-1), y.shape, first, spread)
         return
@@ -310,7 +310,7 @@ def _window_outer(source: np.ndarray, grad: np.ndarray, taps: Taps, step: Triple
     c, k, ntaps = source.shape[4] // groups, grad.shape[4] // groups, len(taps[0]) * len(taps[1]) * len(taps[2])
     if not grad.size or not source.size:
         return np.zeros((groups, ntaps, c, k), grad.dtype)
-    walk, offsets = _walk(source.shape, source.itemsize, taps, step, counts, groups, get_num_threads())
+    walk, offsets = _walk(source.shape, source.itemsize, taps, step, counts, groups)
     units = int(grad.shape[0] * counts[0] * walk[BANDS])
     parts = min(units, PARTIALS, max(2, PARTIAL_BYTES // (groups * ntaps * c * k * grad.itemsize)))
     if c == k == 1 and groups > 1:

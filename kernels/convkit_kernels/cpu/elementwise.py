@@ -297,11 +297,11 @@ def _lines(operands: Sequence[Operand], like: np.ndarray, dtypes: Sequence[np.dt
     if all(pattern is not None for pattern in patterns):
         return None
     lines = []
-    for operand, pattern in zip(operands, patterns, strict=True):
-        if pattern is None:
+    for operand, repeated in zip(operands, patterns, strict=True):
+        if repeated is None:
             lines.append(line(in_order_of(operand, like)))  # type: ignore[arg-type]
         else:
-            lines.append(np.tile(pattern, size // pattern.size))
+            lines.append(np.tile(repeated, size // repeated.size))
     return lines, size, *(pattern is not None for pattern in patterns)
 
 

@@ -49,8 +49,8 @@ def _walk(window: Window, input_size: tuple[int, ...], output_size: tuple[int, .
         there.append((o if backward else i) * math.prod(there_size[axis + 1 :]))
         taps.append(r * math.prod(size[axis + 1 :]))
     # Depth and height make one table: the rows.
-    rows = [np.add.outer(a, b).ravel() for a, b in ((here[0] * here_size[1], here[1]), there[:2], taps[:2])]
-    return *_table(*rows, count=here_size[0] * here_size[1]), *_table(here[2], there[2], taps[2], count=here_size[2])
+    row, seen, tap = (np.add.outer(a, b).ravel() for a, b in ((here[0] * here_size[1], here[1]), there[:2], taps[:2]))
+    return *_table(row, seen, tap, here_size[0] * here_size[1]), *_table(here[2], there[2], taps[2], here_size[2])
 
 
 def _table(here: np.ndarray, there: np.ndarray, tap: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:

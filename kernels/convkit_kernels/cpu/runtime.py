@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import hashlib
+import inspect
 import os
 import pathlib
 import threading
@@ -44,8 +45,49 @@ def _fingerprint() -> str:
     return hashlib.sha256(repr((str(here), numba.__version__, stamps)).encode()).hexdigest()[:16]
 
 
+class _Place:
+    """Where Numba keeps the files of one function: in our folder and nowhere else, whether it can be written or not.
+
+    Numba's own choice would fall back to folders that the fingerprint does not guard, such as the one of the sources.
+    """
+
+    def __init__(self, function: Callable, path: str):
+        self.function, self.path = function, path
+
+    @classmethod
+    def from_function(cls, function: Callable, path: str) -> _Place:
+        """The place of `function`, defined in the file `path`."""
+        return cls(function, path)
+
+    def get_cache_path(self) -> str:
+        """The folder: one for each folder of sources."""
+        return str(cache_folder() / hashlib.sha256(os.path.dirname(os.path.abspath(self.path)).encode()).hexdigest()[:8])
+
+    def get_source_stamp(self) -> Any:
+        """What differs when the function's file has changed."""
+        try:
+            stat = os.stat(self.path)
+        except OSError:  # a notebook's cell
+            return inspect.getsource(self.function)
+        return stat.st_mtime_ns, stat.st_size
+
+    def get_disambiguator(self) -> str:
+        """Tells functions of one name apart."""
+        return str(self.function.__code__.co_firstlineno)
+
+    def ensure_cache_path(self) -> None:
+        """Make the folder."""
+        os.makedirs(self.get_cache_path(), exist_ok=True)
+
+
+class _Files(FunctionCache._impl_class):  # type: ignore[misc, name-defined]
+    _locator_classes = [_Place]
+
+
 class _Cache(FunctionCache):
     """Numba's cache of one function, which at worst does nothing: a damaged or read-only folder costs a compilation, never the program."""
+
+    _impl_class = _Files
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         try:
@@ -61,24 +103,13 @@ class _Cache(FunctionCache):
         try:
             super().save_overload(sig, data)
         except Exception as error:  # read-only folder, full disk, a vanished folder
-            _warn_once(f"convkit: compiled kernels cannot be kept in {cache_folder()} ({error}); they compile again in each process")
+            reason = getattr(error, "strerror", None) or error  # without the file's name: one warning for all kernels
+            _warn_once(f"convkit: compiled kernels cannot be kept in {cache_folder()} ({reason}); they compile again in each process")
 
 
 @functools.cache
 def _warn_once(message: str) -> None:
     warnings.warn(message, RuntimeWarning, stacklevel=2)
-
-
-def _cached(dispatcher: Any, function: Callable) -> None:
-    """Give `dispatcher` a cache in our folder, whatever NUMBA_CACHE_DIR says for the user's own code."""
-    before = config.CACHE_DIR
-    config.CACHE_DIR = str(cache_folder())
-    try:
-        dispatcher._cache = _Cache(function)
-    except (RuntimeError, OSError) as error:  # Numba found no folder it can write to
-        _warn_once(f"convkit: no folder for compiled kernels ({error}); they compile again in each process")
-    finally:
-        config.CACHE_DIR = before
 
 
 # ----------------------------------------------------------------------------------------- memory
@@ -122,7 +153,9 @@ def _threading_layer() -> str:
 layer = _threading_layer()
 _lock: threading.Lock | None = threading.Lock() if layer == "workqueue" else None
 _mine = threading.local()  # Numba keeps the number of threads for each calling thread
-_threads: int = config.NUMBA_NUM_THREADS
+MOST_THREADS: int = config.NUMBA_NUM_THREADS
+"""Scratch memory for each thread must do for this many: another thread, or the user through Numba, may change the number at any time."""
+_threads = MOST_THREADS
 _forked = False
 
 
@@ -139,8 +172,10 @@ _launched = False
 def set_num_threads(count: int) -> None:
     """Let kernels use `count` threads, from now on and in every Python thread; ValueError outside 1 .. the number at start."""
     global _threads
-    if not 1 <= count <= config.NUMBA_NUM_THREADS:
-        raise ValueError(f"set_num_threads: must be 1 to {config.NUMBA_NUM_THREADS} (the cores, or NUMBA_NUM_THREADS), got {count}")
+    if not hasattr(count, "__index__") or isinstance(count, bool):
+        raise TypeError(f"set_num_threads: must be an int, got {count!r}")
+    if not 1 <= count <= MOST_THREADS:
+        raise ValueError(f"set_num_threads: must be 1 to {MOST_THREADS} (the cores, or NUMBA_NUM_THREADS), got {count}")
     _threads = int(count)
 
 
@@ -166,7 +201,7 @@ def _prepare() -> None:
 def kernel(function: Callable) -> Callable:
     """Compile `function` in parallel mode on first use, cache it, and launch it safely from any thread."""
     dispatcher = numba.njit(parallel=True, fastmath=FASTMATH, nogil=True, error_model="numpy")(function)
-    _cached(dispatcher, function)
+    dispatcher._cache = _Cache(function)
     name = f"{function.__module__.rsplit('.', 1)[-1]}.{function.__name__}"
 
     @functools.wraps(function)
@@ -180,7 +215,7 @@ def kernel(function: Callable) -> Callable:
         else:
             with _lock:
                 result = dispatcher(*args)
-        if len(dispatcher.overloads) != known and not dispatcher.stats.cache_hits:
+        if len(dispatcher.overloads) != known and any(s not in dispatcher.stats.cache_hits for s in list(dispatcher.overloads)[known:]):
             compile_seconds[name] = compile_seconds.get(name, 0.0) + time.perf_counter() - start
         return result
 

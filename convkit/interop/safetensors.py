@@ -1,0 +1,52 @@
+"""Tensors by name in a safetensors file: a format that holds numbers only, so that reading one never runs code."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..files import write_whole
+from ..tensor import Tensor, from_numpy
+
+
+def _library() -> Any:
+    try:
+        import safetensors.numpy
+    except ImportError:
+        raise ImportError("safetensors files need the package safetensors: pip install 'convkit[train]'") from None
+    return safetensors
+
+
+def save(tensors: Mapping[str, Any], path: str | os.PathLike) -> None:
+    """Write tensors (or arrays) by name, such as a `state_dict()`, to a safetensors file, whole or not at all.
+
+    TypeError for a value that is neither tensor nor array; OSError, with the file as it was before, where writing fails.
+
+    >>> import convkit, tempfile, os
+    >>> path = os.path.join(tempfile.mkdtemp(), "weights.safetensors")
+    >>> convkit.save({"w": convkit.ones(2)}, path)
+    >>> convkit.load(path)["w"].tolist()
+    [1.0, 1.0]
+    """
+    arrays = {}
+    for name, value in tensors.items():
+        array = value.array if isinstance(value, Tensor) else value
+        if not isinstance(array, np.ndarray):
+            raise TypeError(f"save: {name!r} must be a tensor or an array, got {type(value).__name__}")
+        arrays[name] = np.ascontiguousarray(array)
+    write_whole(Path(path), _library().numpy.save(arrays))
+
+
+def load(path: str | os.PathLike) -> dict[str, Tensor]:
+    """Tensors by name from a safetensors file; FileNotFoundError if there is none, ValueError if it is damaged."""
+    library = _library()
+    content = Path(path).read_bytes()
+    try:
+        arrays = library.numpy.load(content)
+    except Exception as error:  # the library's own error, and what its header parser raises
+        raise ValueError(f"load: {os.fspath(path)} is no whole safetensors file: {error}") from None
+    return {name: from_numpy(array) for name, array in arrays.items()}

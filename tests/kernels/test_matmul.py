@@ -1,0 +1,113 @@
+"""Matrix products against plain sums and NumPy, for every shape that tiles cut differently."""
+
+import math
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from convkit_kernels.cpu import matmul
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from tests.helpers import LAYOUTS, numbers, same, same_with_one_and_two_threads
+from tests.reference import matmul as reference
+
+KINDS = sorted(set(LAYOUTS) - {"other byte order", "channels-last", "read-only channels-last"})
+SIZES = [0, 1, 2, 3, 7, 8, 13, 14, 15, 16, 17, 31, 32, 33, 48]
+
+
+def error(got, expected, terms):
+    """|got - expected| relative to what sums of `terms` products of normal numbers come to, or to |expected| if that is greater."""
+    assert got.shape == expected.shape
+    size = max(np.linalg.norm(expected), math.sqrt(max(1, terms) * max(1, expected.size)))
+    return np.linalg.norm(got.astype(np.float64) - expected) / size
+
+
+def small(dtype):
+    return 2e-6 if dtype == np.float32 else 1e-13
+
+
+@given(
+    m=st.sampled_from(SIZES), n=st.sampled_from(SIZES), k=st.sampled_from(SIZES), dtype=st.sampled_from([np.float32, np.float64]),
+    left=st.sampled_from(KINDS), right=st.sampled_from(KINDS), bias=st.booleans(), seed=st.integers(0, 50),
+)  # fmt: skip
+@example(m=3, n=4, k=0, dtype=np.float32, left="C order", right="C order", bias=True, seed=0)
+@example(m=0, n=4, k=3, dtype=np.float32, left="C order", right="C order", bias=True, seed=0)
+@example(m=3, n=0, k=3, dtype=np.float32, left="C order", right="C order", bias=True, seed=0)
+@settings(max_examples=200)
+def test_against_numpy(m, n, k, dtype, left, right, bias, seed):
+    a, b = LAYOUTS[left](numbers(seed, (m, k), dtype)), LAYOUTS[right](numbers(seed + 1, (k, n), dtype))
+    c = numbers(seed + 2, (n,), dtype) if bias else None
+    y = matmul(a, b, c)
+    assert y.dtype == dtype and y.flags.c_contiguous
+    assert error(y, a.astype(np.float64) @ b.astype(np.float64) + (c if bias else 0), k) <= small(dtype)
+
+
+@given(st.integers(0, 9), st.integers(0, 9), st.integers(0, 9), st.sampled_from([np.float32, np.float64]), st.booleans())
+@settings(max_examples=30)
+def test_against_plain_sums(m, n, k, dtype, bias):
+    a, b, c = numbers(0, (m, k), dtype), numbers(1, (k, n), dtype), numbers(2, (n,), dtype) if bias else None
+    assert error(matmul(a, b, c), reference.matmul(a, b, c), k) <= small(dtype)
+
+
+BATCHES = [
+    ((2, 3), (3, 4), (2, 3, 4)),
+    ((5, 2, 3), (3, 4), ()),
+    ((2, 3), (5, 3, 4), ()),
+    ((5, 2, 3), (5, 3, 4), ()),
+    ((5, 1, 2, 3), (6, 3, 4), ()),
+    ((1, 6, 2, 3), (5, 1, 3, 4), ()),
+    ((0, 2, 3), (0, 3, 4), ()),
+    ((0, 2, 3), (3, 4), ()),
+    ((3, 2, 0), (3, 0, 4), ()),
+]
+
+
+@pytest.mark.parametrize("shapes", BATCHES)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_leading_dimensions_broadcast(shapes, dtype):
+    a, b, c = numbers(0, shapes[0], dtype), numbers(1, shapes[1], dtype), numbers(2, (4,), dtype)
+    assert error(matmul(a, b), reference.matmul(a, b), 3) <= small(dtype)
+    assert error(matmul(a, b, c), reference.matmul(a, b, c), 3) <= small(dtype)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("m", [5, 200])
+def test_layouts_and_nothing_given_is_written(kind, m):
+    a, b, c = numbers(0, (m, 19), np.float32), numbers(1, (19, 21), np.float32), numbers(2, (21,), np.float32)
+    left, right = LAYOUTS[kind](a), LAYOUTS[kind](b)
+    assert same(matmul(left, right, LAYOUTS[kind](c)), matmul(a, b, c))
+    assert np.array_equal(left, a) and np.array_equal(right, b)
+
+
+def test_broadcast_operands():
+    a, b = np.broadcast_to(np.float32(2), (5, 7)), np.broadcast_to(np.arange(4, dtype=np.float32), (7, 4))
+    assert same(matmul(a, b), matmul(a.copy(), b.copy()))
+
+
+@pytest.mark.parametrize(("m", "n", "k"), [(600, 300, 70), (7, 500, 300), (64, 10, 2000), (1000, 1, 33), (1, 1000, 33)])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_large_products_with_any_number_of_threads(m, n, k, dtype):
+    a, b = numbers(0, (m, k), dtype), numbers(1, (k, n), dtype)
+    assert error(matmul(a, b), a.astype(np.float64) @ b.astype(np.float64), k) <= small(dtype)
+    assert same_with_one_and_two_threads(lambda: matmul(a, b))
+
+
+@pytest.mark.parametrize("m", [4, 150])  # b read in place, b packed
+def test_nan_and_inf_stay_in_their_row_and_column(m):
+    a, b = numbers(0, (m, 9), np.float32), numbers(1, (9, 21), np.float32)
+    clean = matmul(a, b)
+    a[2, 5], b[3, 20] = np.nan, np.inf
+    y = matmul(a, b)
+    assert np.isnan(y[2]).all()
+    others = np.delete(np.arange(m), 2)
+    assert np.isinf(y[others, 20]).all() and np.array_equal(np.sign(y[others, 20]), np.sign(a[others, 3]))
+    assert np.array_equal(y[others, :20], clean[others, :20])
+
+
+def test_two_python_threads_at_once():
+    pairs = [(numbers(i, (90, 40), np.float32), numbers(i + 1, (40, 50), np.float32)) for i in range(8)]
+    expected = [matmul(*p) for p in pairs]
+    with ThreadPoolExecutor(2) as pool:
+        for _ in range(10):
+            assert all(same(y, e) for y, e in zip(pool.map(lambda p: matmul(*p), pairs), expected, strict=True))
