@@ -50,12 +50,15 @@ class _SetRecording:
 
     value = True
 
+    def __init__(self) -> None:
+        self.before: list[bool] = []  # one may be entered again inside itself
+
     def __enter__(self) -> None:
-        self.before = _mode.recording
+        self.before.append(_mode.recording)
         _mode.recording = self.value
 
     def __exit__(self, *_: Any) -> None:
-        _mode.recording = self.before
+        _mode.recording = self.before.pop()
 
     def __call__(self, function: F) -> F:
         @functools.wraps(function)
@@ -187,7 +190,7 @@ class Function:
             tensor: Any = None if array is None else TensorBase.result(array)
             if origin is not None:
                 source, index, version = origin
-                if version is not None and version[0][0] != version[1]:
+                if version[0][0] != version[1]:
                     raise RuntimeError(
                         f"{type(self).__name__}.backward: a tensor that it needs was changed in place after it was used; "
                         "change a copy, or change it after backward()"
@@ -228,7 +231,7 @@ class Function:
         return tuple(tensors) if many else tensors[0]
 
     def _record(self, args: Sequence, needs: Sequence[bool], arrays: Sequence, outputs: Sequence, tensors: Sequence) -> None:
-        self._edges = tuple((_node(a), a.index, a.array.shape) if need else None for a, need in zip(args, needs, strict=True))
+        self._edges = tuple((_node(a), a.index, a.array.shape, a.array.dtype) if need else None for a, need in zip(args, needs, strict=True))
         self.age = _age()
         constant = self.__dict__.pop("_constant", ())
         for i, (array, tensor) in enumerate(zip(outputs, tensors, strict=True)):
@@ -236,17 +239,18 @@ class Function:
                 tensor.node, tensor.index, tensor.requires_grad = self, i, True
         self._outputs = tuple((t.array.shape, t.array.dtype) for t in tensors)
         if self._saved:
-            self._origins = tuple(self._origin(s, args, arrays, outputs) for s in self._saved)
+            self._origins = tuple(self._origin(s, args, arrays, outputs, tensors) for s in self._saved)
 
-    def _origin(self, saved: Any, args: Sequence, arrays: Sequence, outputs: Sequence) -> tuple | None:
-        """Where a saved array comes from: (node, output, version) of an input, (_SELF, output, None) of an output, or None."""
+    def _origin(self, saved: Any, args: Sequence, arrays: Sequence, outputs: Sequence, tensors: Sequence) -> tuple | None:
+        """Where a saved array comes from: (node, output, version) of an input, (_SELF, output, version) of an output, or None."""
         for i, array in enumerate(arrays):
             if array is saved and isinstance(args[i], TensorBase):
                 edge, versions = self._edges[i], version_of(args[i])
                 return (edge[0] if edge else None, edge[1] if edge else 0, (versions, versions[0]))
         for i, array in enumerate(outputs):
             if array is saved:
-                return (_SELF, i, None)
+                versions = version_of(tensors[i])
+                return (_SELF if tensors[i].requires_grad else None, i, (versions, versions[0]))
         return None
 
     def _release(self) -> None:
@@ -282,10 +286,22 @@ def once_differentiable(backward: Callable) -> Callable:
         if not _mode.recording:
             return out
         single = not isinstance(out, tuple)
-        dead = [g if g is None else _Once.apply(*grads, value=g.array, name=type(ctx).__name__) for g in ((out,) if single else out)]
+        # Tied to the inputs too: saved arrays depend on them.
+        ties = [*grads, *(_standing_for(edge) for edge in ctx._edges if edge is not None)]
+        dead = [g if g is None else _Once.apply(*ties, value=g.array, name=type(ctx).__name__) for g in ((out,) if single else out)]
         return dead[0] if single else tuple(dead)
 
     return wrapped
+
+
+def _standing_for(edge: tuple) -> Any:
+    """A tensor at the place of an argument in the graph; its numbers do not matter."""
+    node, index, shape, dtype = edge
+    if isinstance(node, _Leaf):
+        return node.tensor
+    tensor = TensorBase.result(np.broadcast_to(np.zeros((), dtype), shape))
+    tensor.node, tensor.index, tensor.requires_grad = node, index, True
+    return tensor
 
 
 class _Once(Function):
@@ -331,8 +347,12 @@ def _walk(roots: Iterable[tuple[TensorBase, TensorBase]], retain: bool, create_g
                 for index, functions in ({0: hooks} if leaf else hooks).items():
                     for hook in list(functions.values()):
                         if grads[index] is not None:
+                            given.add(_owner(grads[index].array))  # a hook may keep what it sees
                             changed = hook(grads[index])
-                            grads[index] = grads[index] if changed is None else changed
+                            if changed is not None:
+                                _check_hook(changed, grads[index])
+                                given.add(_owner(changed.array))
+                                grads[index] = changed
             if wanted is not None:
                 for index, grad in enumerate(grads):
                     key = wanted.get((node, index))
@@ -349,22 +369,31 @@ def _walk(roots: Iterable[tuple[TensorBase, TensorBase]], retain: bool, create_g
                     grads[i] = TensorBase.result(np.zeros(shape, dtype))
             edges = node._edges
             needs = node.needs_input_grad
-            if useful is not None:
-                node.needs_input_grad = tuple(e is not None and e[0] in useful for e in edges)
-            results = type(node).backward(node, *grads)
-            node.needs_input_grad = needs
+            try:
+                if useful is not None:
+                    node.needs_input_grad = tuple(e is not None and e[0] in useful for e in edges)
+                results = type(node).backward(node, *grads)
+            finally:
+                node.needs_input_grad = needs
             if not isinstance(results, tuple):
                 results = (results,)
-            if len(results) < len(edges) and any(e is not None for e in edges[len(results) :]):
+            missing, surplus = edges[len(results) :], results[len(edges) :]
+            if any(e is not None for e in missing) or any(r is not None for r in surplus):
                 raise RuntimeError(f"{type(node).__name__}.backward returned {len(results)} gradients for {len(edges)} arguments")
             for edge, grad in zip(edges, results, strict=False):
                 if edge is None or grad is None or (useful is not None and edge[0] not in useful):
                     continue
+                if not isinstance(grad, TensorBase):
+                    raise TypeError(f"{type(node).__name__}.backward must return tensors or None, got {type(grad).__name__}")
                 if grad.array.shape != edge[2]:
                     raise RuntimeError(
                         f"{type(node).__name__}.backward returned a gradient of shape {list(grad.array.shape)} "
                         f"for an argument of shape {list(edge[2])}"
                     )
+                if any(isinstance(s, np.ndarray) and _owner(s) == _owner(grad.array) for s in node._saved):
+                    given.add(_owner(grad.array))
+                if grad.array.dtype != edge[3]:
+                    grad = grad.to(edge[3])  # type: ignore[attr-defined]
                 receive(edge[0], edge[1], grad)
             if not retain:
                 node._release()
@@ -386,6 +415,13 @@ def _leading_to(targets: set, roots: list) -> set:
     return useful
 
 
+def _check_hook(changed: Any, grad: Any) -> None:
+    if not isinstance(changed, TensorBase):
+        raise TypeError(f"a gradient's hook must return a tensor or None, got {type(changed).__name__}")
+    if changed.array.shape != grad.array.shape:
+        raise RuntimeError(f"a gradient's hook returned shape {list(changed.array.shape)} for a gradient of shape {list(grad.array.shape)}")
+
+
 def _owner(array: np.ndarray) -> int:
     """Identity of the memory that an array looks at."""
     while isinstance(array.base, np.ndarray):
@@ -398,14 +434,11 @@ def _accumulate(tensor: TensorBase, grad: Any, create_graph: bool, given: set[in
     if tensor.grad is not None:
         tensor.grad = tensor.grad + grad
         return
-    if create_graph:
-        tensor.grad = grad
-        return
     array = grad.array
     if not array.flags.writeable or _owner(array) in given:
-        array = array.copy(order="K")
-    given.add(_owner(array))
-    tensor.grad = TensorBase.result(array)
+        grad = grad.clone()
+    given.add(_owner(grad.array))
+    tensor.grad = grad if create_graph else TensorBase.result(grad.array)
 
 
 def _roots(op: str, outputs: Sequence[Any], grad_outputs: Sequence[Any]) -> list[tuple[Any, Any]]:
@@ -510,7 +543,7 @@ def gradcheck(
                 jacobians[i].append([row])
     for i in checked:
         x = inputs[i]
-        analytic = np.array([rows[0] for rows in jacobians[i]]).reshape(-1, x.array.size)
+        analytic = np.array([rows[0] for rows in jacobians[i]]).reshape(len(jacobians[i]), x.array.size)
         numeric = np.empty_like(analytic)
         for position in range(x.array.size):
             ends = []

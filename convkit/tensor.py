@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 import copy
 import itertools
+import weakref
 from typing import Any
 
 import numpy as np
@@ -208,7 +209,7 @@ class Tensor(TensorBase):
 
     def contiguous(self) -> Tensor:
         """In row-major memory; itself if it already is."""
-        return self if self.array.flags.c_contiguous else Tensor(np.ascontiguousarray(self.array)) if not self.requires_grad else self.clone()
+        return self if self.array.flags.c_contiguous else shapes.Clone.apply(self, "C")
 
     # -------------------------------------------------------------------------------- the graph
     def requires_grad_(self, requires_grad: builtins.bool = True) -> Tensor:
@@ -246,11 +247,13 @@ class Tensor(TensorBase):
         return RemovableHandle(self.node._hooks.setdefault(self.index, {}), hook)
 
     def retain_grad(self) -> None:
-        """Keep the gradient of a tensor that is not a leaf in `.grad`, too."""
+        """Add the gradient of a tensor that is not a leaf to its `.grad`, too."""
         if self.node is not None:
+            me = weakref.ref(self)  # its node holds the hook, and must not hold the tensor through it
 
             def keep(grad: Tensor) -> None:
-                self.grad = grad
+                if (tensor := me()) is not None:
+                    tensor.grad = grad.clone() if tensor.grad is None else tensor.grad + grad
 
             self.register_hook(keep)
 
@@ -353,8 +356,10 @@ class Tensor(TensorBase):
     add, sub, mul, div, pow, neg = __add__, __sub__, __mul__, __truediv__, __pow__, __neg__
 
     # ------------------------------------------------------------------------------- comparison
-    def _compare(self, ufunc: Any, other: Any) -> Tensor:
+    def _compare(self, ufunc: Any, other: Any) -> Any:
         other = getattr(other, "array", other)
+        if not isinstance(other, (np.ndarray, np.generic, int, float, list, tuple)):
+            return NotImplemented
         elementwise.check_broadcast(ufunc.__name__, self.array, other)
         return Tensor(np.asarray(ufunc(self.array, other)))
 

@@ -37,7 +37,7 @@ def threads(request: pytest.FixtureRequest) -> Iterator[int]:
         yield request.param
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def python() -> Callable[..., subprocess.CompletedProcess]:
     """`python(code, check=True, **environment)`: run `code` in a fresh process from the repository's root, which sees the same packages.
 

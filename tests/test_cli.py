@@ -136,18 +136,17 @@ def test_demo(monkeypatch, tmp_path):
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGINT to send")
 def test_ctrl_c_and_resume_give_the_same_bits(run, tmp_path):
-    options = ["train", "--epochs", "40", "--batch-size", "16", "--validation", "0.2", "--seed", "5"]
+    options = ["train", "--epochs", "12", "--batch-size", "32", "--validation", "0.2", "--seed", "5"]
     process = start(*options, "--out", "stopped", cwd=tmp_path)
     for line in process.stdout:
-        if line.startswith("epoch  2/40"):
+        if line.startswith("epoch  2/12"):
             break
     time.sleep(0.05)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130 and "Traceback" not in err
-    assert re.search(r"convkit: stopped in epoch \d+ after batch \d+ of 72; saved in stopped/checkpoint", err), err
+    assert re.search(r"convkit: stopped in epoch \d+ after batch \d+ of 36; saved in stopped/checkpoint", err), err
     assert "convkit: to go on: convkit train --resume stopped" in err
-    # A run cannot be told to end sooner than it began, so compare after two more epochs: stop both runs there.
     code, resumed, _ = run("train", "--resume", "stopped", "--quiet")
     assert code == 0
     code, whole, _ = run(*options, "--out", "whole", "--quiet")
@@ -369,7 +368,7 @@ def test_info(run):
 
 
 # Kernels that no operation reaches in float32.
-NOT_WARMED = {"random._bits", "random._uniform64", "random._normal64"}
+NOT_WARMED = {"random._bits", "random._normal64"}
 
 
 def test_warmup_compiles_every_kernel(run):

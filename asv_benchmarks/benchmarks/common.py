@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import functools
+import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 
 from convkit_kernels import geometry
 from convkit_kernels.cpu import microkernel, runtime
 
-DTYPES = ["float32", "float64"]
-THREADS = [1, runtime.get_num_threads()] if runtime.get_num_threads() > 1 else [1]
+# CONVKIT_BENCH_QUICK=1 takes two shapes and float32 of everything: enough to see that each benchmark runs.
+QUICK = bool(os.environ.get("CONVKIT_BENCH_QUICK"))
+DTYPES = ["float32"] if QUICK else ["float32", "float64"]
+THREADS = [1, runtime.get_num_threads()] if runtime.get_num_threads() > 1 and not QUICK else [1]
+
+
+def some(table: Iterable[str]) -> list[str]:
+    """The names of a table of cases: all, or two for a quick pass."""
+    return list(table)[:2] if QUICK else list(table)
+
 
 # name: (N, C, H, W, K, window, stride, padding, dilation, groups)
 CONVS = {
@@ -93,7 +102,7 @@ def peak_gflops(dtype: str, threads: int) -> float:
     return 2.0 * threads * repeats * run * tile.rows * tile.columns / seconds / 1e9
 
 
-class Kernel:
+class _Kernel:
     """A benchmark of one call: `prepare(*params)` returns it; it is warmed up before it is timed."""
 
     def setup(self, *params: object) -> None:

@@ -5,7 +5,7 @@ import numpy as np
 from convkit_kernels import cpu
 from convkit_kernels.cpu import runtime
 
-from .common import CONVS, DTYPES, THREADS, ConvCase, Kernel, best_seconds, peak_gflops
+from .common import CONVS, DTYPES, THREADS, ConvCase, _Kernel, best_seconds, peak_gflops, some
 
 CALLS = {
     "forward": lambda c: cpu.conv_forward(c.x, c.w, c.b, c.window),
@@ -14,8 +14,8 @@ CALLS = {
 }
 
 
-class Conv(Kernel):
-    params = [list(CONVS), list(CALLS), DTYPES]
+class Conv(_Kernel):
+    params = [some(CONVS), list(CALLS), DTYPES]
     param_names = ["shape", "direction", "dtype"]
 
     def prepare(self, shape, direction, dtype):
@@ -26,7 +26,7 @@ class Conv(Kernel):
 class Peak:
     """The same calls beside the peak measured in the same run."""
 
-    params = [["3x3-64", "3x3-128", "3x3-256", "1x1-256"], list(CALLS), THREADS]
+    params = [some(["3x3-64", "3x3-128", "3x3-256", "1x1-256"]), list(CALLS), THREADS]
     param_names = ["shape", "direction", "threads"]
 
     def setup(self, shape, direction, threads):
@@ -45,7 +45,7 @@ class Peak:
 class Accuracy:
     """Relative error by norm against SciPy in float64."""
 
-    params = [["lenet2", "3x3-64"], DTYPES]
+    params = [some(["lenet2", "3x3-64"]), DTYPES]
     param_names = ["shape", "dtype"]
 
     def track_max_error_vs_scipy(self, shape, dtype):

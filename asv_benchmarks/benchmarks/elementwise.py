@@ -2,11 +2,11 @@
 
 from convkit_kernels import cpu
 
-from .common import ACTIVATIONS, DTYPES, Kernel, random
+from .common import ACTIVATIONS, DTYPES, _Kernel, random, some
 
 
-class Unary(Kernel):
-    params = [["exp", "log", "tanh", "sigmoid", "relu", "sqrt", "neg", "abs"], list(ACTIVATIONS), DTYPES]
+class Unary(_Kernel):
+    params = [["exp", "log", "tanh", "sigmoid", "relu", "sqrt", "neg", "abs"], some(ACTIVATIONS), DTYPES]
     param_names = ["function", "shape", "dtype"]
 
     def prepare(self, function, shape, dtype):
@@ -14,8 +14,8 @@ class Unary(Kernel):
         return lambda: getattr(cpu, function)(x)
 
 
-class Binary(Kernel):
-    params = [["add", "mul", "div", "maximum", "tanh_grad", "sigmoid_grad", "relu_grad"], list(ACTIVATIONS), DTYPES]
+class Binary(_Kernel):
+    params = [["add", "mul", "div", "maximum", "tanh_grad", "sigmoid_grad", "relu_grad"], some(ACTIVATIONS), DTYPES]
     param_names = ["function", "shape", "dtype"]
 
     def prepare(self, function, shape, dtype):

@@ -4,10 +4,10 @@ import numpy as np
 
 from convkit_kernels import cpu
 
-from .common import DTYPES, Kernel, random
+from .common import DTYPES, _Kernel, random
 
 
-class Embedding(Kernel):
+class Embedding(_Kernel):
     params = [["forward", "grad"], DTYPES]
     param_names = ["function", "dtype"]
 

@@ -2,13 +2,13 @@
 
 from convkit_kernels import cpu
 
-from .common import DTYPES, Kernel, random
+from .common import DTYPES, _Kernel, random, some
 
 SHAPES = {"lenet-dense": (64, 400, 120), "vgg-dense": (64, 2048, 128), "square-512": (512, 512, 512), "row": (1, 1600, 10)}
 
 
-class MatMul(Kernel):
-    params = [list(SHAPES), ["a b", "a bT", "aT b"], DTYPES]
+class MatMul(_Kernel):
+    params = [some(SHAPES), ["a b", "a bT", "aT b"], DTYPES]
     param_names = ["shape", "layout", "dtype"]
 
     def prepare(self, shape, layout, dtype):

@@ -4,11 +4,11 @@ import numpy as np
 
 from convkit_kernels import cpu
 
-from .common import ACTIVATIONS, DTYPES, Kernel, random
+from .common import ACTIVATIONS, DTYPES, _Kernel, random, some
 
 
-class BatchNorm(Kernel):
-    params = [["stats", "forward", "grad"], list(ACTIVATIONS), DTYPES]
+class BatchNorm(_Kernel):
+    params = [["stats", "forward", "grad"], some(ACTIVATIONS), DTYPES]
     param_names = ["function", "shape", "dtype"]
 
     def prepare(self, function, shape, dtype):

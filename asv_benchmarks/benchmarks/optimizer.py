@@ -4,10 +4,10 @@ import numpy as np
 
 from convkit_kernels import cpu
 
-from .common import DTYPES, Kernel, random
+from .common import DTYPES, _Kernel, random
 
 
-class Update(Kernel):
+class Update(_Kernel):
     params = [["sgd", "adam"], [1000, 1000000], DTYPES]
     param_names = ["optimizer", "size", "dtype"]
 

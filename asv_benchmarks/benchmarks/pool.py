@@ -2,14 +2,14 @@
 
 from convkit_kernels import cpu, geometry
 
-from .common import DTYPES, Kernel, random
+from .common import DTYPES, _Kernel, random, some
 
 # name: (N, C, H, W, window, stride)
 POOLS = {"2x2": (64, 32, 32, 32, 2, 2), "3x3s2": (8, 64, 112, 112, 3, 2), "lenet1": (64, 6, 28, 28, 2, 2)}
 
 
-class Pool(Kernel):
-    params = [["max", "max_grad", "average", "average_grad"], list(POOLS), DTYPES]
+class Pool(_Kernel):
+    params = [["max", "max_grad", "average", "average_grad"], some(POOLS), DTYPES]
     param_names = ["function", "shape", "dtype"]
 
     def prepare(self, function, shape, dtype):

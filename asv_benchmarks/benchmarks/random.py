@@ -4,11 +4,11 @@ import numpy as np
 
 from convkit_kernels import cpu
 
-from .common import DTYPES, Kernel
+from .common import DTYPES, _Kernel
 from .common import random as normal_array
 
 
-class Draw(Kernel):
+class Draw(_Kernel):
     params = [["uniform", "normal", "dropout"], DTYPES]
     param_names = ["function", "dtype"]
 

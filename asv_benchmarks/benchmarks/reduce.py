@@ -2,13 +2,13 @@
 
 from convkit_kernels import cpu
 
-from .common import ACTIVATIONS, DTYPES, Kernel, random
+from .common import ACTIVATIONS, DTYPES, _Kernel, random, some
 
 AXES = {"channels stay": (0, 2, 3), "spatial": (2, 3), "all": (0, 1, 2, 3)}
 
 
-class Reduce(Kernel):
-    params = [["sum", "amax"], list(AXES), list(ACTIVATIONS), DTYPES]
+class Reduce(_Kernel):
+    params = [["sum", "amax"], some(AXES), some(ACTIVATIONS), DTYPES]
     param_names = ["function", "axes", "shape", "dtype"]
 
     def prepare(self, function, axes, shape, dtype):

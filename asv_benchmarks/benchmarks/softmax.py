@@ -2,13 +2,13 @@
 
 from convkit_kernels import cpu
 
-from .common import DTYPES, Kernel, random
+from .common import DTYPES, _Kernel, random, some
 
 SHAPES = {"digits": (128, 10), "words": (64, 20000), "pixels": (4, 12, 128, 128)}
 
 
-class Softmax(Kernel):
-    params = [["softmax", "log_softmax", "softmax_grad", "log_softmax_grad"], list(SHAPES), DTYPES]
+class Softmax(_Kernel):
+    params = [["softmax", "log_softmax", "softmax_grad", "log_softmax_grad"], some(SHAPES), DTYPES]
     param_names = ["function", "shape", "dtype"]
 
     def prepare(self, function, shape, dtype):

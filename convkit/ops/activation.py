@@ -10,6 +10,7 @@ from typing import Any
 
 from ..autograd import Function, TensorBase, is_grad_enabled
 from ..device import kernels
+from .elementwise import floating
 from .reduce import sum
 from .shape import axis
 
@@ -115,13 +116,6 @@ class LogSoftmax(_OverAxis):
     @staticmethod
     def pull(gy, y, dim):
         return gy - y.exp() * sum(gy, dim, True)
-
-
-def floating(op: str, x: Any) -> Any:
-    """x itself; TypeError unless it is float32 or float64."""
-    if x.array.dtype.kind != "f":
-        raise TypeError(f"{op}: needs float32 or float64, got {x.array.dtype}; convert with .to(convkit.float32)")
-    return x
 
 
 def relu(x: Any) -> Any:

@@ -7,7 +7,7 @@ from typing import Any
 from ..autograd import Function
 from ..device import kernels
 from ..random import default_generator
-from .activation import floating
+from .elementwise import floating
 
 
 class Dropout(Function):

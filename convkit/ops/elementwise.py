@@ -29,6 +29,28 @@ def check_broadcast(op: str, a: Any, b: Any) -> None:
             raise ValueError(f"{op}: shapes {list(a.shape)} and {list(b.shape)} do not broadcast") from None
 
 
+def operands(op: str, a: Any, b: Any) -> tuple[Any, Any]:
+    """a and b as arrays or Python numbers that NumPy promotes as torch does; TypeError for anything else.
+
+    NumPy makes float64 of integers that meet float32, and of anything that meets a NumPy number, as in `x * np.sqrt(2)`: here
+    integers take the dtype of the floats they meet, float32 if those are a number, and numbers that of the array.
+    """
+    array, other = (a, b) if type(a) is np.ndarray else (b, a)
+    if type(array) is np.ndarray and array.dtype.kind == "f":  # mostly
+        if type(other) is float or type(other) is np.ndarray and other.dtype is array.dtype:
+            return a, b
+    a, b = (v.item() if isinstance(v, np.generic) else v for v in (a, b))
+    for v in (a, b):
+        if not isinstance(v, (np.ndarray, int, float)):
+            raise TypeError(f"{op}: needs tensors, arrays or numbers, got {type(v).__name__}")
+    arrays = [v for v in (a, b) if isinstance(v, np.ndarray)]
+    if op == "div" or any(isinstance(v, float) or isinstance(v, np.ndarray) and v.dtype.kind == "f" for v in (a, b)):
+        dtype = next((v.dtype for v in arrays if v.dtype.kind == "f"), np.dtype(np.float32))
+        a, b = (v.astype(dtype) if isinstance(v, np.ndarray) and v.dtype.kind != "f" else v for v in (a, b))
+        a = a if arrays else np.asarray(a, dtype)
+    return a, b
+
+
 class SumTo(Function):
     """Undo broadcasting: sum over the axes that grew.  Its gradient broadcasts again."""
 
@@ -78,6 +100,11 @@ def fit(g: Any, like: tuple) -> Any:
     return g if dtype is None or g.array.dtype == dtype else Cast.apply(g, dtype)
 
 
+def _number(value: float, beside: np.ndarray) -> np.ndarray:
+    """A number as an array, in the dtype of the floating array beside it, so that gradients stay in that dtype."""
+    return np.asarray(value, beside.dtype if beside.dtype.kind == "f" else None)
+
+
 class _Binary(Function):
     """a op b; `op` names the kernel."""
 
@@ -86,10 +113,11 @@ class _Binary(Function):
 
     @classmethod
     def forward(cls, ctx, a, b):
-        check_broadcast(cls.op, a, b)
         ctx.a, ctx.b = _shape_and_dtype(a), _shape_and_dtype(b)
+        a, b = operands(cls.op, a, b)
+        check_broadcast(cls.op, a, b)
         if cls.keeps:
-            ctx.save_for_backward(*(v if isinstance(v, np.ndarray) else np.asarray(v) for v in (a, b)))
+            ctx.save_for_backward(a if isinstance(a, np.ndarray) else _number(a, b), b if isinstance(b, np.ndarray) else _number(b, a))
         return getattr(_backend(a, b), cls.op)(a, b)
 
     @classmethod
@@ -301,9 +329,11 @@ class Where(Function):
 
     @staticmethod
     def forward(ctx, condition, a, b):
+        ctx.a, ctx.b = _shape_and_dtype(a), _shape_and_dtype(b)
+        a, b = operands("where", a, b)
+        check_broadcast("where", a, b)
         check_broadcast("where", condition, a)
         check_broadcast("where", condition, b)
-        ctx.a, ctx.b = _shape_and_dtype(a), _shape_and_dtype(b)
         ctx.save_for_backward(condition)
         return kernels(condition).where(condition, a, b)
 
@@ -318,19 +348,28 @@ class Where(Function):
         )
 
 
+def floating(op: str, x: Any) -> Any:
+    """x itself; TypeError unless it is a float32 or float64 tensor."""
+    if not isinstance(x, TensorBase):
+        raise TypeError(f"{op}: needs a tensor, got {type(x).__name__}")
+    if x.array.dtype.kind != "f":
+        raise TypeError(f"{op}: needs float32 or float64, got {x.array.dtype}; convert with .to(convkit.float32)")
+    return x
+
+
 def exp(x: Any) -> Any:
     """e to the power of each element; the gradient is the result."""
-    return Exp.apply(x)
+    return Exp.apply(floating("exp", x))
 
 
 def log(x: Any) -> Any:
     """Natural logarithm of each element: -inf at 0, nan below."""
-    return Log.apply(x)
+    return Log.apply(floating("log", x))
 
 
 def sqrt(x: Any) -> Any:
     """Square root of each element: nan below 0."""
-    return Sqrt.apply(x)
+    return Sqrt.apply(floating("sqrt", x))
 
 
 def abs(x: Any) -> Any:
@@ -342,6 +381,8 @@ def clamp(x: Any, min: float | None = None, max: float | None = None) -> Any:
     """x limited to [min, max]; ValueError if neither is given."""
     if min is None and max is None:
         raise ValueError("clamp: needs min or max")
+    if not all(v is None or isinstance(v, (int, float, np.generic)) for v in (min, max)):
+        raise TypeError(f"clamp: min and max must be numbers, got {min!r} and {max!r}; use maximum and minimum for tensors")
     return Clamp.apply(x, min, max)
 
 

@@ -8,7 +8,8 @@ import numpy as np
 
 from ..autograd import Function, TensorBase, is_grad_enabled
 from ..device import kernels
-from .activation import floating, softmax
+from .activation import softmax
+from .elementwise import floating
 from .reduce import mean, sum
 from .shape import Gather, one_hot
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..autograd import Function
+from ..autograd import Function, TensorBase
 from ..device import kernels
 from .elementwise import fit
 from .reduce import sum
@@ -52,7 +52,10 @@ class Linear(Function):
 
 
 def same_dtype(op: str, **tensors: Any) -> None:
-    """TypeError unless all tensors (None is skipped) have one floating dtype."""
+    """TypeError unless all are tensors (None is skipped) of one floating dtype."""
+    for name, t in tensors.items():
+        if t is not None and not isinstance(t, TensorBase):
+            raise TypeError(f"{op}: {name} must be a tensor, got {type(t).__name__}")
     dtypes = {name: t.array.dtype for name, t in tensors.items() if t is not None}
     if len(set(dtypes.values())) > 1 or next(iter(dtypes.values())) not in (np.float32, np.float64):
         told = ", ".join(f"{name} {dtype}" for name, dtype in dtypes.items())

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..autograd import Function, TensorBase, is_grad_enabled, no_grad, version_of
 from ..device import kernels
-from .activation import floating
+from .elementwise import floating
 from .reduce import mean, sum
 
 

@@ -8,7 +8,7 @@ from convkit_kernels import geometry
 
 from ..autograd import Function
 from ..device import kernels
-from .activation import floating
+from .elementwise import floating
 from .reduce import mean
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from ..autograd import Function, TensorBase
 from ..device import kernels
 from .elementwise import Expand
-from .shape import Gather
+from .shape import Gather, axis
 
 Dim = Any  # None, an int or a tuple of ints
 
@@ -108,26 +108,25 @@ def std(x: Any, dim: Dim = None, correction: int = 1, keepdim: bool = False, unb
 
 def amax(x: Any, dim: Dim = (), keepdim: bool = False) -> Any:
     """Greatest element over `dim`; nan if one is nan.  Elements that tie share the gradient."""
-    _not_empty("amax", x)
-    return Amax.apply(x, axes("amax", dim, x.ndim), keepdim)
+    return Amax.apply(x, _not_empty("amax", x, axes("amax", dim, x.ndim)), keepdim)
 
 
 def amin(x: Any, dim: Dim = (), keepdim: bool = False) -> Any:
     """Least element over `dim`; nan if one is nan.  Elements that tie share the gradient."""
-    _not_empty("amin", x)
-    return Amin.apply(x, axes("amin", dim, x.ndim), keepdim)
+    return Amin.apply(x, _not_empty("amin", x, axes("amin", dim, x.ndim)), keepdim)
 
 
-def _not_empty(op: str, x: Any) -> None:
-    if not x.array.size:
+def _not_empty(op: str, x: Any, over: tuple[int, ...]) -> tuple[int, ...]:
+    if any(x.array.shape[a] == 0 for a in over):
         raise ValueError(f"{op}: the extreme of nothing is undefined; the input has shape {list(x.array.shape)}")
+    return over
 
 
 def _arg(op: str, x: Any, dim: int | None, keepdim: bool) -> Any:
-    _not_empty(op, x)
-    axis = None if dim is None else axes(op, dim, x.ndim)[0]
-    index = getattr(kernels(x.array), op)(x.array, axis)
-    return TensorBase.result(np.expand_dims(index, axis) if keepdim and axis is not None else np.asarray(index))
+    d = None if dim is None else axis(op, dim, _max(x.ndim, 1))
+    _not_empty(op, x, axes(op, d, x.ndim))
+    index = getattr(kernels(x.array), op)(x.array, d)
+    return TensorBase.result(np.expand_dims(index, d) if keepdim and d is not None else np.asarray(index))
 
 
 def argmax(x: Any, dim: int | None = None, keepdim: bool = False) -> Any:
@@ -140,11 +139,13 @@ def argmin(x: Any, dim: int | None = None, keepdim: bool = False) -> Any:
     return _arg("argmin", x, dim, keepdim)
 
 
-def _with_index(extreme: Any, arg: Any, x: Any, dim: int | None, keepdim: bool) -> Any:
+def _with_index(op: str, x: Any, dim: int | None, keepdim: bool) -> Any:
     if dim is None:
-        return extreme(x)
-    index = arg(x, dim, True)
-    values = Gather.apply(x, axes("max", dim, x.ndim)[0], index.array)
+        return amax(x) if op == "max" else amin(x)
+    dim = axis(op, dim, x.ndim)
+    _not_empty(op, x, (dim,))
+    index = _arg("arg" + op, x, dim, True)
+    values = Gather.apply(x, dim, index.array)
     if not keepdim:
         values, index = values.squeeze(dim), index.squeeze(dim)
     return values, index
@@ -152,9 +153,9 @@ def _with_index(extreme: Any, arg: Any, x: Any, dim: int | None, keepdim: bool) 
 
 def max(x: Any, dim: int | None = None, keepdim: bool = False) -> Any:
     """Greatest element of all, or (values, indices) along `dim`; the gradient then goes to the first greatest."""
-    return _with_index(amax, argmax, x, dim, keepdim)
+    return _with_index("max", x, dim, keepdim)
 
 
 def min(x: Any, dim: int | None = None, keepdim: bool = False) -> Any:
     """Least element of all, or (values, indices) along `dim`; the gradient then goes to the first least."""
-    return _with_index(amin, argmin, x, dim, keepdim)
+    return _with_index("min", x, dim, keepdim)

@@ -141,15 +141,15 @@ class Pad(Function):
 
 
 class Clone(Function):
-    """A copy, with a gradient."""
+    """A copy in NumPy's `order`, with a gradient."""
 
     @staticmethod
-    def forward(ctx, x):
-        return x.copy(order="K")
+    def forward(ctx, x, order="K"):
+        return x.copy(order=order)
 
     @staticmethod
     def backward(ctx, gy):
-        return gy
+        return gy, None
 
 
 # -------------------------------------------------------------------------------------- functions
@@ -171,11 +171,18 @@ def axis(op: str, dim: Any, ndim: int) -> int:
     return d % ndim
 
 
+def _ints(op: str, sizes: Sequence[Any]) -> tuple[int, ...]:
+    try:
+        return tuple(operator.index(s) for s in sizes)
+    except TypeError:
+        raise TypeError(f"{op}: sizes must be ints, got {tuple(sizes)}") from None
+
+
 def reshape(x: Any, *shape: Any) -> Any:
     """The same elements in row-major order under another shape; one size may be -1.  A view where the memory allows it."""
     if len(shape) == 1 and isinstance(shape[0], (tuple, list)):
         shape = tuple(shape[0])
-    sizes = tuple(int(s) for s in shape)
+    sizes = _ints("reshape", shape)
     known = int(np.prod([s for s in sizes if s != -1]))
     size = x.array.size
     if sizes.count(-1) > 1 or any(s < -1 for s in sizes) or (known != size if -1 not in sizes else not known or size % known):
@@ -231,10 +238,11 @@ def expand(x: Any, *sizes: Any) -> Any:
     """Repeated along dimensions of size 1, and new leading ones, without copying; -1 keeps a size."""
     if len(sizes) == 1 and isinstance(sizes[0], (tuple, list)):
         sizes = tuple(sizes[0])
+    sizes = _ints("expand", sizes)
     extra = len(sizes) - x.array.ndim
     own = (1,) * max(extra, 0) + x.array.shape
     target = tuple(o if s == -1 else s for s, o in zip(sizes, own, strict=False))
-    if extra < 0 or any(o not in (1, t) for o, t in zip(own, target, strict=True)):
+    if extra < 0 or min(sizes[:extra], default=0) < 0 or any(t < 0 or o not in (1, t) for o, t in zip(own, target, strict=True)):
         raise ValueError(f"expand: shape {list(x.array.shape)} does not expand to {list(sizes)}")
     return _view_of(Expand.apply(x, target), x)
 
@@ -289,9 +297,11 @@ def cat(tensors: Sequence[Any], dim: int = 0) -> Any:
 def stack(tensors: Sequence[Any], dim: int = 0) -> Any:
     """Tensors of one shape joined along a new dimension `dim`."""
     tensors = tuple(tensors)
+    if not tensors:
+        raise ValueError("stack: needs at least one tensor")
     if len({t.array.shape for t in tensors}) > 1:
         raise ValueError(f"stack: shapes must agree, got {', '.join(str(list(t.array.shape)) for t in tensors)}")
-    return cat([unsqueeze(t, dim) for t in tensors], axis("stack", dim, tensors[0].array.ndim + 1) if tensors else 0)
+    return cat([unsqueeze(t, dim) for t in tensors], axis("stack", dim, tensors[0].array.ndim + 1))
 
 
 def split(x: Any, size: int | Sequence[int], dim: int = 0) -> tuple[Any, ...]:
@@ -300,8 +310,9 @@ def split(x: Any, size: int | Sequence[int], dim: int = 0) -> tuple[Any, ...]:
     n = x.array.shape[d]
     if isinstance(size, int) and size < 1:
         raise ValueError(f"split: size must be at least 1, got {size}")
-    sizes = [min(size, n - i) for i in range(0, n, size)] if isinstance(size, int) else list(size)
-    if sum(sizes) != n:
+    # Nothing at all is one part of nothing.
+    sizes = [min(size, n - i) for i in range(0, n, size)] or [n] if isinstance(size, int) else list(size)
+    if sum(sizes) != n or min(sizes, default=0) < 0:
         raise ValueError(f"split: sizes {sizes} do not add up to {n}, the size of dimension {d}")
     ends = np.cumsum(sizes).tolist()
     return tuple(getitem(x, (slice(None),) * d + (slice(b - s, b),)) for s, b in zip(sizes, ends, strict=True))
@@ -309,6 +320,8 @@ def split(x: Any, size: int | Sequence[int], dim: int = 0) -> tuple[Any, ...]:
 
 def chunk(x: Any, chunks: int, dim: int = 0) -> tuple[Any, ...]:
     """At most `chunks` parts of equal size (the last may be smaller) along `dim`; views."""
+    if chunks < 1:
+        raise ValueError(f"chunk: needs at least 1 chunk, got {chunks}")
     n = x.array.shape[axis("chunk", dim, x.array.ndim)]
     return split(x, max(1, -(-n // chunks)), dim)
 

@@ -10,10 +10,10 @@ import pytest
 from safetensors.numpy import load_file
 
 import convkit
-from convkit import nn, optim
+from convkit import files, nn, optim
 from convkit.data import DataLoader
 from convkit.nn import functional as F
-from convkit.train import files, load_checkpoint, save_checkpoint
+from convkit.train import load_checkpoint, save_checkpoint
 
 from .conftest import bits, read_json, small_net
 
