@@ -100,7 +100,8 @@ class TensorBase:
     result: type  # the class of results; `convkit.tensor` sets it to Tensor, which derives from this class
 
     def __init__(self, array: np.ndarray, requires_grad: bool = False):
-        self.array = array
+        # NumPy makes numbers of arrays without dimensions, as in `a + 1`; a number would count as a constant.
+        self.array = np.asarray(array) if isinstance(array, np.generic) else array
         self.requires_grad = requires_grad
         self.grad: Any = None
         self.node: Function | None = None

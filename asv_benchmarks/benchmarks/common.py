@@ -82,10 +82,10 @@ def peak_gflops(dtype: str, threads: int) -> float:
     tile = microkernel.tile_for(1024, kind)
     address = microkernel.tile_kernel(tile, tile.rows, kind)
     call_tile, address_of = microkernel.call_tile, microkernel.address
-    run, repeats = 64, 20000
+    run, taps, repeats = 64, 16, 1500  # the taps read the same operands again
     x, w = np.ones(tile.rows * run, kind), np.ones(run * tile.columns, kind)
     y = np.zeros((threads, tile.rows * tile.columns), kind)
-    start, tap = np.zeros(tile.columns, kind), np.zeros(1, np.int64)
+    start, tap = np.zeros(tile.columns, kind), np.zeros(taps, np.int64)
 
     @runtime.kernel
     def loop(address, x, w, y, start, tap, run, columns, repeats, size):  # type: ignore[no-untyped-def]
@@ -94,12 +94,12 @@ def peak_gflops(dtype: str, threads: int) -> float:
             for _ in range(repeats):
                 call_tile(
                     address,
-                    (address_of(x), address_of(tap), run, 1, address_of(w), address_of(tap), columns, 1, run,
+                    (address_of(x), address_of(tap), run, 1, address_of(w), address_of(tap), columns, tap.size, run,
                      address_of(start), 0, to, columns, columns),
                 )  # fmt: skip
 
     seconds = best_seconds(lambda: loop(address, x, w, y, start, tap, run, tile.columns, repeats, kind.itemsize))
-    return 2.0 * threads * repeats * run * tile.rows * tile.columns / seconds / 1e9
+    return 2.0 * threads * repeats * taps * run * tile.rows * tile.columns / seconds / 1e9
 
 
 class _Kernel:

@@ -135,9 +135,13 @@ def sigmoid(x: Any) -> Any:
 
 def softmax(x: Any, dim: int) -> Any:
     """exp(x) / sum(exp(x)) along `dim`, with the greatest element subtracted first so that nothing overflows."""
-    return Softmax.apply(floating("softmax", x), axis("softmax", dim, max(x.ndim, 1)))
+    if not floating("softmax", x).ndim:
+        return softmax(x.unsqueeze(0), dim).squeeze(0)
+    return Softmax.apply(x, axis("softmax", dim, x.ndim))
 
 
 def log_softmax(x: Any, dim: int) -> Any:
     """log(softmax(x)) along `dim`, without ever taking the logarithm of a rounded zero."""
-    return LogSoftmax.apply(floating("log_softmax", x), axis("log_softmax", dim, max(x.ndim, 1)))
+    if not floating("log_softmax", x).ndim:
+        return log_softmax(x.unsqueeze(0), dim).squeeze(0)
+    return LogSoftmax.apply(x, axis("log_softmax", dim, x.ndim))

@@ -15,6 +15,7 @@ from ..autograd import Function
 from ..device import kernels
 from .matmul import same_dtype
 from .reduce import sum
+from .shape import pad
 
 
 def _bias_grad(gy: Any) -> Any:
@@ -117,4 +118,8 @@ def conv_transpose(rank: int, x: Any, weight: Any, bias: Any, stride: Any, paddi
     window = geometry.window(op, weight.shape[2:], stride, padding, dilation, groups)
     extra = geometry.each(op, "output_padding", output_padding, rank, 0)
     shape = geometry.conv_transpose_shapes(op, x.shape, weight.shape, _shape(bias), window, extra)
+    # Where output_padding reaches the stride (a dilation allows it), the convolution of the result has more places than x: they are zeros of x.
+    surplus = [e // s for e, s in zip(extra, window.stride, strict=True)]
+    if any(surplus):
+        x = pad(x, [n for e in reversed(surplus) for n in (0, e)])
     return ConvInputGrad.apply(x, weight, bias, shape[2:], window)

@@ -6,6 +6,7 @@ from typing import Any
 
 from ..autograd import Function
 from ..device import kernels
+from .elementwise import floating
 
 
 class Embedding(Function):
@@ -48,6 +49,8 @@ def embedding(index: Any, weight: Any, padding_idx: int | None = None) -> Any:
     i = index.array
     if i.dtype.kind not in "iu":
         raise TypeError(f"embedding: indices must be integers, got {i.dtype}")
+    if floating("embedding", weight).ndim != 2:
+        raise ValueError(f"embedding: weight must be [rows, features], got shape {list(weight.shape)}")
     rows = weight.shape[0]
     if i.size and (i.min() < 0 or i.max() >= rows):
         raise IndexError(f"embedding: indices must be 0 to {rows - 1}, the rows of weight {list(weight.shape)}, got {int(i.min())} to {int(i.max())}")

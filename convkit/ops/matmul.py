@@ -88,7 +88,9 @@ def matmul(a: Any, b: Any) -> Any:
 def linear(x: Any, weight: Any, bias: Any = None) -> Any:
     """x [..., in] times the transpose of weight [out, in], plus bias [out] -> [..., out]."""
     same_dtype("linear", input=x, weight=weight, bias=bias)
-    if weight.ndim != 2 or not x.ndim or x.shape[-1] != weight.shape[1]:
+    if weight.ndim != 2:
+        raise ValueError(f"linear: weight must be [out, in], got shape {list(weight.shape)}")
+    if not x.ndim or x.shape[-1] != weight.shape[1]:
         raise ValueError(f"linear: input {list(x.shape)} must end in the {weight.shape[-1]} features of weight {list(weight.shape)}")
     if bias is not None and bias.shape != weight.shape[:1]:
         raise ValueError(f"linear: bias must have shape {list(weight.shape[:1])}, one number an output feature, got {list(bias.shape)}")

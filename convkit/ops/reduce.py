@@ -56,7 +56,8 @@ class _Extreme(Function):
         ctx.axes, ctx.kept = axes, tuple(1 if i in axes else n for i, n in enumerate(x.shape))
         y = getattr(kernels(x), cls.op)(x, axes, True)
         ctx.save_for_backward(x, y)
-        return y if keepdim else y.reshape([n for i, n in enumerate(x.shape) if i not in axes])
+        # A copy, so that a change of the result in place does not reach what was saved.
+        return y if keepdim else y.reshape([n for i, n in enumerate(x.shape) if i not in axes]).copy()
 
     @staticmethod
     def backward(ctx, gy):

@@ -50,7 +50,7 @@ class Bar(Reporter):
 
     def on_fit_start(self, run: Run) -> None:
         done = len(run.history) * run.batches + run.batch
-        self.task = self.bar.add_task("starting", total=run.epochs * run.batches, completed=done, rate="")
+        self.task = self.bar.add_task("loading kernels", total=run.epochs * run.batches, completed=done, rate="")
         self.bar.start()
 
     def on_batch_end(self, run: Run) -> None:

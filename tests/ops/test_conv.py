@@ -42,9 +42,9 @@ def transpose_by_scipy(x, w, b, stride, padding, output_padding, groups, dilatio
     x, w = spread(x.astype(np.float64), stride), spread(w.astype(np.float64), dilation)
     own, out = w.shape[0] // groups, w.shape[1]
     cut = (slice(None), slice(None), *(slice(p, -p or None) for p in padding))
+    channels = lambda k: range(k // out * own, (k // out + 1) * own)
     y = np.array([
-        [sum(scipy.signal.convolve(image[k // out * own + c], w[k // out * own + c, k % out], "full", "direct") for c in range(own)) for k in range(out * groups)]
-        for image in x
+        [sum(scipy.signal.convolve(image[c], w[c, k % out], "full", "direct") for c in channels(k)) for k in range(out * groups)] for image in x
     ])  # fmt: skip
     y = np.pad(y, [(0, 0), (0, 0), *((0, e) for e in output_padding)])[cut]
     return y if b is None else y + b.astype(np.float64).reshape(-1, *(1,) * rank)
@@ -155,7 +155,9 @@ def test_one_image_without_a_batch_dimension():
     assert y.shape == (2, 7, 7)
 
 
-@pytest.mark.parametrize("shape, w_shape", [((0, 2, 5, 5), (3, 2, 3, 3)), ((1, 1, 1, 1), (1, 1, 1, 1)), ((0, 1, 1), (1, 1, 1)), ((0, 2, 3, 3, 3), (2, 2, 3, 3, 3))])
+@pytest.mark.parametrize(
+    "shape, w_shape", [((0, 2, 5, 5), (3, 2, 3, 3)), ((1, 1, 1, 1), (1, 1, 1, 1)), ((0, 1, 1), (1, 1, 1)), ((0, 2, 3, 3, 3), (2, 2, 3, 3, 3))]
+)
 def test_nothing_and_one(shape, w_shape):
     rank = len(shape) - 2
     inputs = lambda: (leaf(1, shape), leaf(2, w_shape), leaf(3, w_shape[:1]))
@@ -184,21 +186,22 @@ def test_nan_and_infinity():
 
 
 def test_errors_of_shapes():
-    x, w = convkit.ones(1, 3, 8, 8), convkit.ones(8, 4, 3, 3)
+    ones = convkit.ones
+    x, w = ones(1, 3, 8, 8), ones(8, 4, 3, 3)
     for match, call in {
         r"conv2d: input has 3 channels but weight \[8, 4, 3, 3\] with groups=1 needs 4": lambda: F.conv2d(x, w),
         r"conv2d: weight \[8, 4, 3, 3\] has 8 output channels, not a positive multiple of groups=3": lambda: F.conv2d(x, w, groups=3),
-        r"conv2d: weight must be 4-D, got shape \[8, 4, 3\]": lambda: F.conv2d(x, convkit.ones(8, 4, 3)),
-        r"conv2d: input must be 4-D \[N, C, H, W\], got shape \[3, 8\]": lambda: F.conv2d(convkit.ones(3, 8), w),
-        r"conv2d: bias must have shape \[2\], one number an output channel, got \[3\]": lambda: F.conv2d(x, convkit.ones(2, 3, 3, 3), convkit.ones(3)),
-        r"conv2d: the window covers \[9, 9\] .* but the padded input is only \[8, 8\]": lambda: F.conv2d(x, convkit.ones(2, 3, 9, 9)),
-        r"conv2d: the window covers \[9, 9\] \(kernel \[5, 5\], dilation \[2, 2\]\)": lambda: F.conv2d(x, convkit.ones(2, 3, 5, 5), dilation=2),
+        r"conv2d: weight must be 4-D, got shape \[8, 4, 3\]": lambda: F.conv2d(x, ones(8, 4, 3)),
+        r"conv2d: input must be 4-D \[N, C, H, W\], got shape \[3, 8\]": lambda: F.conv2d(ones(3, 8), w),
+        r"conv2d: bias must have shape \[2\], one number an output channel, got \[3\]": lambda: F.conv2d(x, ones(2, 3, 3, 3), ones(3)),
+        r"conv2d: the window covers \[9, 9\] .* but the padded input is only \[8, 8\]": lambda: F.conv2d(x, ones(2, 3, 9, 9)),
+        r"conv2d: the window covers \[9, 9\] \(kernel \[5, 5\], dilation \[2, 2\]\)": lambda: F.conv2d(x, ones(2, 3, 5, 5), dilation=2),
         r"conv_transpose2d: input has 3 channels but weight \[8, 4, 3, 3\] needs 8": lambda: F.conv_transpose2d(x, w),
-        r"conv_transpose2d: bias must have shape \[4\]": lambda: F.conv_transpose2d(convkit.ones(1, 8, 2, 2), w, convkit.ones(8)),
-        r"conv_transpose2d: output_padding must be smaller than stride": lambda: F.conv_transpose2d(convkit.ones(1, 8, 2, 2), w, output_padding=1),
-        r"conv_transpose2d: the output would have size \[0, 0\]": lambda: F.conv_transpose2d(convkit.ones(1, 8, 2, 2), w, padding=2),
-        r"conv1d: input must be 3-D \[N, C, W\], got shape \[1, 3, 8, 8\]": lambda: F.conv1d(x, convkit.ones(2, 3, 3)),
-        r"conv3d: input must be 5-D \[N, C, D, H, W\], got shape \[3, 8\]": lambda: F.conv3d(convkit.ones(3, 8), convkit.ones(2, 3, 1, 1, 1)),
+        r"conv_transpose2d: bias must have shape \[4\]": lambda: F.conv_transpose2d(ones(1, 8, 2, 2), w, ones(8)),
+        r"conv_transpose2d: output_padding must be smaller than stride": lambda: F.conv_transpose2d(ones(1, 8, 2, 2), w, output_padding=1),
+        r"conv_transpose2d: the output would have size \[0, 0\]": lambda: F.conv_transpose2d(ones(1, 8, 2, 2), w, padding=2),
+        r"conv1d: input must be 3-D \[N, C, W\], got shape \[1, 3, 8, 8\]": lambda: F.conv1d(x, ones(2, 3, 3)),
+        r"conv3d: input must be 5-D \[N, C, D, H, W\], got shape \[3, 8\]": lambda: F.conv3d(ones(3, 8), ones(2, 3, 1, 1, 1)),
     }.items():
         with pytest.raises(ValueError, match="^" + match):
             call()

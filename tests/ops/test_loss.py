@@ -1,0 +1,157 @@
+import numpy as np
+import pytest
+import scipy.special
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import convkit
+from convkit import Tensor
+from convkit.nn import functional as F
+from tests.helpers import LAYOUTS, dtypes, layouts, numbers, tolerance
+from tests.ops import both_layouts, check_gradients, gradients, leaf, second_order_runs, seeds
+
+
+@st.composite
+def cases(draw, most=4):
+    """(shape [N, C, *S], targets with some of ignore_index, arguments but for the reduction)."""
+    shape = draw(st.tuples(st.integers(1, most), st.integers(1, most))) + tuple(draw(st.lists(st.integers(1, 2), max_size=2)))
+    rng = np.random.default_rng(draw(seeds))
+    ignore = draw(st.sampled_from([-100, 0, shape[1]]))
+    target = rng.integers(0, shape[1], (shape[0], *shape[2:]))
+    target = np.where(rng.random(target.shape) < draw(st.sampled_from([0, 0.5])), ignore, target)
+    weight = rng.random(shape[1]) + 0.5 if draw(st.booleans()) else None
+    return shape, target.astype(draw(st.sampled_from([np.int64, np.int32]))), weight, ignore
+
+
+def expected_loss(logs, target, weight, ignore, smoothing, reduction):
+    """By one-hot targets in float64."""
+    classes = logs.shape[1]
+    weight = np.ones(classes) if weight is None else weight
+    counted = target != ignore
+    hot = np.moveaxis(np.eye(classes)[np.where(counted, target, 0)], -1, 1)
+    q = ((1 - smoothing) * hot + smoothing / classes) * weight.reshape(-1, *(1,) * (logs.ndim - 2))
+    losses = -(q * logs).sum(1) * counted
+    if reduction == "none":
+        return losses
+    share = (weight[np.where(counted, target, 0)] * counted).sum()
+    return losses.sum() if reduction == "sum" else losses.sum() / share if share else np.nan
+
+
+reductions = st.sampled_from(["mean", "sum", "none"])
+
+
+@settings(max_examples=40)
+@given(case=cases(), smoothing=st.sampled_from([0.0, 0.1, 1.0]), reduction=reductions, dtype=dtypes, layout=layouts, seed=seeds)
+def test_cross_entropy_and_nll(case, smoothing, reduction, dtype, layout, seed):
+    shape, target, weight, ignore = case
+    x = numbers(seed, shape, dtype, scale=3)
+    w = None if weight is None else convkit.tensor(weight, dtype=dtype)
+    logs = scipy.special.log_softmax(x.astype(np.float64), axis=1)
+    given_x, given_t = convkit.from_numpy(LAYOUTS[layout](x)), convkit.from_numpy(LAYOUTS[layout](target))
+    close = {"rtol": tolerance(dtype, 1e-5, 1e-12), "atol": tolerance(dtype, 1e-5, 1e-12)}
+    y = F.cross_entropy(given_x, given_t, w, ignore, reduction, smoothing)
+    assert y.dtype == dtype
+    np.testing.assert_allclose(y.numpy(), expected_loss(logs, target, weight, ignore, smoothing, reduction), **close)
+    y = F.nll_loss(given_x, given_t, w, ignore, reduction)
+    np.testing.assert_allclose(y.numpy(), expected_loss(x.astype(np.float64), target, weight, ignore, 0.0, reduction), **close)
+
+
+@settings(max_examples=30)
+@given(case=cases(most=3), smoothing=st.sampled_from([0.0, 0.3]), reduction=reductions, layout=both_layouts, seed=seeds)
+def test_gradients(case, smoothing, reduction, layout, seed):
+    shape, target, weight, ignore = case
+    if reduction == "mean" and (target == ignore).all():
+        target = np.where(target == ignore, (ignore == 0) if shape[1] > 1 else 0, target)
+        ignore = -100
+    w, t = (None if a is None else convkit.tensor(a) for a in (weight, target))
+    check_gradients(lambda x: F.cross_entropy(x, t, w, ignore, reduction, smoothing), leaf(seed, shape, layout))
+    check_gradients(lambda x: F.nll_loss(x, t, w, ignore, reduction), leaf(seed, shape, layout))
+
+
+@settings(max_examples=20)
+@given(shape=st.lists(st.integers(1, 3), max_size=3).map(tuple), reduction=reductions, layout=both_layouts, seed=seeds)
+def test_mse(shape, reduction, layout, seed):
+    x, t = leaf(seed, shape, layout), leaf(seed + 1, shape)
+    square = (x.array - t.array) ** 2
+    np.testing.assert_allclose(
+        F.mse_loss(x, t, reduction).detach().numpy(), {"none": square, "sum": square.sum(), "mean": square.mean()}[reduction], rtol=1e-12
+    )
+    check_gradients(lambda x, t: F.mse_loss(x, t, reduction), x, t)
+
+
+def test_one_example_without_a_batch_dimension():
+    x = convkit.tensor([1.0, 2.0, 3.0])
+    one = F.cross_entropy(x.unsqueeze(0), convkit.tensor([2]))
+    for reduction in ("mean", "sum", "none"):
+        y = F.cross_entropy(x, convkit.tensor(2), reduction=reduction)
+        assert y.shape == () and y.item() == one.item()
+
+
+def test_first_and_second_walk_agree():
+    """The fused gradient and the one in tensor operations."""
+    x, t = leaf(1, (4, 3, 2)), convkit.tensor(np.array([[0, 1], [2, -100], [1, 1], [0, 2]]))
+    loss = lambda: F.cross_entropy(x, t, convkit.tensor([1.0, 2.0, 0.5]), label_smoothing=0.2)
+    (fused,), (recorded,) = (convkit.autograd.grad(loss(), x, create_graph=c) for c in (False, True))
+    np.testing.assert_allclose(fused.numpy(), recorded.detach().numpy(), rtol=1e-12, atol=1e-15)
+
+
+@pytest.mark.parametrize("shape", [(0, 3), (0, 3, 2), (2, 3, 0), (1, 1)])
+def test_nothing_and_one(shape):
+    t = convkit.zeros((shape[0], *shape[2:]), dtype=np.int64)
+    for f in (F.cross_entropy, F.nll_loss):
+        for reduction in ("none", "sum"):
+            assert gradients(lambda x, f=f, r=reduction: f(x, t, reduction=r), leaf(1, shape))[1].shape == shape
+            second_order_runs(lambda x, f=f, r=reduction: f(x, t, reduction=r), leaf(1, shape))
+        mean = f(leaf(1, shape), t).item()
+        assert np.isnan(mean) == (t.numel() == 0)  # torch's mean over nothing
+    assert np.isnan(F.mse_loss(leaf(1, shape), leaf(2, shape)).item()) == (0 in shape)
+    assert F.mse_loss(leaf(1, shape), leaf(2, shape), "sum").item() >= 0
+
+
+def test_all_targets_ignored():
+    x, t = leaf(1, (2, 3)), convkit.tensor([-100, -100])
+    for f in (F.cross_entropy, F.nll_loss):
+        assert np.isnan(f(x, t).item()) and f(x, t, reduction="sum").item() == 0
+
+
+def test_nan_and_infinity():
+    x, t = np.zeros((3, 3), np.float32), convkit.tensor([0, 1, 2])
+    x[0, 1], x[1, 2], x[2, 2] = np.nan, -np.inf, -np.inf
+    y = F.cross_entropy(convkit.from_numpy(x), t, reduction="none").numpy()
+    assert np.isnan(y[0]) and y[1] == np.float32(np.log(2)) and np.isposinf(y[2])
+    x[0, 1] = np.inf
+    assert np.isnan(F.cross_entropy(convkit.from_numpy(x), t, reduction="none").numpy()[0])
+    far = Tensor(np.array([[1e4, -1e4]], np.float32), requires_grad=True)
+    y, gx = gradients(lambda x: F.cross_entropy(x, convkit.tensor([1])), far)
+    assert y == 2e4 and gx.tolist() == [[1, -1]]
+
+
+@pytest.mark.parametrize("name, f", [("cross_entropy", F.cross_entropy), ("nll_loss", F.nll_loss)])
+def test_errors(name, f):
+    x, t = convkit.ones(2, 3), convkit.tensor([0, 1])
+    for error, match, call in [
+        (IndexError, r"targets must be classes 0 to 2 \(or ignore_index -100\), got 3", lambda: f(x, convkit.tensor([0, 3]))),
+        (IndexError, r"targets must be classes 0 to 2 \(or ignore_index 5\), got -1", lambda: f(x, convkit.tensor([5, -1]), ignore_index=5)),
+        (TypeError, "class targets must be integers, got float32", lambda: f(x, convkit.ones(2))),
+        (TypeError, "needs float32 or float64, got int64", lambda: f(x.long(), t)),
+        (ValueError, r"input \[2, 3\] needs targets of shape \[2\], got \[3\]", lambda: f(x, convkit.tensor([0, 1, 2]))),
+        (ValueError, r"input \[2, 3, 4\] needs targets of shape \[2, 4\], got \[2\]", lambda: f(convkit.ones(2, 3, 4), t)),
+        (ValueError, r"weight must have shape \[3\], one number a class, got \[2\]", lambda: f(x, t, convkit.ones(2))),
+        (ValueError, "reduction must be 'none', 'mean' or 'sum', got 'avg'", lambda: f(x, t, reduction="avg")),
+        (ValueError, "reduction must be 'none', 'mean' or 'sum', got 'avg'", lambda: f(x, t, convkit.ones(3), reduction="avg")),
+    ]:
+        with pytest.raises(error, match=f"^{name}: {match}"):
+            call()
+
+
+def test_errors_of_one_loss():
+    x, t = convkit.ones(2, 3), convkit.tensor([0, 1])
+    for smoothing in (-0.1, 1.1, float("nan")):
+        with pytest.raises(ValueError, match=f"^cross_entropy: label_smoothing must be 0 to 1, got {smoothing}"):
+            F.cross_entropy(x, t, label_smoothing=smoothing)
+    with pytest.raises(ValueError, match=r"^cross_entropy: input must be \[N, C, ...\], got shape \[\]"):
+        F.cross_entropy(convkit.tensor(1.0), convkit.tensor(0))
+    with pytest.raises(ValueError, match=r"^mse_loss: input \[2, 3\] and target \[2\] must have one shape"):
+        F.mse_loss(x, convkit.ones(2))
+    with pytest.raises(ValueError, match="^mse_loss: reduction must be 'none', 'mean' or 'sum', got 'max'"):
+        F.mse_loss(x, x, "max")

@@ -1,0 +1,100 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import convkit
+from convkit.nn import functional as F
+from tests.helpers import LAYOUTS, dtypes, layouts, numbers, relative_error, tolerance
+from tests.ops import both_layouts, check_gradients, gradients, leaf, second_order_runs, seeds
+
+
+@st.composite
+def shapes(draw, most=6, least=1, lead=2):
+    """Two shapes that can be multiplied: vectors, matrices, and stacks of matrices that broadcast."""
+    size = lambda: draw(st.integers(least, most))
+    m, k, n = size(), size(), size()
+    stack = [size() for _ in range(draw(st.integers(0, lead)))]
+    some = lambda: tuple(d if draw(st.booleans()) else 1 for d in stack)[draw(st.integers(0, len(stack))) :]
+    a = draw(st.sampled_from([(k,), (*some(), m, k)]))
+    b = draw(st.sampled_from([(k,), (*some(), k, n)]))
+    return a, b
+
+
+@settings(max_examples=40)
+@given(case=shapes(), dtype=dtypes, layout=layouts, seed=seeds)
+def test_values(case, dtype, layout, seed):
+    a, b = numbers(seed, case[0], dtype), numbers(seed + 1, case[1], dtype)
+    y = convkit.matmul(*(convkit.from_numpy(LAYOUTS[layout](t)) for t in (a, b)))
+    expected, scale = (np.matmul(f(a.astype(np.float64)), f(b.astype(np.float64))) for f in (np.asarray, np.abs))
+    assert y.dtype == dtype and relative_error(y.numpy(), expected, scale) < tolerance(dtype, 3e-7, 1e-15)
+
+
+@settings(max_examples=25)
+@given(case=shapes(most=2), layout=both_layouts, seed=seeds)
+def test_gradients(case, layout, seed):
+    check_gradients(convkit.matmul, leaf(seed, case[0], layout), leaf(seed + 1, case[1], layout))
+
+
+@settings(max_examples=25)
+@given(
+    lead=st.lists(st.integers(1, 2), max_size=2), sizes=st.tuples(*[st.integers(1, 3)] * 2), bias=st.booleans(), layout=both_layouts, seed=seeds
+)  # fmt: skip
+def test_linear(lead, sizes, bias, layout, seed):
+    inside, outside = sizes
+    inputs = [leaf(seed, (*lead, inside), layout), leaf(seed + 1, (outside, inside), layout)] + [leaf(seed + 2, (outside,))] * bias
+    arrays = [t.detach().numpy() for t in inputs]
+    np.testing.assert_allclose(F.linear(*inputs).detach().numpy(), arrays[0] @ arrays[1].T + (arrays[2] if bias else 0), rtol=1e-12, atol=1e-13)
+    check_gradients(F.linear, *inputs)
+
+
+NOTHING = [((0, 3), (3, 2)), ((2, 0), (0, 3)), ((2, 3), (3, 0)), ((0,), (0,)), ((0, 2, 3), (3, 2)), ((2, 3), (0, 3, 4))]
+
+
+@pytest.mark.parametrize("a, b", [*NOTHING, ((1, 1), (1, 1)), ((1,), (1,))])
+def test_nothing_and_one(a, b):
+    y, ga, gb = gradients(convkit.matmul, leaf(1, a), leaf(2, b))
+    assert y.shape == np.matmul(np.zeros(a), np.zeros(b)).shape
+    assert y.size and ga.size or not (ga.any() or gb.any() or y.any())
+    second_order_runs(convkit.matmul, leaf(1, a), leaf(2, b))
+
+
+@pytest.mark.parametrize("shape", [(0, 3), (0, 2, 3), (2, 0, 3), (2, 0)])
+def test_linear_of_nothing(shape):
+    y, gx, gw, gb = gradients(F.linear, leaf(1, shape), leaf(2, (4, shape[-1])), leaf(3, (4,)))
+    assert y.shape == (*shape[:-1], 4) and not gw.any()
+    second_order_runs(F.linear, leaf(1, shape), leaf(2, (4, shape[-1])), leaf(3, (4,)))
+
+
+def test_nan_and_infinity():
+    a, b = np.ones((2, 3), np.float32), np.ones((3, 2), np.float32)
+    a[0, 1], b[2, 1] = np.nan, np.inf
+    np.testing.assert_array_equal((convkit.from_numpy(a) @ convkit.from_numpy(b)).numpy(), [[np.nan, np.nan], [3, np.inf]])
+    b[:] = 0
+    a[0, 1] = np.inf
+    y = (convkit.from_numpy(a) @ convkit.from_numpy(b)).numpy()
+    assert np.isnan(y[0]).all() and not y[1].any()  # inf * 0
+
+
+def test_errors():
+    ones = convkit.ones
+    for match, call in {
+        r"matmul: the last dimension of \[2, 3\] must match the second last of \[2, 3\]": lambda: ones(2, 3) @ ones(2, 3),
+        r"matmul: the last dimension of \[2, 3\] must match the only of \[2\]": lambda: ones(2, 3) @ ones(2),
+        r"matmul: needs at least 1 dimension each, got shapes \[\] and \[3\]": lambda: ones(()) @ ones(3),
+        r"matmul: leading dimensions of \[2, 3, 4\] and \[3, 4, 5\] do not broadcast": lambda: ones(2, 3, 4) @ ones(3, 4, 5),
+        r"linear: input \[2, 3\] must end in the 4 features of weight \[5, 4\]": lambda: F.linear(ones(2, 3), ones(5, 4)),
+        r"linear: bias must have shape \[5\], one number an output feature, got \[4\]": lambda: F.linear(ones(2, 4), ones(5, 4), ones(4)),
+        r"linear: weight must be \[out, in\], got shape \[4\]": lambda: F.linear(ones(2, 4), ones(4)),
+        r"linear: weight must be \[out, in\], got shape \[\]": lambda: F.linear(ones(2, 4), ones(())),
+    }.items():
+        with pytest.raises(ValueError, match="^" + match):
+            call()
+    with pytest.raises(TypeError, match="^matmul: needs float32 or float64, the same for all, got a float32, b float64"):
+        ones(2, 2) @ ones(2, 2).double()
+    with pytest.raises(TypeError, match="^matmul: needs float32 or float64, the same for all, got a int64, b int64"):
+        ones(2, 2).long() @ ones(2, 2).long()
+    with pytest.raises(TypeError, match="^matmul: b must be a tensor, got int"):
+        ones(2, 2) @ 2
+    with pytest.raises(TypeError, match="^linear: .* got input float32, weight float32, bias float64"):
+        F.linear(ones(2, 2), ones(2, 2), ones(2).double())

@@ -1,0 +1,124 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import convkit
+from convkit import Tensor
+from convkit.nn import functional as F
+from tests.helpers import LAYOUTS, channels_last_copy, dtypes, layouts, memory_order, numbers, relative_error, tolerance
+from tests.ops import both_layouts, check_gradients, gradients, leaf, second_order_runs, seeds
+
+shapes = st.tuples(st.integers(2, 4), st.integers(1, 5), st.lists(st.integers(1, 4), max_size=3)).map(lambda s: (s[0], s[1], *s[2]))
+
+
+def by_numpy(x, mean, var, weight, bias, eps):
+    channels = lambda t: np.asarray(t, np.float64).reshape(1, -1, *(1,) * (x.ndim - 2))
+    y = (x.astype(np.float64) - channels(mean)) / np.sqrt(channels(var) + eps)
+    return y * (1 if weight is None else channels(weight)) + (0 if bias is None else channels(bias))
+
+
+def over(x):
+    return (0, *range(2, x.ndim))
+
+
+@settings(max_examples=30)
+@given(shape=shapes, dtype=dtypes, layout=layouts, affine=st.booleans(), momentum=st.sampled_from([0.1, 1.0, 0.0]), seed=seeds)
+def test_values_in_training(shape, dtype, layout, affine, momentum, seed):
+    x, (w, b) = numbers(seed, shape, dtype, mean=2), numbers(seed + 1, (2, shape[1]), dtype)
+    running_mean, running_var = convkit.from_numpy(numbers(5, shape[1:2], dtype)), convkit.ones(shape[1], dtype=dtype)
+    before = running_mean.numpy().copy()
+    tensors = [convkit.from_numpy(t) if affine else None for t in (w, b)]
+    y = F.batch_norm(convkit.from_numpy(LAYOUTS[layout](x)), running_mean, running_var, *tensors, training=True, momentum=momentum, eps=1e-3)
+    mean, var = x.mean(over(x), dtype=np.float64), x.var(over(x), dtype=np.float64)
+    expected = by_numpy(x, mean, var, w if affine else None, b if affine else None, 1e-3)
+    assert y.dtype == dtype and relative_error(y.numpy(), expected) < tolerance(dtype, 1e-5, 1e-13)
+    count = x.size // shape[1]
+    close = {"rtol": tolerance(dtype, 1e-5, 1e-12), "atol": tolerance(dtype, 1e-6, 1e-13)}
+    np.testing.assert_allclose(running_mean.numpy(), (1 - momentum) * before + momentum * mean, **close)
+    np.testing.assert_allclose(running_var.numpy(), (1 - momentum) + momentum * var * count / (count - 1), **close)
+
+
+@settings(max_examples=30)
+@given(shape=shapes, dtype=dtypes, layout=layouts, affine=st.booleans(), seed=seeds)
+def test_values_in_evaluation(shape, dtype, layout, affine, seed):
+    x, (w, b, mean) = numbers(seed, shape, dtype), numbers(seed + 1, (3, shape[1]), dtype)
+    var = np.abs(numbers(seed + 2, shape[1:2], dtype))
+    tensors = [convkit.from_numpy(t) if t is not None else None for t in (mean, var, w if affine else None, b if affine else None)]
+    y = F.batch_norm(convkit.from_numpy(LAYOUTS[layout](x)), *tensors)
+    expected = by_numpy(x, mean, var, w if affine else None, b if affine else None, 1e-5)
+    assert relative_error(y.numpy(), expected) < tolerance(dtype, 1e-5, 1e-13)
+    assert np.array_equal(tensors[0].numpy(), mean)  # statistics stay
+
+
+small = st.sampled_from([(2, 1), (3, 2), (2, 2, 2), (2, 1, 1, 3), (2, 2, 1, 2, 1)])
+
+
+@settings(max_examples=20)
+@given(shape=small, layout=both_layouts, affine=st.booleans(), training=st.booleans(), seed=seeds)
+def test_gradients(shape, layout, affine, training, seed):
+    inputs = [leaf(seed, shape, layout)] + [leaf(seed + 1, shape[1:2]), leaf(seed + 2, shape[1:2])] * affine
+    mean, var = convkit.from_numpy(numbers(1, shape[1:2])), convkit.ones(shape[1], dtype=np.float64)
+    statistics = (None, None) if training else (mean, var)
+    check_gradients(lambda x, w=None, b=None: F.batch_norm(x, *statistics, w, b, training=training, eps=0.1), *inputs)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_only_the_gradients_that_are_wanted(training):
+    statistics = convkit.zeros(2, dtype=np.float64), convkit.ones(2, dtype=np.float64)
+    for wanted in range(3):
+        inputs = [Tensor(t.array, requires_grad=i == wanted) for i, t in enumerate((leaf(1, (3, 2)), leaf(2, (2,)), leaf(3, (2,))))]
+        F.batch_norm(inputs[0], *statistics, *inputs[1:], training=training).sum().backward()
+        assert [t.grad is not None for t in inputs] == [i == wanted for i in range(3)]
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_memory_order_stays(training):
+    x = Tensor(channels_last_copy(numbers(1, (2, 3, 4, 5), np.float32)), requires_grad=True)
+    y, gx = gradients(lambda x: F.batch_norm(x, convkit.zeros(3), convkit.ones(3), training=training), x)
+    assert memory_order(y) == memory_order(gx) == memory_order(x.array)
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("shape", [(0, 2), (0, 2, 3, 3), (2, 3, 0), (1, 1, 2, 1)])
+def test_nothing_and_one(shape, training):
+    statistics = convkit.zeros(shape[1], dtype=np.float64), convkit.ones(shape[1], dtype=np.float64)
+    f = lambda x, w, b: F.batch_norm(x, *statistics, w, b, training=training)
+    inputs = lambda: (leaf(1, shape), leaf(2, shape[1:2]), leaf(3, shape[1:2]))
+    assert gradients(f, *inputs())[0].shape == shape
+    second_order_runs(f, *inputs())
+    assert np.isfinite(statistics[0].numpy()).all() and np.isfinite(statistics[1].numpy()).all()
+
+
+def test_evaluation_of_one_value_a_channel():
+    y = F.batch_norm(convkit.tensor([[1.0, 5.0]]), convkit.zeros(2), convkit.ones(2), eps=0.0)
+    assert y.numpy().tolist() == [[1, 5]]
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_nan_and_infinity_spoil_their_channel_only(bad):
+    x = numbers(1, (3, 3, 2, 2), np.float32)
+    x[1, 1, 0, 0] = bad
+    mean, var = convkit.zeros(3), convkit.ones(3)
+    y = F.batch_norm(convkit.from_numpy(x), mean, var, training=True).numpy()
+    assert np.isnan(y[:, 1]).any() and np.isfinite(y[:, [0, 2]]).all()
+    assert not np.isfinite(mean.numpy()[1]) and np.isfinite(mean.numpy()[[0, 2]]).all()
+    y = F.batch_norm(convkit.from_numpy(x), convkit.zeros(3), convkit.ones(3)).numpy()
+    assert (~np.isfinite(y) == ~np.isfinite(x)).all()
+
+
+def test_errors():
+    ones = convkit.ones
+    x = ones(2, 3, 4)
+    for error, match, call in [
+        (ValueError, r"input must be \[N, C, ...\], got shape \[3\]", lambda: F.batch_norm(ones(3), training=True)),
+        (ValueError, r"weight must have shape \[3\], one number a channel, got \[4\]", lambda: F.batch_norm(x, weight=ones(4), training=True)),
+        (ValueError, r"running_mean must have shape \[3\], one number a channel, got \[2\]", lambda: F.batch_norm(x, ones(2), ones(3))),
+        (ValueError, r"training=False needs running_mean and running_var", lambda: F.batch_norm(x)),
+        (ValueError, r"needs more than one value a channel to train, got input \[1, 3, 1\]", lambda: F.batch_norm(ones(1, 3, 1), training=True)),
+        (TypeError, r"input is float32 but bias is float64", lambda: F.batch_norm(x, bias=ones(3).double(), training=True)),
+        (TypeError, r"input is float64 but running_mean is float32", lambda: F.batch_norm(x.double(), ones(3), ones(3))),
+        (TypeError, r"needs float32 or float64, got int64", lambda: F.batch_norm(x.long(), training=True)),
+    ]:
+        with pytest.raises(error, match="^batch_norm: " + match):
+            call()

@@ -1,0 +1,469 @@
+"""Tensors: made from anything, in any memory; dtypes; changes in place; comparison; in and out of NumPy, DLPack, copies, pickles."""
+
+import copy
+import io
+import operator
+import pickle
+import threading
+
+import numpy as np
+import pytest
+
+import convkit as ck
+from convkit.autograd import grad
+from tests.helpers import LAYOUTS, channels_last_copy, memory_order, numbers
+
+UNREADABLE = ["read-only", "read-only channels-last", "unaligned", "other byte order"]  # for kernels, so these are copied
+
+
+# ---------------------------------------------------------------------------------------- making
+def test_tensor_copies_and_from_numpy_shares():
+    a = np.ones(3, np.float32)
+    copied, shared, same = ck.tensor(a), ck.from_numpy(a), ck.Tensor(a)
+    a[0] = 7
+    assert copied.tolist() == [1, 1, 1] and shared.tolist() == same.tolist() == [7, 1, 1]
+    shared.fill_(2)
+    assert a.tolist() == [2, 2, 2]
+    other = ck.tensor(shared)
+    other.zero_()
+    assert a.tolist() == [2, 2, 2]
+
+
+@pytest.mark.parametrize("kind", sorted(LAYOUTS))
+def test_from_numpy_copies_only_what_kernels_cannot_read(kind):
+    a = LAYOUTS[kind](numbers(0, (2, 3, 4, 5), np.float32))
+    t = ck.from_numpy(a)
+    assert np.array_equal(t.numpy(), a) and t.dtype == np.float32 and t.array.flags.writeable
+    assert np.shares_memory(t.array, a) == (kind not in UNREADABLE)
+    assert not np.shares_memory(ck.tensor(a).array, a)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("kind", sorted(LAYOUTS))
+def test_any_memory_gives_the_same_numbers(kind, dtype):
+    plain, awkward = numbers(0, (2, 3, 6, 5), dtype), LAYOUTS[kind](numbers(0, (2, 3, 6, 5), dtype))
+    weight, awkward_weight = numbers(1, (4, 3, 3, 3), dtype), LAYOUTS[kind](numbers(1, (4, 3, 3, 3), dtype))
+
+    def net(x, w):
+        x, w = ck.from_numpy(x).requires_grad_(), ck.from_numpy(w).requires_grad_()
+        y = ck.nn.functional.conv2d(x, w, padding=1)
+        y = ck.nn.functional.max_pool2d(ck.relu(y), 2).flatten(1)
+        z = ck.log_softmax(y @ ck.from_numpy(numbers(2, (24, 3), dtype)), 1) * 2.0
+        z.sum().backward()
+        return z.detach().numpy(), x.grad.numpy(), w.grad.numpy(), (x * x[:, :1] + ck.exp(x)).sum((0, 2)).detach().numpy()
+
+    for got, expected in zip(net(awkward, awkward_weight), net(plain, weight), strict=True):
+        assert got.dtype == dtype
+        np.testing.assert_allclose(got, expected, rtol=1e-5 if dtype == np.float32 else 1e-12, atol=1e-6 if dtype == np.float32 else 1e-13)
+
+
+@pytest.mark.parametrize("kind", sorted(LAYOUTS))
+def test_integers_and_flags_in_any_memory(kind):
+    a = np.arange(24).reshape(2, 3, 4)
+    awkward = LAYOUTS[kind](a)
+    assert ck.tensor(awkward).tolist() == ck.from_numpy(awkward).tolist() == a.tolist()
+    table = ck.from_numpy(numbers(0, (24, 2), np.float32))
+    assert np.array_equal(ck.nn.functional.embedding(ck.from_numpy(awkward), table).numpy(), table.numpy()[a])
+    flags = LAYOUTS["C order" if kind == "other byte order" else kind](a % 3 == 0)
+    assert ck.where(ck.from_numpy(flags), 1.0, 0.0).tolist() == (a % 3 == 0).astype(float).tolist()
+
+
+@pytest.mark.parametrize(
+    ("data", "dtype"),
+    [
+        (1.5, "float32"), ([1.5, 2], "float32"), ([[1, 2], [3, 4]], "int64"), (True, "bool"), ([True, False], "bool"), ((1, 2), "int64"),
+        (np.ones(2), "float64"), (np.ones(2, np.float32), "float32"), (np.float64(2), "float64"), (np.ones(2, np.uint8), "uint8"),
+        (range(3), "int64"), ([], "float32"), (np.zeros((0, 3), np.int32), "int32"), ([[], []], "float32"), (3, "int64"),
+    ],
+)  # fmt: skip
+def test_dtypes_of_data(data, dtype):
+    t = ck.tensor(data)
+    assert t.dtype == dtype and np.array_equal(t.numpy(), np.array(data))
+    assert ck.tensor(data, dtype=ck.float64).dtype == np.float64
+    assert ck.tensor(t).dtype == dtype
+
+
+def test_tensors_in_a_list():
+    assert ck.tensor([ck.tensor(1.0), ck.tensor(2.0)]).tolist() == [1, 2]
+
+
+@pytest.mark.parametrize("data", ["text", ["a", "b"], [[1, 2], [3]], None, {"a": 1}, object(), 1j, np.array(["a"]), np.array([1, 2], "M8[s]")])
+def test_what_is_no_data(data):
+    with pytest.raises(TypeError, match="tensor: data must be"):
+        ck.tensor(data)
+
+
+def test_from_numpy_wants_an_array():
+    with pytest.raises(TypeError, match="from_numpy: needs a NumPy array, got list"):
+        ck.from_numpy([1, 2])
+    with pytest.raises(TypeError, match="from_numpy: data must be real numbers or booleans, got dtype complex128"):
+        ck.from_numpy(np.ones(2, complex))
+
+
+def test_made_from_sizes():
+    for make, value in ((ck.zeros, 0), (ck.ones, 1)):
+        for t in (make(2, 3), make((2, 3)), make([2, 3])):
+            assert t.shape == (2, 3) and t.dtype == np.float32 and (t.numpy() == value).all()
+        assert make(()).shape == () and make(0, 3).shape == (0, 3)
+        assert make(2, dtype=ck.int64).dtype == np.int64 and make(2, requires_grad=True).requires_grad
+    assert ck.full((2, 2), 7).dtype == np.int64 and ck.full((2,), 0.5).tolist() == [0.5, 0.5] and ck.full(2, True).dtype == np.bool_
+    assert ck.full((2,), 7, dtype=ck.float32).dtype == np.float32
+    x = ck.from_numpy(channels_last_copy(numbers(0, (2, 3, 4, 5), np.float32)))
+    for like in (ck.zeros_like(x), ck.ones_like(x)):
+        assert like.dtype == x.dtype and memory_order(like.array) == memory_order(x.array)
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "words"),
+    [
+        (lambda: ck.zeros(2, -1), ValueError, r"zeros: sizes must not be negative, got \[2, -1\]"),
+        (lambda: ck.ones(2.0), TypeError, r"ones: sizes must be ints, got \(2.0,\)"),
+        (lambda: ck.ones(True), TypeError, "ones: sizes must be ints"),
+        (lambda: ck.full((2, None), 1), TypeError, "full: sizes must be ints"),
+        (lambda: ck.randn(2, dtype=ck.int64), TypeError, "randn: dtype must be float32 or float64, got int64"),
+        (lambda: ck.randint(3, 3, (2,)), ValueError, "randint: high must be above low, got 3 and 3"),
+        (lambda: ck.zeros(2, device="tpu"), ValueError, "device must be 'cpu', got 'tpu'"),
+        (lambda: ck.zeros(2, device="cuda"), RuntimeError, "device 'cuda': this version of convkit has CPU kernels only"),
+        (lambda: ck.ones(2).cuda(), RuntimeError, "CPU kernels only; use device='cpu'"),
+        (lambda: ck.ones(2, dtype=ck.int64, requires_grad=True), RuntimeError, "only floating tensors can require gradients, got int64"),
+    ],
+)
+def test_errors_of_making(call, error, words):
+    with pytest.raises(error, match=words):
+        call()
+
+
+def test_arange():
+    assert ck.arange(4).tolist() == [0, 1, 2, 3] and ck.arange(4).dtype == np.int64
+    assert ck.arange(1, 7, 2).tolist() == [1, 3, 5] and ck.arange(0).shape == (0,)
+    assert ck.arange(0, 1, 0.25).tolist() == [0, 0.25, 0.5, 0.75] and ck.arange(0, 1, 0.25).dtype == np.float32
+    assert ck.arange(3, dtype=ck.float64).dtype == np.float64
+
+
+def test_random_tensors_follow_the_seed():
+    def draw():
+        ck.manual_seed(3)
+        return [ck.rand(3, 2), ck.randn(4, dtype=ck.float64), ck.randint(2, 9, (50,)), ck.randperm(20)]
+
+    first, again = draw(), draw()
+    for a, b in zip(first, again, strict=True):
+        assert np.array_equal(a.numpy(), b.numpy())
+    uniform, normal, whole, order = first
+    assert uniform.dtype == np.float32 and (uniform.numpy() >= 0).all() and (uniform.numpy() < 1).all()
+    assert normal.dtype == np.float64 and whole.dtype == np.int64 and set(whole.tolist()) <= set(range(2, 9)) and len(set(whole.tolist())) == 7
+    assert sorted(order.tolist()) == list(range(20)) and order.tolist() != list(range(20))
+    generator = ck.Generator(3)
+    assert np.array_equal(ck.rand(3, 2, generator=generator).numpy(), uniform.numpy())
+    assert not np.array_equal(ck.rand(3, 2, generator=generator).numpy(), uniform.numpy())
+    assert ck.rand(0, 3).shape == (0, 3) and ck.randperm(0).shape == (0,)
+
+
+# ------------------------------------------------------------------------------------ what it is
+def test_what_it_is():
+    t = ck.ones(2, 3)
+    assert (t.shape, t.ndim, t.dim(), t.numel(), t.size(), t.size(1), t.size(-1), len(t)) == ((2, 3), 2, 2, 6, (2, 3), 3, 3, 2)
+    assert t.device == "cpu" and t.is_leaf and t.grad_fn is None and t.T.shape == (3, 2)
+    assert ck.float32 == np.float32 and t.dtype == ck.float32
+    with pytest.raises(TypeError, match="len.. of a tensor without dimensions"):
+        len(ck.tensor(1.0))
+
+
+def test_repr():
+    assert repr(ck.tensor([1.0, 2.5])) == "tensor([1. , 2.5])"
+    assert repr(ck.tensor([1, 2])) == "tensor([1, 2])"
+    assert repr(ck.tensor(True)) == "tensor(True)"
+    assert repr(ck.tensor([1.0], dtype=ck.float64)) == "tensor([1.], dtype=float64)"
+    x = ck.tensor([[1.0, 2.0], [3.0, 4.0]], requires_grad=True)
+    assert repr(x) == "tensor([[1., 2.],\n        [3., 4.]], requires_grad=True)"
+    assert repr(x[0] * 2.0) == "tensor([2., 4.], grad_fn=<Mul>)"
+    assert len(repr(ck.zeros(1000, 1000))) < 1000
+    assert repr(ck.zeros(0, 3)).startswith("tensor([]")
+
+
+def test_python_numbers():
+    assert ck.tensor([[2.5]]).item() == 2.5 and isinstance(ck.tensor(3).item(), int) and isinstance(ck.tensor(True).item(), bool)
+    assert float(ck.tensor([2.5])) == 2.5 and int(ck.tensor(2.9)) == 2 and bool(ck.tensor([0.0])) is False and bool(ck.tensor(3)) is True
+    assert [10, 20, 30][ck.tensor(1)] == 20 and operator.index(ck.tensor(7)) == 7
+    for wrong in (ck.ones(2), ck.ones(0)):
+        for convert in (lambda t: t.item(), float, int, bool):
+            with pytest.raises(ValueError, match="item: needs exactly one element, got shape"):
+                convert(wrong)
+    with pytest.raises(TypeError):
+        operator.index(ck.tensor(1.0))
+
+
+def test_iteration_and_membership():
+    x = ck.tensor([[1.0, 2.0], [3.0, 4.0]], requires_grad=True)
+    rows = list(x)
+    assert [r.tolist() for r in rows] == [[1, 2], [3, 4]]
+    (rows[0] * 2.0 + rows[1]).sum().backward()
+    assert x.grad.tolist() == [[2, 2], [1, 1]]
+    with pytest.raises(TypeError):
+        iter(ck.tensor(1.0)).__next__()
+
+
+def test_tensors_are_keys():
+    a, b = ck.ones(2), ck.ones(2)
+    assert len({a: 1, b: 2}) == 2 and {a: 1}[a] == 1
+
+
+# ------------------------------------------------------------------------------------- dtypes
+def test_to():
+    x = ck.tensor([1.5, 2.5])
+    assert x.to("cpu") is x and x.to(ck.float32) is x and x.to(device="cpu", dtype="float32") is x and x.cpu() is x and x.float() is x
+    assert x.to(ck.float64).dtype == np.float64 and x.to("cpu", ck.int64).tolist() == [1, 2] and x.to(ck.ones(1).double()).dtype == np.float64
+    assert (x.double().dtype, x.long().dtype, x.bool().dtype, x.type(np.int32).dtype) == (np.float64, np.int64, np.bool_, np.int32)
+    with pytest.raises(ValueError, match="device must be 'cpu', got"):
+        x.to(device="gpu")
+    with pytest.raises(TypeError):
+        x.to("no dtype")
+
+
+PROMOTIONS = [
+    ("float32", "float64", "float64"), ("float32", "int64", "float32"), ("float64", "uint8", "float64"), ("int32", "int64", "int64"),
+    ("float32", "bool", "float32"), ("uint8", "float32", "float32"), ("bool", "int64", "int64"), ("int64", "float32", "float32"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("a", "b", "result"), PROMOTIONS)
+def test_two_tensors_promote_as_in_torch(a, b, result):
+    a, b = ck.tensor(np.array([3, 1]), dtype=a), ck.tensor(np.array([2, 1]), dtype=b)
+    for op in (operator.add, operator.mul, ck.maximum, ck.minimum):
+        assert op(a, b).dtype == op(b, a).dtype == result
+    assert ck.where(ck.tensor([True, False]), a, b).dtype == result
+    assert (a / b).dtype == (result if result.startswith("float") else "float32")
+
+
+NUMBERS = [2, 0.5, np.float64(0.5), np.float32(0.5), np.int64(2)]
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+@pytest.mark.parametrize("op", [operator.add, operator.sub, operator.mul, operator.truediv, operator.pow])
+def test_a_number_takes_the_tensor_s_dtype(op, number):
+    # NumPy would make float64 of `x * np.sqrt(2)`, and the next convolution would refuse it.
+    for dtype in ("float32", "float64"):
+        x = ck.tensor([1.5, 2.0], dtype=dtype, requires_grad=True)
+        y = op(x, number)
+        assert y.dtype == dtype
+        np.testing.assert_allclose(y.detach().numpy(), op(np.array([1.5, 2.0]), float(number)), rtol=1e-6)
+        y.sum().backward()
+        assert x.grad.dtype == dtype
+    whole = op(ck.tensor([4, 2]), number)
+    assert whole.dtype == ("int64" if isinstance(number, (int, np.integer)) and op is not operator.truediv else "float32")
+
+
+@pytest.mark.parametrize("number", [2, 0.5, np.float64(0.5), np.int64(2), np.ones(2, np.float32), np.ones(2, np.int64)])
+@pytest.mark.parametrize("op", [operator.add, operator.sub, operator.mul, operator.truediv])
+def test_from_the_right(op, number):
+    y = op(number, ck.tensor([1.5, 2.0]))
+    assert isinstance(y, ck.Tensor) and y.dtype == np.float32
+    np.testing.assert_allclose(y.numpy(), op(np.asarray(number, np.float64), np.array([1.5, 2.0])), rtol=1e-6)
+
+
+def test_images_divided_by_255_are_float32():
+    y = ck.tensor(np.array([0, 51, 255], np.uint8)) / 255
+    assert y.dtype == np.float32 and np.allclose(y.numpy(), [0, 0.2, 1])
+
+
+def test_gradients_have_their_tensor_s_dtype():
+    a, b = ck.tensor([1.0, 2.0], requires_grad=True), ck.tensor([3.0, 4.0], dtype=ck.float64, requires_grad=True)
+    for y in (a * b, a + b, a / b, ck.maximum(a, b), ck.cat([a, b]), ck.where(ck.tensor([True, False]), a, b), a**b):
+        a.grad = b.grad = None
+        y.sum().backward()
+        assert a.grad.dtype == np.float32 and b.grad.dtype == np.float64
+
+
+def test_a_number_is_saved_in_the_tensor_s_dtype():
+    x = ck.ones(3, requires_grad=True)
+    assert [t.dtype for t in (x * 2).grad_fn.saved_tensors] == [np.float32] * 2
+
+
+# ---------------------------------------------------------------------------------- in place
+def test_in_place_changes():
+    a = np.array([[1.0, 2.0], [3.0, 4.0]], np.float32)
+    t = ck.from_numpy(a)
+    steps = [
+        (lambda: t.add_(1), a + 1), (lambda: t.sub_(np.float32(1)), a), (lambda: t.mul_(ck.tensor([1.0, 10.0])), a * [1, 10]),
+        (lambda: t.div_(10), a * [0.1, 1]), (lambda: t.add_(ck.ones(2, 2), alpha=2), a * [0.1, 1] + 2),
+        (lambda: t.sub_(2.0, alpha=0.5), a * [0.1, 1] + 1), (lambda: t.clamp_(1.2, 4), np.clip(a * [0.1, 1] + 1, 1.2, 4)),
+        (lambda: t.copy_(ck.tensor([[1], [2]])), np.array([[1, 1], [2, 2]])), (lambda: t.fill_(3), np.full((2, 2), 3)),
+        (lambda: t.zero_(), np.zeros((2, 2))),
+    ]  # fmt: skip
+    expected = [np.array(e, np.float32) for _, e in steps]  # before a changes
+    for (change, _), e in zip(steps, expected, strict=True):
+        assert change() is t
+        assert t.dtype == np.float32 and np.allclose(a, e, rtol=1e-6)
+
+
+def test_in_place_on_views_and_layouts():
+    x = ck.from_numpy(channels_last_copy(numbers(0, (2, 3, 4, 4), np.float32)))
+    before = x.numpy().copy()
+    x[:, 1].zero_()
+    x[0, 0, 1:3].add_(1)
+    before[:, 1] = 0
+    before[0, 0, 1:3] += 1
+    assert np.array_equal(x.numpy(), before)
+    row = ck.ones(3)
+    with pytest.raises(ValueError, match="read-only"):
+        row.expand(2, 3).zero_()
+
+
+def test_assignment():
+    x = ck.zeros(3, 4)
+    x[1] = 5
+    x[:, 0] = ck.tensor([1.0, 2.0, 3.0])
+    x[2, 1:] = np.array([7, 8, 9])
+    x[x > 7.5] = -1.0
+    x[ck.tensor([0]), ck.tensor([3])] = 6
+    assert x.tolist() == [[1, 0, 0, 6], [2, 5, 5, 5], [3, 7, -1, -1]]
+    with pytest.raises(ValueError, match="broadcast"):
+        x[0] = ck.ones(3)
+
+
+def test_augmented_assignment_makes_a_new_tensor():
+    x = ck.ones(2, requires_grad=True)
+    y = x
+    y += 1.0
+    y *= 3.0
+    assert x.tolist() == [1, 1] and y.tolist() == [6, 6]
+    y.sum().backward()
+    assert x.grad.tolist() == [3, 3]
+
+
+def test_in_place_errors():
+    with pytest.raises(TypeError, match="ast"):  # NumPy: cannot cast
+        ck.tensor([1, 2]).add_(0.5)
+    with pytest.raises(ValueError, match="broadcast"):
+        ck.ones(2).add_(ck.ones(3))
+
+
+# ------------------------------------------------------------------------------- comparison
+def test_comparison():
+    a, b = ck.tensor([1.0, 2.0, np.nan]), ck.tensor([1.0, 3.0, np.nan])
+    for op, expected in (
+        (operator.eq, [True, False, False]), (operator.ne, [False, True, True]), (operator.lt, [False, True, False]),
+        (operator.le, [True, True, False]), (operator.gt, [False, False, False]), (operator.ge, [True, False, False]),
+    ):  # fmt: skip
+        result = op(a, b)
+        assert isinstance(result, ck.Tensor) and result.dtype == np.bool_ and result.tolist() == expected
+        assert op(a, b.numpy()).tolist() == expected
+    assert (a > 1.5).tolist() == [False, True, False] and (1.5 < a).tolist() == [False, True, False]
+    assert (ck.ones(2, 1) == ck.ones(3)).shape == (2, 3)
+    assert (~(a == b)).tolist() == [False, True, True] and a.isnan().tolist() == [False, False, True]
+    assert (a == b).any().item() is True and (a == b).all().item() is False
+    assert ck.tensor([1]) in [ck.tensor([2]), ck.tensor([1])]
+    x = ck.ones(2, requires_grad=True)
+    assert not (x > 0).requires_grad
+
+
+def test_comparison_with_what_is_no_number():
+    x = ck.ones(2)
+    assert (x == None) is False and (x != None) is True and (x == "text") is False  # noqa: E711
+    with pytest.raises(TypeError, match="not supported between"):
+        _ = x < "text"
+    with pytest.raises(ValueError, match=r"less: shapes \[2\] and \[3\] do not broadcast"):
+        _ = x < ck.ones(3)
+    with pytest.raises(ValueError, match="item: needs exactly one element"):
+        bool(x == x)
+
+
+# ----------------------------------------------------------------------------------- in and out
+def test_numpy_shares_and_refuses_what_requires_a_gradient():
+    x = ck.zeros(2)
+    x.numpy()[0] = 5
+    assert x.tolist() == [5, 0]
+    x.requires_grad_()
+    with pytest.raises(RuntimeError, match=r"numpy: .*use .detach\(\).numpy\(\)"):
+        x.numpy()
+    assert np.shares_memory(x.detach().numpy(), x.array)
+
+
+def test_array_protocol():
+    x = ck.tensor([[1.5, 2.5]])
+    assert np.array_equal(np.asarray(x), [[1.5, 2.5]]) and np.asarray(x).dtype == np.float32
+    assert np.shares_memory(np.asarray(x), x.array) and not np.shares_memory(np.array(x), x.array)
+    assert np.asarray(x, np.float64).dtype == np.float64
+    with pytest.raises(ValueError, match="copy"):
+        np.array(x, dtype=np.float64, copy=False)
+    assert np.stack([x, x]).shape == (2, 1, 2)
+    assert isinstance(np.ones(2, np.float32) * x, ck.Tensor)  # not an array of tensors
+
+
+def test_dlpack():
+    a = np.arange(6, dtype=np.float32).reshape(2, 3)
+    x = ck.from_dlpack(a)
+    assert np.shares_memory(x.array, a) and x.__dlpack_device__() == a.__dlpack_device__()
+    back = np.from_dlpack(x)
+    assert np.shares_memory(back, a) and back.tolist() == a.tolist()
+    x.requires_grad_()
+    assert np.from_dlpack(x).tolist() == a.tolist()
+    strided = channels_last_copy(numbers(0, (2, 3, 4, 5), np.float32))
+    assert np.array_equal(ck.from_dlpack(ck.from_numpy(strided)).numpy(), strided)
+
+
+def test_deepcopy():
+    x = ck.from_numpy(channels_last_copy(numbers(0, (2, 3, 4, 5), np.float32))).requires_grad_()
+    (x * 2.0).sum().backward()
+    y, again = copy.deepcopy([x, x])
+    assert y is again and type(y) is ck.Tensor and y.requires_grad and y.is_leaf
+    assert np.array_equal(y.detach().numpy(), x.detach().numpy()) and not np.shares_memory(y.array, x.array)
+    assert memory_order(y.array) == memory_order(x.array)
+    assert y.grad.tolist() == x.grad.tolist() and not np.shares_memory(y.grad.array, x.grad.array)
+    with pytest.raises(RuntimeError, match=r"deepcopy: only leaves can be copied with their graph; use .detach\(\) first"):
+        copy.deepcopy(x * 2.0)
+
+
+@pytest.mark.parametrize("kind", sorted(LAYOUTS))
+def test_pickle(kind):
+    x = ck.from_numpy(LAYOUTS[kind](numbers(0, (2, 3, 4), np.float32))).requires_grad_()
+    for protocol in (2, pickle.HIGHEST_PROTOCOL):
+        y = pickle.loads(pickle.dumps(x, protocol))
+        assert type(y) is ck.Tensor and y.requires_grad and y.dtype == np.float32 and np.array_equal(y.detach().numpy(), x.detach().numpy())
+        (y * 2.0).sum().backward()
+        assert y.array.flags.writeable and y.grad.shape == y.shape
+    buffer = io.BytesIO()
+    pickle.dump({"x": x.detach()}, buffer)
+    buffer.seek(0)
+    assert not pickle.load(buffer)["x"].requires_grad
+
+
+def test_parameters_stay_parameters():
+    p = ck.nn.Parameter(ck.ones(2))
+    for twin in (copy.deepcopy(p), pickle.loads(pickle.dumps(p))):
+        assert type(twin) is ck.nn.Parameter and twin.requires_grad and twin.tolist() == [1, 1]
+
+
+# ------------------------------------------------------------------------------------- memory
+def test_clone_and_contiguous():
+    a = channels_last_copy(numbers(0, (2, 3, 4, 5), np.float32))
+    for requires_grad in (False, True):
+        x = ck.from_numpy(a).requires_grad_(requires_grad)
+        copied, plain = x.clone(), x.contiguous()
+        assert memory_order(copied.array) == memory_order(a) and not np.shares_memory(copied.array, a)
+        assert plain.array.flags.c_contiguous and np.array_equal(plain.detach().numpy(), a)
+        assert plain.contiguous() is plain and plain.requires_grad == requires_grad
+    (g,) = grad((x.contiguous() * 3.0 + x.clone()).sum(), x)
+    assert (g.numpy() == 4).all()
+
+
+def test_data():
+    x = ck.ones(2, requires_grad=True)
+    assert not x.data.requires_grad and np.shares_memory(x.data.array, x.array)
+    x.data = ck.zeros(2)
+    assert x.tolist() == [0, 0] and x.requires_grad
+
+
+def test_a_tensor_in_two_threads():
+    x = ck.ones(1000, requires_grad=True)
+    results = []
+
+    def work():
+        for _ in range(20):
+            results.append(grad((x * x).sum(), x)[0].numpy().sum())
+
+    both = [threading.Thread(target=work) for _ in range(2)]
+    for thread in both:
+        thread.start()
+    for thread in both:
+        thread.join()
+    assert results == [2000.0] * 40
