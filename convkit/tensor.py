@@ -85,7 +85,7 @@ class Tensor(TensorBase):
 
     def size(self, dim: int | None = None) -> Any:
         """`shape`, or the size of one dimension."""
-        return self.array.shape if dim is None else self.array.shape[dim]
+        return self.array.shape if dim is None else self.array.shape[shapes.axis("size", dim, self.array.ndim)]
 
     def dim(self) -> int:
         """Number of dimensions."""
@@ -177,6 +177,8 @@ class Tensor(TensorBase):
             dtype = self.dtype if dtype is None else np.dtype(dtype)
         except TypeError:
             raise TypeError(f"to: needs a dtype, a device ('cpu') or a tensor, got {dtype!r}") from None
+        if dtype.kind not in "fiub":
+            raise TypeError(f"to: the dtype must be of real numbers or booleans, got {dtype}")
         return self if dtype == self.dtype else elementwise.Cast.apply(self, dtype)
 
     def cpu(self) -> Tensor:
@@ -306,6 +308,8 @@ class Tensor(TensorBase):
 
     def clamp_(self, min: builtins.float | None = None, max: builtins.float | None = None) -> Tensor:
         """Limit in place."""
+        if min is None and max is None:
+            raise ValueError("clamp_: needs min or max")
         a = self._changing("clamp_")
         np.clip(a, min, max, out=a)
         return self
@@ -484,8 +488,8 @@ def _sizes(op: str, size: tuple) -> tuple[int, ...]:
 def full(size: Any, fill_value: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """A tensor of `size` filled with one value; float32 unless dtype or an integer value says otherwise."""
     if dtype is None:
-        dtype = np.bool_ if isinstance(fill_value, bool) else np.int64 if isinstance(fill_value, int) else np.float32
-    return _finish(np.full(_sizes("full", (size,) if isinstance(size, int) else tuple(size)), fill_value, dtype), requires_grad, device)
+        dtype = np.bool_ if isinstance(fill_value, (bool, np.bool_)) else np.int64 if isinstance(fill_value, (int, np.integer)) else np.float32
+    return _finish(np.full(_sizes("full", (size,)), fill_value, dtype), requires_grad, device)
 
 
 def zeros(*size: Any, dtype: Any = np.float32, device: Any = None, requires_grad: bool = False) -> Tensor:
@@ -512,7 +516,9 @@ def arange(start: Any, end: Any = None, step: Any = 1, *, dtype: Any = None, dev
     """Numbers from start (0 if only an end is given) to before end; int64 for integers, else float32."""
     start, end = (0, start) if end is None else (start, end)
     if dtype is None:
-        dtype = np.int64 if all(isinstance(v, int) for v in (start, end, step)) else np.float32
+        dtype = np.int64 if all(isinstance(v, (int, np.integer)) for v in (start, end, step)) else np.float32
+    if not step:
+        raise ValueError("arange: step must not be 0")
     return _finish(np.arange(start, end, step, dtype=dtype), False, device)
 
 

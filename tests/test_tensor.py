@@ -11,7 +11,7 @@ import pytest
 
 import convkit as ck
 from convkit.autograd import grad
-from tests.helpers import LAYOUTS, channels_last_copy, memory_order, numbers
+from tests.helpers import LAYOUTS, channels_last_copy, memory_order, numbers, threads
 
 UNREADABLE = ["read-only", "read-only channels-last", "unaligned", "other byte order"]  # for kernels, so these are copied
 
@@ -467,3 +467,38 @@ def test_a_tensor_in_two_threads():
     for thread in both:
         thread.join()
     assert results == [2000.0] * 40
+
+
+# ------------------------------------------------------------------------------- NumPy's numbers, and what no kernel can read
+def test_sizes_and_values_that_are_numpy_numbers():
+    assert ck.full(np.int64(2), np.int64(3)).tolist() == [3, 3] and ck.full((2,), np.int64(3)).dtype == np.int64
+    assert ck.full((1,), np.True_).dtype == np.bool_ and ck.full((1,), np.float64(2)).dtype == np.float32
+    assert ck.arange(np.int64(3)).dtype == np.int64 and ck.zeros(np.int32(2)).shape == (2,)
+    x = ck.Tensor(np.float64(2), requires_grad=True)  # what `array + 1` gives where the array has no dimensions
+    (gx,) = grad(x * x * x, x, create_graph=True)
+    assert isinstance(x.array, np.ndarray) and gx.item() == 12 and grad(gx, x)[0].item() == 12
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "words"),
+    [
+        (lambda: ck.arange(0, 3, 0), ValueError, "arange: step must not be 0"),
+        (lambda: ck.ones(2).to(np.complex64), TypeError, "to: the dtype must be of real numbers or booleans, got complex64"),
+        (lambda: ck.ones(2).to(object), TypeError, "to: the dtype must be of real numbers or booleans, got object"),
+        (lambda: ck.ones(2).size(1), IndexError, "size: dim 1 is out of range for a tensor of 1 dimensions"),
+        (lambda: ck.ones(2).clamp_(), ValueError, "clamp_: needs min or max"),
+        (lambda: ck.relu(ck.tensor(np.ones(2, np.float16))), TypeError, "relu: needs float32 or float64, got float16"),
+    ],
+)
+def test_more_errors(call, error, words):
+    with pytest.raises(error, match=words):
+        call()
+
+
+def test_random_tensors_do_not_depend_on_the_threads():
+    results = []
+    for count in (1, 2):
+        with threads(count):
+            generator = ck.Generator(5)
+            results.append([f(generator) for f in (lambda g: ck.rand(100_001, generator=g), lambda g: ck.randn(100_001, generator=g))])
+    assert all(np.array_equal(one.numpy(), two.numpy()) for one, two in zip(*results, strict=True))

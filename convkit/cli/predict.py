@@ -62,7 +62,7 @@ def read_image(path: Path, channels: int, size: tuple[int, int], invert: bool = 
     try:
         from PIL import Image, ImageOps, UnidentifiedImageError
     except ImportError as error:
-        raise RuntimeError("predict: reading images needs pillow (pip install pillow)") from error
+        raise RuntimeError("predict: reading images needs pillow (pip install 'convkit[train]')") from error
     if channels not in (1, 3):
         raise ValueError(f"predict: reads grey and RGB images, but the net takes {channels} channels")
     try:

@@ -81,7 +81,7 @@ class DataLoader:
         self.epoch += 1
         return self.iterate(epoch)
 
-    def iterate(self, epoch: int, start_batch: int = 0) -> Iterator[Any]:
+    def iterate(self, epoch: int, start_batch: int = 0) -> Generator[Any]:
         """The batches of an epoch from number `start_batch` on, the same bits as in a run from its beginning.
 
         A checkpoint in the middle of an epoch needs (epoch, batches done), nothing else.  Leaves `loader.epoch` alone.

@@ -223,8 +223,8 @@ class Minimum(_Choice):
 
 
 def _share(op: str, a: np.ndarray, b: np.ndarray) -> Any:
-    wins = a > b if op == "maximum" else a < b
-    return TensorBase.result((wins + 0.5 * (a == b)).astype(np.result_type(a, b)))
+    loses = a < b if op == "maximum" else a > b  # nan does not lose: the gradient reaches it
+    return TensorBase.result((1.0 - loses - 0.5 * (a == b)).astype(np.result_type(a, b)))
 
 
 class _Unary(Function):
@@ -352,7 +352,7 @@ def floating(op: str, x: Any) -> Any:
     """x itself; TypeError unless it is a float32 or float64 tensor."""
     if not isinstance(x, TensorBase):
         raise TypeError(f"{op}: needs a tensor, got {type(x).__name__}")
-    if x.array.dtype.kind != "f":
+    if x.array.dtype not in (np.float32, np.float64):
         raise TypeError(f"{op}: needs float32 or float64, got {x.array.dtype}; convert with .to(convkit.float32)")
     return x
 

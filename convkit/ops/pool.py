@@ -122,8 +122,9 @@ def adaptive_avg_pool(rank: int, x: Any, output_size: Any) -> Any:
     if x.ndim != rank + 2:
         raise ValueError(f"{op}: input must be {rank + 2}-D, got shape {list(x.shape)}")
     wanted = output_size if isinstance(output_size, (tuple, list)) else (output_size,) * rank
-    sizes = [n if o is None else o for o, n in zip(wanted, x.shape[2:], strict=True)]
-    geometry.each(op, "output_size", sizes, rank, 1)
+    if len(wanted) == rank:
+        wanted = [n if o is None else o for o, n in zip(wanted, x.shape[2:], strict=True)]
+    sizes = list(geometry.each(op, "output_size", wanted, rank, 1))
     if all(o == 1 for o in sizes):
         return mean(x, tuple(range(2, x.ndim)), keepdim=True)
     if any(n % o for n, o in zip(x.shape[2:], sizes, strict=True)):

@@ -198,7 +198,7 @@ def needs_safetensors() -> ModuleType:
     try:
         import safetensors.numpy
     except ImportError as error:
-        raise RuntimeError("checkpoint: reading and writing weights needs safetensors (pip install safetensors)") from error
+        raise RuntimeError("checkpoint: reading and writing weights needs safetensors (pip install 'convkit[train]')") from error
     return safetensors.numpy
 
 

@@ -29,7 +29,7 @@ def plot_history(history: Sequence[Mapping[str, Any]], path: str | os.PathLike[s
         from matplotlib.figure import Figure
         from matplotlib.ticker import MaxNLocator
     except ImportError as error:
-        raise RuntimeError("plot_history: drawing needs matplotlib (pip install matplotlib)") from error
+        raise RuntimeError("plot_history: drawing needs matplotlib (pip install 'convkit[train]')") from error
     panels = [name for name in ("loss", "accuracy") if name in history[0]]
     figure = Figure(figsize=(5.2 * len(panels), 3.9), dpi=130, layout="constrained")
     axes = figure.subplots(1, len(panels), squeeze=False)[0]

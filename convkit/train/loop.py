@@ -110,8 +110,7 @@ def fit(
     own = {id(p) for p in model.parameters()}
     if not any(id(p) in own for group in optimizer.param_groups for p in group["params"]):
         raise ValueError("fit: the optimizer has none of this model's parameters; make it with model.parameters()")
-    if out is not None:
-        needs_safetensors()
+    folder = None if out is None else _writable(Path(out).expanduser())
     loop = _Loop(
         run=Run(model, optimizer, scheduler, loader, epochs, len(loader)),
         loss=loss,
@@ -119,7 +118,7 @@ def fit(
         validation=measured,
         each_batch=scheduler is not None and (schedule_each or ("batch" if isinstance(scheduler, OneCycleLR) else "epoch")) == "batch",
         callbacks=list(callbacks),
-        out=None if out is None else Path(out).expanduser(),
+        out=folder,
         about=dict(about or {}),
     )
     if resume is not None:
@@ -366,6 +365,18 @@ def _loader(kind: str, data: Any, batch_size: int, shuffle: bool = False, seed: 
         dropped = f" of whole batches: {len(loader.dataset)} items are less than batch_size {loader.batch_size}" if len(loader.dataset) else ""
         raise ValueError(f"fit: the {kind} data is empty{dropped}")
     return loader
+
+
+def _writable(folder: Path) -> Path:
+    """Makes the folder, so that what is wrong with it shows before the first epoch and not after it."""
+    needs_safetensors()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OSError(error.errno, f"fit: could not make the folder {folder} ({error.strerror})") from error
+    if not os.access(folder, os.W_OK):
+        raise PermissionError(f"fit: may not write into the folder {folder}")
+    return folder
 
 
 def _measure(model: Module, loader: DataLoader, loss: Loss, metrics: Mapping[str, Metric], ctrl_c: _CtrlC | None = None) -> _Sums:

@@ -4,11 +4,11 @@ import itertools
 
 import numpy as np
 import pytest
-from convkit_kernels import geometry
-from convkit_kernels.cpu import conv_forward, conv_input_grad, conv_weight_grad, microkernel
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from convkit_kernels import geometry
+from convkit_kernels.cpu import conv_forward, conv_input_grad, conv_weight_grad, microkernel
 from tests.helpers import LAYOUTS, memory_order, numbers, same, same_with_one_and_two_threads
 from tests.reference import conv as reference
 

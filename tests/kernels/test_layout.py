@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from convkit_kernels import layout
 from hypothesis import given
 from hypothesis import strategies as st
 
+from convkit_kernels import layout
 from tests.helpers import LAYOUTS, memory_order, numbers
 
 

@@ -5,10 +5,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from convkit_kernels.cpu import matmul
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from convkit_kernels.cpu import matmul
 from tests.helpers import LAYOUTS, numbers, same, same_with_one_and_two_threads
 from tests.reference import matmul as reference
 

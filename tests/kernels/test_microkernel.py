@@ -4,11 +4,11 @@ import ctypes
 
 import numpy as np
 import pytest
-from convkit_kernels.cpu import microkernel
-from convkit_kernels.cpu.microkernel import Tile, row_split, tile_for, tile_kernel
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from convkit_kernels.cpu import microkernel
+from convkit_kernels.cpu.microkernel import Tile, row_split, tile_for, tile_kernel
 from tests.helpers import numbers, relative_error, tolerance
 
 PROTOTYPE = ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * 14)

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from convkit_kernels import geometry
 from convkit_kernels.cpu import conv_forward, runtime, sigmoid
-
 from tests.helpers import numbers, same, threads
 
 # Two cheap kernels: their results are right, and what was told of caching and compiling.

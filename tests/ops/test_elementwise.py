@@ -56,7 +56,7 @@ def test_pow_clamp_and_where_values(case, dtype, layout, low, high, seed):
     np.testing.assert_allclose((abs(t) ** u).numpy(), np.abs(a) ** b, rtol=tolerance(dtype, 1e-5, 1e-13))
     for exponent in (2, 3, -1, 0, 0.5):
         np.testing.assert_allclose((abs(t) ** exponent).numpy(), np.abs(a) ** exponent, rtol=tolerance(dtype, 1e-6, 1e-14))
-    np.testing.assert_allclose((2.0 ** t).numpy(), 2.0**a, rtol=tolerance(dtype, 1e-6, 1e-14))
+    np.testing.assert_allclose((2.0**t).numpy(), 2.0**a, rtol=tolerance(dtype, 1e-6, 1e-14))
     y = convkit.where(t > 0, t, u)
     assert same(y.numpy(), np.where(a > 0, a, b))
     if low is not None or high is not None:
@@ -186,6 +186,8 @@ def test_gradients_where_formulas_meet_their_edges():
     assert g(lambda x: x.clamp(0, 1), 0.0, 1.0, -1.0, 2.0) == [1, 1, 0, 0]
     assert g(lambda x: convkit.maximum(x, 1.0), 1.0, 0.0, 2.0) == [0.5, 0, 1]
     assert g(lambda x: convkit.minimum(x, 1.0), 1.0, 0.0, 2.0) == [0.5, 1, 0]
+    for f in (convkit.maximum, convkit.minimum):
+        assert g(lambda x, f=f: f(x, 1.0), np.nan) == g(lambda x, f=f: f(x, np.nan), 1.0) == [1]  # as in torch
     assert g(lambda x: x**0, 0.0, 2.0) == [0, 0]
     assert g(lambda x: x**1, 0.0, 2.0) == [1, 1]
     assert g(lambda x: x**2, 0.0, 3.0) == [0, 6]

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from numpy.lib.stride_tricks import sliding_window_view
 
@@ -44,7 +44,8 @@ def windows(x, kernel_size, stride, padding, ceil_mode, dilation=None, fill=0.0)
     more = [max(0, (o - 1) * step + s - n) for o, step, s, n in zip(out, stride, span, x.shape[2:], strict=True)]
     x = np.pad(x, [(0, 0), (0, 0), *((0, m) for m in more)], constant_values=np.nan)
     views = sliding_window_view(x, span, axis=tuple(range(2, x.ndim)))
-    return views[(slice(None), slice(None), *(slice(None, o * s, s) for o, s in zip(out, stride, strict=True)), *(slice(None, None, d) for d in dilation))]
+    places, taps = (slice(None, o * s, s) for o, s in zip(out, stride, strict=True)), (slice(None, None, d) for d in dilation)
+    return views[(slice(None), slice(None), *places, *taps)]
 
 
 @settings(max_examples=40)
@@ -82,7 +83,9 @@ def test_divisor_override():
 @given(case=geometries(most=5).filter(lambda c: np.prod(c[0]) <= 40), layout=both_layouts, seed=seeds)
 def test_max_gradients(case, layout, seed):
     shape, args = case
-    check_gradients(lambda x: MAX[len(shape) - 2](x, **args), apart(seed, shape, layout))
+    f = lambda x: MAX[len(shape) - 2](x, **args)
+    assume(np.isfinite(f(apart(seed, shape)).detach().numpy()).all())  # a window whose taps all lie outside gives -inf
+    check_gradients(f, apart(seed, shape, layout))
 
 
 @settings(max_examples=30)
@@ -93,7 +96,7 @@ def test_average_gradients(case, layout, count, seed):
 
 
 @settings(max_examples=20)
-@given(out=st.lists(st.integers(1, 2), min_size=1, max_size=3), times=st.lists(st.integers(1, 3), min_size=3, max_size=3), layout=both_layouts, seed=seeds)
+@given(out=st.lists(st.integers(1, 2), min_size=1, max_size=3), times=st.tuples(*[st.integers(1, 3)] * 3), layout=both_layouts, seed=seeds)
 def test_adaptive(out, times, layout, seed):
     shape = (2, 2, *(o * t for o, t in zip(out, times, strict=False)))
     f = lambda x: ADAPTIVE[len(out)](x, tuple(out))

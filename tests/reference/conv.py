@@ -11,9 +11,7 @@ import numpy as np
 def output_size(input_size, window):
     """How often the window fits into each padded dimension."""
     sizes = []
-    for size, r, stride, (before, after), dilation in zip(
-        input_size, window.size, window.stride, window.padding, window.dilation, strict=True
-    ):
+    for size, r, stride, (before, after), dilation in zip(input_size, window.size, window.stride, window.padding, window.dilation, strict=True):
         start, count = 0, 0
         while start + dilation * (r - 1) + 1 <= before + size + after:
             start += stride
@@ -26,9 +24,7 @@ def steps(input_size, out, window):
     """(output place, tap, input place) wherever the tap falls on the input."""
     for o in np.ndindex(*out):
         for r in itertools.product(*map(range, window.size)):
-            i = tuple(
-                p * s - before + t * d for p, s, (before, _), t, d in zip(o, window.stride, window.padding, r, window.dilation, strict=True)
-            )
+            i = tuple(p * s - before + t * d for p, s, (before, _), t, d in zip(o, window.stride, window.padding, r, window.dilation, strict=True))
             if all(0 <= a < n for a, n in zip(i, input_size, strict=True)):
                 yield o, r, i
 
