@@ -10,9 +10,7 @@ import numpy as np
 from .graph import TensorBase, grad
 
 
-def gradcheck(
-    function: Callable, inputs: Any, eps: float = 1e-6, atol: float = 1e-5, rtol: float = 1e-3, raise_exception: bool = True
-) -> bool:
+def gradcheck(function: Callable, inputs: Any, eps: float = 1e-6, atol: float = 1e-5, rtol: float = 1e-3, raise_exception: bool = True) -> bool:
     """Do the gradients of `function(*inputs)` agree with central differences?
 
     `inputs`: a tensor or a tuple of tensors; those that require a gradient must be float64.  Every element of every

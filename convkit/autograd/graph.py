@@ -260,10 +260,7 @@ class Function:
 
 
 _SELF = object()
-_FREED = (
-    "{}.backward: its saved arrays were freed by an earlier backward; "
-    "pass retain_graph=True there if the same graph is to be walked again"
-)
+_FREED = "{}.backward: its saved arrays were freed by an earlier backward; pass retain_graph=True there if the same graph is to be walked again"
 
 
 def version_of(tensor: TensorBase) -> list[int]:

@@ -63,10 +63,7 @@ def download(name: str, filename: str, sha256: str, mirrors: Sequence[str]) -> P
         RuntimeError: no pooch, no network, or no mirror with the right file; says where to put the file by hand.
     """
     folder = cache_dir() / name
-    by_hand = (
-        f"Put {filename} into {folder}, or into a folder of yours "
-        "and pass that as data_dir (--data-dir on the command line)"
-    )
+    by_hand = f"Put {filename} into {folder}, or into a folder of yours and pass that as data_dir (--data-dir on the command line)"
     try:
         import pooch
     except ImportError as error:

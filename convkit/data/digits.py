@@ -48,6 +48,4 @@ def digits(split: str = "train") -> ImageDataset:
         chosen = stored["test"] if split == "test" else ~stored["test"]
         images, labels = stored["images"][chosen], stored["labels"][chosen]
     names = [str(digit) for digit in range(10)]
-    return ImageDataset(
-        images[:, None], labels, name="digits", classes=names, mean=MEAN, std=STD, scale=WHITE, source=FILE.name
-    )
+    return ImageDataset(images[:, None], labels, name="digits", classes=names, mean=MEAN, std=STD, scale=WHITE, source=FILE.name)

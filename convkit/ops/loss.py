@@ -102,9 +102,7 @@ class CrossEntropy(Function):
         return g.unsqueeze(1) * (softmax(x, 1) * total - TensorBase.result(q)), *nothing
 
 
-def cross_entropy(
-    x: Any, target: Any, weight: Any = None, ignore_index: int = -100, reduction: str = "mean", label_smoothing: float = 0.0
-) -> Any:
+def cross_entropy(x: Any, target: Any, weight: Any = None, ignore_index: int = -100, reduction: str = "mean", label_smoothing: float = 0.0) -> Any:
     """Cross entropy of the classes `target` [N, ...] under the softmax of logits x [N, C, ...].
 
         loss = -sum over c of q[c] * log(softmax(x)[c])      q[c] = weight[c] * ((1 - e) * [c is the target] + e / C)

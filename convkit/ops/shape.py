@@ -115,9 +115,7 @@ class Cat(Function):
     def backward(ctx, gy):
         before = (slice(None),) * ctx.dim
         starts = [0, *ctx.ends[:-1]]
-        return tuple(
-            gy[(*before, slice(a, b))] if need else None for a, b, need in zip(starts, ctx.ends, ctx.needs_input_grad, strict=True)
-        )
+        return tuple(gy[(*before, slice(a, b))] if need else None for a, b, need in zip(starts, ctx.ends, ctx.needs_input_grad, strict=True))
 
 
 class Pad(Function):

@@ -23,9 +23,7 @@ def test_the_file_holds_the_original_data():
     assert images[0, 1].tolist() == [0, 0, 13, 15, 10, 15, 5, 0] and labels[:12].tolist() == [*range(10), 0, 1]
     assert sha256(images) == "8f26b2bd9d135c256808f68f14fdabddde6d9c7f869ae419704b051f0f14b3b3"
     assert sha256(labels) == "8ba4f891220f5e4c9c819638d1602d74b83618f167043c6da52a2a247841ddf0"
-    assert sha256(np.flatnonzero(test).astype("<i4")) == (
-        "9beb9fb8fc28c5ea88f241493b34c07e9e15a9fd71a59666fc7f669571f9752f"
-    )
+    assert sha256(np.flatnonzero(test).astype("<i4")) == ("9beb9fb8fc28c5ea88f241493b34c07e9e15a9fd71a59666fc7f669571f9752f")
 
 
 def test_the_split_follows_its_documented_rule():

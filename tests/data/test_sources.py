@@ -77,9 +77,7 @@ def test_missing_files_are_listed(tmp_path):
 
 def test_files_that_do_not_fit(tmp_path):
     write_split(tmp_path, labels=np.arange(4, dtype=np.uint8))
-    with pytest.raises(
-        ValueError, match=r"mnist: 5 images in .*images-idx3-ubyte.gz but labels \[4\] in .*labels-idx1"
-    ):
+    with pytest.raises(ValueError, match=r"mnist: 5 images in .*images-idx3-ubyte.gz but labels \[4\] in .*labels-idx1"):
         load("mnist", tmp_path)
     write_split(tmp_path, labels=np.array([0, 1, 10, 3, 4], np.uint8))
     with pytest.raises(ValueError, match="mnist: label 10 at 2 is not one of 10 classes"):
@@ -154,9 +152,7 @@ def test_the_real_files(shared, name, train_labels, test_labels):
 
 def test_labels_of_the_other_set_are_refused(shared):
     """Both sets give their files the same names; a wrong folder must not train on the wrong pictures."""
-    with pytest.raises(
-        ValueError, match="fashion-mnist: .* holds the labels of mnist, whose files have the same names"
-    ):
+    with pytest.raises(ValueError, match="fashion-mnist: .* holds the labels of mnist, whose files have the same names"):
         load("fashion-mnist", shared / "mnist", "test")
     with pytest.raises(ValueError, match="mnist: .* holds the labels of fashion-mnist"):
         load("mnist", shared / "fashion-mnist", "test")

@@ -11,9 +11,7 @@ import numpy as np
 
 def output_size(input_size, window):
     sizes = []
-    for size, r, stride, (before, after), dilation in zip(
-        input_size, window.size, window.stride, window.padding, window.dilation, strict=True
-    ):
+    for size, r, stride, (before, after), dilation in zip(input_size, window.size, window.stride, window.padding, window.dilation, strict=True):
         start, count = 0, 0
         while start + dilation * (r - 1) + 1 <= before + size + after:
             start += stride
@@ -28,9 +26,12 @@ def output_size(input_size, window):
 def taps(place, window):
     """(tap number, input place) of each tap of the window of output `place`, the padding included."""
     for number, tap in enumerate(itertools.product(*map(range, window.size))):
-        yield number, tuple(
-            o * stride - before + r * dilation
-            for o, r, stride, (before, _), dilation in zip(place, tap, window.stride, window.padding, window.dilation, strict=True)
+        yield (
+            number,
+            tuple(
+                o * stride - before + r * dilation
+                for o, r, stride, (before, _), dilation in zip(place, tap, window.stride, window.padding, window.dilation, strict=True)
+            ),
         )
 
 

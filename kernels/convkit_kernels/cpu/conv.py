@@ -137,9 +137,7 @@ Taps = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]
 
 
 @functools.lru_cache(maxsize=1024)
-def _walk(
-    shape: tuple[int, ...], itemsize: int, taps: Taps, step: Triple, counts: Triple, groups: int
-) -> tuple[np.ndarray, np.ndarray]:
+def _walk(shape: tuple[int, ...], itemsize: int, taps: Taps, step: Triple, counts: Triple, groups: int) -> tuple[np.ndarray, np.ndarray]:
     """Plan the walk of a window with `taps` in each dimension, `step` apart, over `counts` output pixels of a source of `shape`:
     the walk, and for each tap the offset of its first element in the box."""
     channels = shape[4]

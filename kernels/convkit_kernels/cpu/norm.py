@@ -149,9 +149,9 @@ def batch_norm_grad(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(gx, gweight [C], gbias [C]) where mean and inv_std are the statistics of x itself, as in training.  gx is channels-last.
 
-        xhat    = (x - mean) inv_std
-        gbias   = sum gy,   gweight = sum gy xhat
-        gx      = weight inv_std (gy - gbias / M - xhat gweight / M)
+    xhat    = (x - mean) inv_std
+    gbias   = sum gy,   gweight = sum gy xhat
+    gx      = weight inv_std (gy - gbias / M - xhat gweight / M)
     """
     x = normal(x)
     memory, gmemory = _memory(x), _memory(normal(gy))

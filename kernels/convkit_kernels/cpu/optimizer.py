@@ -87,9 +87,9 @@ def sgd_update(
 ) -> None:
     """One step of gradient descent, in place on `param` and on `momentum_buffer` (None without momentum).
 
-        g = grad + weight_decay param
-        buffer = momentum buffer + (1 - dampening) g        but buffer = g at the first step
-        param = param - lr buffer                           or lr (g + momentum buffer) with nesterov
+    g = grad + weight_decay param
+    buffer = momentum buffer + (1 - dampening) g        but buffer = g at the first step
+    param = param - lr buffer                           or lr (g + momentum buffer) with nesterov
     """
     number = param.dtype.type
     if momentum_buffer is None:
@@ -117,9 +117,9 @@ def adam_update(
 ) -> None:
     """One step of Adam, or of AdamW if `decoupled`, in place on `param` and the moments m and v; `step` counts from 1.
 
-        g = grad + weight_decay param                       AdamW: g = grad, and param = param (1 - lr weight_decay) first
-        m = beta1 m + (1 - beta1) g,   v = beta2 v + (1 - beta2) g^2
-        param = param - lr / (1 - beta1^step) m / (sqrt(v) / sqrt(1 - beta2^step) + eps)
+    g = grad + weight_decay param                       AdamW: g = grad, and param = param (1 - lr weight_decay) first
+    m = beta1 m + (1 - beta1) g,   v = beta2 v + (1 - beta2) g^2
+    param = param - lr / (1 - beta1^step) m / (sqrt(v) / sqrt(1 - beta2^step) + eps)
     """
     number = param.dtype.type
     numbers = (

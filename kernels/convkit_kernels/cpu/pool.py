@@ -220,9 +220,7 @@ def max_pool_gather(x: np.ndarray, index: np.ndarray, window: Window) -> np.ndar
 
 
 @functools.lru_cache(maxsize=256)
-def _divisor(
-    window: Window, input_size: tuple[int, ...], output_size: tuple[int, ...], count_include_pad: bool, override: int | None
-) -> np.ndarray:
+def _divisor(window: Window, input_size: tuple[int, ...], output_size: tuple[int, ...], count_include_pad: bool, override: int | None) -> np.ndarray:
     """What each output place divides its sum by: `override`, or how many elements it sees, those of the padding included or not."""
     counts = []
     for size, output, r, stride, (before, after), dilation in zip(
@@ -255,9 +253,7 @@ def average_pool(x: np.ndarray, window: Window, count_include_pad: bool, divisor
     return _images(y, batch, output)
 
 
-def average_pool_grad(
-    gy: np.ndarray, input_size: Sequence[int], window: Window, count_include_pad: bool, divisor_override: int | None
-) -> np.ndarray:
+def average_pool_grad(gy: np.ndarray, input_size: Sequence[int], window: Window, count_include_pad: bool, divisor_override: int | None) -> np.ndarray:
     """The gradient of `average_pool` for x of spatial size `input_size`.  Channels-last."""
     gy = normal(gy)
     batch, channels, *output = gy.shape
