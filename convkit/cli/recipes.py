@@ -41,12 +41,12 @@ RECIPES: dict[str, tuple[Recipe, ...]] = {
     "mnist": (
         Recipe("keras_cnn", lr=4e-3),
         Recipe("fcn_gap", lr=4e-3),
-        Recipe("lenet5", lr=6e-3),
+        Recipe("lenet5", optimizer="adamw", lr=4e-3, weight_decay=0.1),
     ),
     "fashion-mnist": (
         Recipe("keras_cnn", lr=4e-3),
         Recipe("fcn_gap", lr=4e-3),
-        Recipe("lenet5", lr=6e-3),
+        Recipe("lenet5", optimizer="adamw", lr=4e-3, weight_decay=0.1),
     ),
     "cifar10": (
         Recipe("resnet20", epochs=30, optimizer="momentum", lr=0.2, weight_decay=5e-4),
