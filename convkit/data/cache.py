@@ -54,16 +54,17 @@ def missing(name: str, names: Sequence[str], places: Sequence[Path]) -> FileNotF
     )
 
 
-def download(name: str, filename: str, sha256: str, mirrors: Sequence[str]) -> Path:
+def download(name: str, filename: str, sha256: str, mirrors: Sequence[str], files: Sequence[str] = ()) -> Path:
     """A file of the data set `name`, downloaded into its cache folder by pooch from the first mirror that has it.
 
-    A file whose checksum differs is not kept.
+    A file whose checksum differs is not kept.  `files` are all that the data set needs, for the error.
 
     Raises:
         RuntimeError: no pooch, no network, or no mirror with the right file; says where to put the file by hand.
     """
     folder = cache_dir() / name
-    by_hand = f"Put {filename} into {folder}, or into a folder of yours and pass that as data_dir (--data-dir on the command line)"
+    needed = ", ".join(files or [filename])
+    by_hand = f"Put {needed} into {folder}, or into a folder of yours and pass that as data_dir (--data-dir on the command line)"
     try:
         import pooch
     except ImportError as error:

@@ -165,7 +165,7 @@ def _file(source: IdxSource, stem: str, data_dir: str | os.PathLike[str] | None)
         return path
     if data_dir is not None:
         raise cache.missing(source.name, names, places)
-    return cache.download(source.name, names[0], source.sha256[names[0]], source.mirrors)
+    return cache.download(source.name, names[0], source.sha256[names[0]], source.mirrors, tuple(source.sha256))
 
 
 def _refuse_labels_of_another(source: IdxSource, labels: Array, path: Path) -> None:

@@ -104,7 +104,7 @@ def test_without_a_network_the_error_says_what_to_do(name, monkeypatch, cache_fo
 
 def test_without_pooch_the_error_says_what_to_do(monkeypatch, cache_folder):
     monkeypatch.setitem(sys.modules, "pooch", None)
-    with pytest.raises(RuntimeError, match="mnist: downloading needs pooch .* Put train-images-idx3-ubyte.gz into"):
+    with pytest.raises(RuntimeError, match="mnist: downloading needs pooch .* Put train-images-idx3-ubyte.gz, .*, t10k-labels-idx1-ubyte.gz into"):
         load("mnist")
     images, _ = write_split(cache_folder / "mnist")  # files put there by hand need no pooch
     np.testing.assert_array_equal(load("mnist").images[:, 0], images)
