@@ -88,7 +88,7 @@ def peak_gflops(dtype: str, threads: int) -> float:
     start, tap = np.zeros(tile.columns, kind), np.zeros(taps, np.int64)
 
     @runtime.kernel
-    def loop(address, x, w, y, start, tap, run, columns, repeats, size):  # type: ignore[no-untyped-def]
+    def loop(address, x, w, y, start, tap, run, columns, repeats, size):
         for thread in prange(y.shape[0]):
             to = address_of(y) + thread * y.shape[1] * size
             for _ in range(repeats):

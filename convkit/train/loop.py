@@ -297,7 +297,8 @@ class _Loop:
     # ------------------------------------------------------------------------------- checkpoints
     def save(self) -> Path:
         run = self.run
-        assert self.out is not None
+        if self.out is None:
+            raise RuntimeError("fit: there is nowhere to save a checkpoint; pass a folder as out")
         path = save_checkpoint(
             self.out / FOLDER, run.model, run.optimizer, run.scheduler, self.callbacks,
             epoch=self.done, batch=run.batch, stopped=run.stop, loader=self._order(), history=run.history, about=self.about,

@@ -165,7 +165,7 @@ def _walk(shape: tuple[int, ...], itemsize: int, taps: Taps, step: Triple, count
 
 
 @inline
-def _unit(walk, u):  # type: ignore[no-untyped-def]
+def _unit(walk, u):
     """Unit u is rows p0 to p1 of plane d of image n."""
     bands = walk[BANDS]
     p0 = u % bands * walk[BAND]
@@ -173,13 +173,13 @@ def _unit(walk, u):  # type: ignore[no-untyped-def]
 
 
 @inline
-def _frame_size(walk):  # type: ignore[no-untyped-def]
+def _frame_size(walk):
     """Elements of one thread's frame."""
     return walk[BOX] * walk[BOX + 1] * walk[BOX + 2] * walk[C] * walk[FRAMED]
 
 
 @inline
-def _box(source, walk, n, d, p0, frame, mine):  # type: ignore[no-untyped-def]
+def _box(source, walk, n, d, p0, frame, mine):
     """Offset of the unit's box: in `source`, or in `frame` at `mine` after copying it there, zeros where it leaves the image."""
     channels = walk[C]
     first, top, left = d * walk[STEP] + walk[LOW], p0 * walk[STEP + 1] + walk[LOW + 1], walk[LOW + 2]
@@ -204,7 +204,7 @@ def _box(source, walk, n, d, p0, frame, mine):  # type: ignore[no-untyped-def]
 
 
 @inline
-def _tap_rows(walk, p):  # type: ignore[no-untyped-def]
+def _tap_rows(walk, p):
     """Taps k0 to k1 of the table, those whose rows are inside the image for output row p; none at all where there are several planes."""
     rows, spacing = walk[TAP_ROWS], walk[TAP_STEP]
     top = p * walk[STEP + 1] + walk[LOW + 1]
@@ -241,7 +241,7 @@ def _window_sums(
 
 
 @kernel
-def _sum_tiles(source, walk, offsets, w, woffsets, start, y, shape, first, spread, split, kernels, columns):  # type: ignore[no-untyped-def]
+def _sum_tiles(source, walk, offsets, w, woffsets, start, y, shape, first, spread, split, kernels, columns):
     """Within a unit: groups, blocks of weights, rows, tiles of pixels; so a block of weights serves the whole band from the cache."""
     channels = walk[C]
     _, YD, YH, YW, K = shape
@@ -274,7 +274,7 @@ def _sum_tiles(source, walk, offsets, w, woffsets, start, y, shape, first, sprea
 
 
 @kernel
-def _depthwise_sums(source, walk, offsets, w, start, y, shape, first, spread):  # type: ignore[no-untyped-def]
+def _depthwise_sums(source, walk, offsets, w, start, y, shape, first, spread):
     """One channel in, one out: every channel of a pixel at once, tap after tap."""
     channels = walk[C]
     _, YD, YH, YW, _ = shape
@@ -328,7 +328,7 @@ def _window_outer(source: np.ndarray, grad: np.ndarray, taps: Taps, step: Triple
 
 
 @kernel
-def _outer_tiles(source, walk, offsets, grad, xrows, grows, sums, split, kernels, columns):  # type: ignore[no-untyped-def]
+def _outer_tiles(source, walk, offsets, grad, xrows, grows, sums, split, kernels, columns):
     """Rows of a tile are positions of a run, columns output channels, and the sum runs over the pixels of a band: both operands
     are read where they lie, and each tile goes back to its partial sum once a band."""
     channels = walk[C]
@@ -370,7 +370,7 @@ def _outer_tiles(source, walk, offsets, grad, xrows, grows, sums, split, kernels
 
 
 @kernel
-def _depthwise_outer(source, walk, offsets, grad, sums):  # type: ignore[no-untyped-def]
+def _depthwise_outer(source, walk, offsets, grad, sums):
     """One channel in, one out: sums[part, tap, c] of source times gradient over the pixels, every channel at once."""
     channels = walk[C]
     P0, P1, P2 = walk[COUNT], walk[COUNT + 1], walk[COUNT + 2]

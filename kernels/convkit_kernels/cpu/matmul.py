@@ -74,7 +74,7 @@ def pack(b: np.ndarray, tile: Tile) -> np.ndarray:
 
 
 @kernel
-def _products(a, b, start, y, strides, split, kernels, columns):  # type: ignore[no-untyped-def]
+def _products(a, b, start, y, strides, split, kernels, columns):
     """All tiles of y: units of TILES_OF_UNIT tiles of rows x one block of columns, blocks outermost so that b stays cached."""
     n = y.shape[1]
     xrow, xinc, winc, wblock, run = strides
