@@ -37,16 +37,16 @@ def save(tensors: Mapping[str, Any], path: str | os.PathLike) -> None:
         array = value.array if isinstance(value, Tensor) else value
         if not isinstance(array, np.ndarray):
             raise TypeError(f"save: {name!r} must be a tensor or an array, got {type(value).__name__}")
-        arrays[name] = np.ascontiguousarray(array)
+        arrays[name] = np.asarray(array, order="C")
     write_whole(Path(path), _library().numpy.save(arrays))
 
 
 def load(path: str | os.PathLike) -> dict[str, Tensor]:
-    """Tensors by name from a safetensors file; FileNotFoundError if there is none, ValueError if it is damaged."""
+    """Tensors by name, in alphabetical order, from a safetensors file; FileNotFoundError if there is none, ValueError if it is damaged."""
     library = _library()
     content = Path(path).read_bytes()
     try:
         arrays = library.numpy.load(content)
     except Exception as error:  # the library's own error, and what its header parser raises
         raise ValueError(f"load: {os.fspath(path)} is no whole safetensors file: {error}") from None
-    return {name: from_numpy(array) for name, array in arrays.items()}
+    return {name: from_numpy(arrays[name]) for name in sorted(arrays)}
