@@ -208,6 +208,7 @@ def test_every_kernel_file_has_a_test_and_a_benchmark(stem):
 SUPPORT = {
     "microkernel": "its tiles run inside conv and matmul, whose benchmarks report GFLOPS and the share of the peak",
     "runtime": "what a launch costs is in every benchmark; compile and import seconds are measured by startup.py",
+    "memory": "the alignment of arrays shows in the GFLOPS of conv; there is nothing of its own to time",
     "mathfunctions": "compiled into elementwise, softmax and random, and measured there",
 }
 

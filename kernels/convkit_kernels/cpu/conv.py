@@ -17,8 +17,10 @@ run (a 3x3 window is 3 runs of 3*C numbers).  The register tiles are those of `m
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Sequence
 from itertools import product
+from typing import NamedTuple
 
 import numba
 import numpy as np
@@ -27,29 +29,27 @@ from numba import prange
 from ..geometry import Triple, Window
 from ..layout import channels_last, contiguous, from_channels_last
 from .matmul import matmul2d, pack
-from .microkernel import address, call_tile, clear_bytes, copy_bytes, row_split, tile_for, tile_kernel
+from .microkernel import address, call_tile, clear_bytes, copy_bytes, row_split, split_kernels, tile_for
 from .runtime import MOST_THREADS, inline, kernel
 
 BAND_BYTES = 1 << 17  # of source in a band: it stays in the second-level cache beside the weights
 PARTIAL_BYTES = 1 << 23  # for the partial sums of a weight gradient
+SLICE_BYTES = 1 << 19  # of one partial sum that a thread works on at a time
 PARTIALS = 16  # at most; their number fixes the order of the sums, so it does not depend on the threads
 
 
 # ------------------------------------------------------------------------------------- public
 def conv_forward(x: np.ndarray, w: np.ndarray, bias: np.ndarray | None, window: Window) -> np.ndarray:
     """x [N, C, *in] with w [K, C/groups, *window] and bias [K] -> y [N, K, *out], channels-last in memory."""
-    size, stride, _, _ = window.canonical
     source = channels_last(x)
     out = (1,) * (3 - window.rank) + window.output_size(x.shape[2:])
     y = np.empty((x.shape[0], *out, w.shape[0]), x.dtype)
-    w = w.reshape(w.shape[0], w.shape[1], *size)
     if not w.size:  # no channels
         y[...] = 0 if bias is None else bias
     elif _pointwise(window):
         matmul2d(source.reshape(-1, x.shape[1]), w.reshape(w.shape[:2]).T, bias, y.reshape(-1, w.shape[0]))
     else:
-        taps = _taps(window)
-        _window_sums(source, _tap_major(w, window.groups), bias, taps, stride, y, (0, 0, 0), (1, 1, 1))
+        _window_sums(source, _weights(w, window), bias, _taps(window), window.canonical[1], y, (0, 0, 0), (1, 1, 1))
     return from_channels_last(y, window.rank)
 
 
@@ -57,6 +57,7 @@ def conv_input_grad(gy: np.ndarray, w: np.ndarray, bias: np.ndarray | None, inpu
     """gy [N, K, *out] with w [K, C/groups, *window] -> gx [N, C, *input_size]: the adjoint of `conv_forward`, and the
     transposed convolution, for which `bias` [C] may be added."""
     size, stride, padding, dilation = window.canonical
+    ntaps = math.prod(size)
     source = channels_last(gy)
     channels = w.shape[1] * window.groups
     inside = (1,) * (3 - window.rank) + tuple(input_size)
@@ -66,9 +67,8 @@ def conv_input_grad(gy: np.ndarray, w: np.ndarray, bias: np.ndarray | None, inpu
     if _pointwise(window):
         matmul2d(source.reshape(-1, w.shape[0]), w.reshape(w.shape[:2]), bias, gx.reshape(-1, channels))
         return from_channels_last(gx, window.rank)
-    # [K, C/groups, ...] -> [groups * C/groups, K/groups, ...]: input and output channels change places within a group
-    mirrored = w.reshape(window.groups, -1, w.shape[1], *size).swapaxes(1, 2).reshape(channels, -1, *size)
-    weights = _tap_major(mirrored, window.groups)
+    groups, k, c = window.groups, w.shape[0] // window.groups, w.shape[1]
+    weights = _weights(w, window)._replace(shape=(groups, k, c), strides=(k * c * ntaps, c * ntaps, ntaps))
     for phase in product(*(range(s) for s in stride)):
         # Input pixel a + stride*o sees output pixel o + t through tap r where a + padding - r*dilation = stride*t.
         seen = [
@@ -77,8 +77,8 @@ def conv_input_grad(gy: np.ndarray, w: np.ndarray, bias: np.ndarray | None, inpu
         ]
         taps: Taps = tuple(tuple(t for _, t in dim) for dim in seen)  # type: ignore[assignment]
         if all(taps):
-            some = weights[np.ix_(range(window.groups), *([r for r, _ in dim] for dim in seen))]
-            _window_sums(source, some, bias, taps, (1, 1, 1), gx, phase, stride)
+            chosen = np.ravel_multi_index(np.ix_(*([r for r, _ in dim] for dim in seen)), size).reshape(-1)
+            _window_sums(source, weights._replace(taps=chosen), bias, taps, (1, 1, 1), gx, phase, stride)
         else:
             gx[(slice(None), *(slice(a, None, s) for a, s in zip(phase, stride, strict=True)))] = 0 if bias is None else bias
     return from_channels_last(gx, window.rank)
@@ -86,15 +86,12 @@ def conv_input_grad(gy: np.ndarray, w: np.ndarray, bias: np.ndarray | None, inpu
 
 def conv_weight_grad(x: np.ndarray, gy: np.ndarray, window: Window) -> np.ndarray:
     """x [N, C, *in] and gy [N, K, *out] -> gw [K, C/groups, *window], contiguous."""
-    size, stride, _, _ = window.canonical
+    _, stride, _, _ = window.canonical
     source, grad = channels_last(x), channels_last(gy)
     c, k, groups = x.shape[1] // window.groups, gy.shape[1] // window.groups, window.groups
     if _pointwise(window):
         return matmul2d(grad.reshape(-1, k).T, source.reshape(-1, c)).reshape(k, c, *window.size)
-    taps = _taps(window)
-    gw = _window_outer(source, grad, taps, stride, groups)  # [groups, taps, c, k]
-    gw = gw.reshape(groups, *size, c, k).transpose(0, 5, 4, 1, 2, 3)
-    return contiguous(gw.reshape(groups * k, c, *window.size))
+    return _window_outer(source, grad, _taps(window), stride, groups).reshape(groups * k, c, *window.size)
 
 
 @functools.lru_cache(maxsize=1024)
@@ -109,9 +106,20 @@ def _pointwise(window: Window) -> bool:
     return window.groups == 1 and set(window.size) == {1} and set(window.stride) == {1} and not any(map(any, window.padding))
 
 
-def _tap_major(w: np.ndarray, groups: int) -> np.ndarray:
-    """w [K, C/groups, T, R, S] -> the view [groups, T, R, S, C/groups, K/groups]."""
-    return w.reshape(groups, -1, *w.shape[1:]).transpose(0, 3, 4, 5, 2, 1)
+class _Weights(NamedTuple):
+    """Weights where they lie: element (tap, g, i, j), for input channel i and output channel j of group g, stands at
+    flat[taps[tap] + strides . (g, i, j)], with (g, i, j) inside `shape`."""
+
+    flat: np.ndarray
+    taps: np.ndarray
+    shape: Triple
+    strides: Triple
+
+
+def _weights(w: np.ndarray, window: Window) -> _Weights:
+    """w [K, C/groups, *window] as the forward pass reads it."""
+    groups, k, c, ntaps = window.groups, w.shape[0] // window.groups, w.shape[1], math.prod(window.size)
+    return _Weights(contiguous(w).reshape(-1), np.arange(ntaps), (groups, c, k), (k * c * ntaps, ntaps, c * ntaps))
 
 
 # --------------------------------------------------------------------------- the walk over bands
@@ -218,26 +226,26 @@ def _tap_rows(walk, p):
 
 # ---------------------------------------------------------------------------------- window sums
 def _window_sums(
-    source: np.ndarray, w: np.ndarray, bias: np.ndarray | None, taps: Taps, step: Triple,
+    source: np.ndarray, w: _Weights, bias: np.ndarray | None, taps: Taps, step: Triple,
     y: np.ndarray, first: tuple[int, ...], spread: Triple,
 ) -> None:  # fmt: skip
-    """y[n, first + spread*o] = window sums for every o that stays inside y; w is [groups, *taps, C, K]."""
-    groups, c, k = w.shape[0], w.shape[4], w.shape[5]
+    """y[n, first + spread*o] = window sums for every o that stays inside y."""
+    groups, c, k = w.shape
     counts: Triple = tuple(max(0, -(-(n - a) // s)) for n, a, s in zip(y.shape[1:4], first, spread, strict=True))  # type: ignore[assignment]
     if not y.shape[0] or not all(counts):
         return
     start = np.zeros(groups * k, y.dtype) if bias is None else contiguous(bias)
     walk, offsets = _walk(source.shape, source.itemsize, taps, step, counts, groups)
     if c == k == 1 and groups > 1:
-        _depthwise_sums(source.reshape(-1), walk, offsets, contiguous(w.reshape(groups, -1).T), start, y.reshape(-1), y.shape, first, spread)
+        by_tap = contiguous(w.flat.reshape(groups, -1)[:, w.taps].T)
+        _depthwise_sums(source.reshape(-1), walk, offsets, by_tap, start, y.reshape(-1), y.shape, first, spread)
         return
     tile = tile_for(k, y.dtype)
-    packed = pack(w.reshape(groups, -1, k), tile)
+    packed = pack(*w, tile)
     split = row_split(counts[2], tile.rows)
-    kernels = (tile_kernel(tile, split[0], y.dtype), tile_kernel(tile, split[0] - 1 if split[1] < split[2] else split[0], y.dtype))
     woffsets = np.arange(len(offsets)) * (walk[RUN] * tile.columns)
     _sum_tiles(source.reshape(-1), walk, offsets, packed.reshape(groups, packed.shape[1], -1), woffsets, start, y.reshape(-1), y.shape, first, spread,
-               split, kernels, tile.columns)  # fmt: skip
+               split, split_kernels(tile, split, y.dtype), tile.columns)  # fmt: skip
 
 
 @kernel
@@ -300,53 +308,63 @@ def _depthwise_sums(source, walk, offsets, w, start, y, shape, first, spread):
 
 # --------------------------------------------------------------------------------- window outer
 def _window_outer(source: np.ndarray, grad: np.ndarray, taps: Taps, step: Triple, groups: int) -> np.ndarray:
-    """Window outer of source [N, D, H, W, groups*C] and grad [N, P0, P1, P2, groups*K] -> [groups, taps, C, K].
+    """Window outer of source [N, D, H, W, groups*C] and grad [N, P0, P1, P2, groups*K] -> [groups*K, C, taps].
 
     Units of work go into `parts` partial sums, added in order: scratch of at most PARTIAL_BYTES or two partial sums.
+    Each partial sum is cut into `slices` of output channels that stay in the second-level cache while the units pass.
     """
     counts: Triple = grad.shape[1:4]  # type: ignore[assignment]
     c, k, ntaps = source.shape[4] // groups, grad.shape[4] // groups, len(taps[0]) * len(taps[1]) * len(taps[2])
+    gw = np.empty((groups * k, c, ntaps), grad.dtype)
     if not grad.size or not source.size:
-        return np.zeros((groups, ntaps, c, k), grad.dtype)
+        gw[...] = 0
+        return gw
     walk, offsets = _walk(source.shape, source.itemsize, taps, step, counts, groups)
     units = int(grad.shape[0] * counts[0] * walk[BANDS])
-    parts = min(units, PARTIALS, max(2, PARTIAL_BYTES // (groups * ntaps * c * k * grad.itemsize)))
+    size = groups * ntaps * c * k * grad.itemsize
+    parts = min(units, PARTIALS, max(2, PARTIAL_BYTES // size))
     if c == k == 1 and groups > 1:
-        sums = np.empty((parts, ntaps, groups), grad.dtype)
+        sums = np.empty((parts, 1, 1, ntaps, groups), grad.dtype)
         _depthwise_outer(source.reshape(-1), walk, offsets, grad.reshape(-1), sums)
-        return np.add.reduce(sums, axis=0).T.reshape(groups, ntaps, 1, 1)
-    sums = np.empty((parts, groups, len(offsets), int(walk[RUN]), k), grad.dtype)
+        _add_parts(sums, gw)
+        return gw
     tile = tile_for(k, grad.dtype)
+    blocks = -(-k // tile.columns)
+    blocks_of_slice = -(-blocks // -(-size // SLICE_BYTES))
+    wide = k if blocks_of_slice == blocks else blocks_of_slice * tile.columns
+    sums = np.empty((parts, -(-k // wide), groups, ntaps * c, wide), grad.dtype)
     split = row_split(int(walk[RUN]), tile.rows)
-    heights = (split[0], split[0] - 1 if split[1] < split[2] else split[0])
-    part = tuple(tile_kernel(tile, h, grad.dtype, True, True) for h in heights) if k % tile.columns else (0, 0)
-    whole = tuple(tile_kernel(tile, h, grad.dtype, True) for h in heights) if k >= tile.columns else part
+    part = split_kernels(tile, split, grad.dtype, True, True) if k % tile.columns else (0, 0)
+    whole = split_kernels(tile, split, grad.dtype, True) if k >= tile.columns else part
     xrows = np.arange(walk[BAND]) * (step[1] * walk[BOX + 2] * source.shape[4])
     grows = np.arange(walk[BAND]) * (counts[2] * grad.shape[4])
-    _outer_tiles(source.reshape(-1), walk, offsets, grad.reshape(-1), xrows, grows, sums, split, whole + part, tile.columns)
-    return np.add.reduce(sums, axis=0).reshape(groups, ntaps, c, k)
+    _outer_tiles(source.reshape(-1), walk, offsets, grad.reshape(-1), xrows, grows, sums, k, split, whole + part, tile.columns)
+    _add_parts(sums, gw)
+    return gw
 
 
 @kernel
-def _outer_tiles(source, walk, offsets, grad, xrows, grows, sums, split, kernels, columns):
+def _outer_tiles(source, walk, offsets, grad, xrows, grows, sums, k, split, kernels, columns):
     """Rows of a tile are positions of a run, columns output channels, and the sum runs over the pixels of a band: both operands
     are read where they lie, and each tile goes back to its partial sum once a band."""
     channels = walk[C]
     P0, P1, P2 = walk[COUNT], walk[COUNT + 1], walk[COUNT + 2]
-    parts, groups, ntaps, run, k = sums.shape
-    c, K, size = channels // groups, k * groups, source.itemsize
+    parts, slices, groups, _, wide = sums.shape
+    c, K, size, run = channels // groups, k * groups, source.itemsize, walk[RUN]
     height, many, tiles = split
     space = _frame_size(walk)
     frame = np.empty(walk[THREADS] * space, source.dtype)
     units = walk[N] * P0 * walk[BANDS]
-    for part in prange(parts):
-        sums[part] = 0
+    for task in prange(parts * slices):
+        part, j0 = task // slices, task % slices * wide
+        j1 = min(k, j0 + wide)
+        sums[part, task % slices] = 0
         for u in range(part * units // parts, (part + 1) * units // parts):
             n, d, p0, p1 = _unit(walk, u)
             x = _box(source, walk, n, d, p0, frame, numba.get_thread_id() * space) * size + (address(frame) if walk[FRAMED] else address(source))
             gp = address(grad) + size * ((n * P0 + d) * P1 + p0) * P2 * K
             for g in range(groups):
-                for t in range(ntaps):
+                for t in range(offsets.size):
                     # Output rows pa to pb are those for which this tap is inside the image.
                     pa, pb = p0, p1
                     if walk[TAP_ROWS]:
@@ -357,21 +375,41 @@ def _outer_tiles(source, walk, offsets, grad, xrows, grows, sums, split, kernels
                             pb -= 1
                     if pa == pb:
                         continue
-                    yt = address(sums) + size * ((part * groups + g) * ntaps + t) * run * k
+                    yt = address(sums) + size * ((task * groups + g) * offsets.size + t) * run * wide
                     for tile in range(tiles):
                         i = tile * height - max(0, tile - many)
-                        for j in range(0, k, columns):
-                            at = yt + size * (i * k + j)
+                        for j in range(j0, j1, columns):
+                            at = yt + size * (i * wide + j - j0)
                             call_tile(
                                 kernels[(0 if tile < many else 1) + (2 if j + columns > k else 0)],
                                 (x + size * (offsets[t] + g * c + i), address(xrows) + 8 * (pa - p0), 1, walk[STEP + 2] * channels,
-                                 gp + size * (g * k + j), address(grows) + 8 * (pa - p0), K, pb - pa, P2, at, k, at, k, min(columns, k - j)),
+                                 gp + size * (g * k + j), address(grows) + 8 * (pa - p0), K, pb - pa, P2, at, wide, at, wide, min(columns, j1 - j)),
                             )  # fmt: skip
 
 
 @kernel
+def _add_parts(sums, gw):
+    """gw[g*k + slice*wide + j, c, tap] = sum over parts of sums[part, slice, g, tap*C + c, j]; a cache line of j at a time,
+    because sums are contiguous in j and gw is not."""
+    parts, slices, groups, _, wide = sums.shape
+    K, channels, ntaps = gw.shape
+    k = K // groups
+    lines = (wide + 15) // 16
+    for u in prange(groups * slices * lines):
+        g, s, j0 = u // (slices * lines), u // lines % slices, u % lines * 16
+        j1 = min(wide, j0 + 16, k - s * wide)
+        for c in range(channels):
+            for tap in range(ntaps):
+                for j in range(j0, j1):
+                    total = sums[0, s, g, tap * channels + c, j]
+                    for part in range(1, parts):
+                        total += sums[part, s, g, tap * channels + c, j]
+                    gw[g * k + s * wide + j, c, tap] = total
+
+
+@kernel
 def _depthwise_outer(source, walk, offsets, grad, sums):
-    """One channel in, one out: sums[part, tap, c] of source times gradient over the pixels, every channel at once."""
+    """One channel in, one out: sums[part, 0, 0, tap, c] of source times gradient over the pixels, every channel at once."""
     channels = walk[C]
     P0, P1, P2 = walk[COUNT], walk[COUNT + 1], walk[COUNT + 2]
     row, xrow = walk[STEP + 1] * walk[BOX + 2] * channels, walk[STEP + 2] * channels
@@ -380,14 +418,15 @@ def _depthwise_outer(source, walk, offsets, grad, sums):
     parts = sums.shape[0]
     units = walk[N] * P0 * walk[BANDS]
     for part in prange(parts):
-        sums[part] = 0
+        mine = sums[part, 0, 0]
+        mine[...] = 0
         for u in range(part * units // parts, (part + 1) * units // parts):
             n, d, p0, p1 = _unit(walk, u)
             base = _box(source, walk, n, d, p0, frame, numba.get_thread_id() * space)
             x = frame if walk[FRAMED] else source
             for p in range(p0, p1):
-                for t in range(sums.shape[1]):
-                    to = sums[part, t]
+                for t in range(mine.shape[0]):
+                    to = mine[t]
                     for q in range(P2):
                         i = base + (p - p0) * row + q * xrow + offsets[t]
                         o = (((n * P0 + d) * P1 + p) * P2 + q) * channels

@@ -13,7 +13,7 @@ import numpy as np
 from numba import prange
 
 from ..layout import contiguous
-from .microkernel import Tile, address, call_tile, row_split, tile_for, tile_kernel
+from .microkernel import Tile, address, call_tile, copy_bytes, row_split, split_kernels, tile_for
 from .runtime import kernel
 
 PACK_FROM_ROWS = 128  # below, packing b costs more than its strided reads
@@ -49,28 +49,50 @@ def matmul2d(a: np.ndarray, b: np.ndarray, bias: np.ndarray | None = None, y: np
     a = contiguous(a.T if by_columns else a)
     xrow, xinc = (1, m) if by_columns else (k, 1)
     if m >= PACK_FROM_ROWS or not b.flags.c_contiguous:
-        b, winc, wblock, masked = pack(b[None], tile), tile.columns, k * tile.columns, False
+        flat, strides = (b.T.reshape(-1), (0, 1, k)) if b.T.flags.carray else (contiguous(b).reshape(-1), (0, n, 1))
+        b = pack(flat, np.zeros(1, np.int64), (1, k, n), strides, tile)
+        winc, wblock, masked = tile.columns, k * tile.columns, False
     else:
         b, winc, wblock, masked = contiguous(b), n, tile.columns, n % tile.columns != 0
     split = row_split(m, tile.rows)
-    heights = (split[0], split[0] - 1 if split[1] < split[2] else split[0])
-    whole = tuple(tile_kernel(tile, h, a.dtype, by_columns) for h in heights)
-    part = tuple(tile_kernel(tile, h, a.dtype, by_columns, True) for h in heights) if masked else whole
+    whole = split_kernels(tile, split, a.dtype, by_columns)
+    part = split_kernels(tile, split, a.dtype, by_columns, True) if masked else whole
     _products(a, b.reshape(-1), start, y, (xrow, xinc, winc, wblock, k), split, whole + part, tile.columns)
     return y
 
 
-def pack(b: np.ndarray, tile: Tile) -> np.ndarray:
-    """b [G, I, J] -> [G, blocks, I, columns]: blocks of whole columns, the last filled up with zeros."""
-    g, i, j = b.shape
-    columns = tile.columns
-    whole = j // columns
-    packed = np.empty((g, -(-j // columns), i, columns), b.dtype)
-    packed[:, :whole] = b[:, :, : whole * columns].reshape(g, i, whole, columns).swapaxes(1, 2)
-    if j % columns:
-        packed[:, whole, :, : j % columns] = b[:, :, whole * columns :]
-        packed[:, whole, :, j % columns :] = 0
+def pack(b: np.ndarray, taps: np.ndarray, shape: tuple[int, int, int], strides: tuple[int, int, int], tile: Tile) -> np.ndarray:
+    """Flat b, whose element (tap, g, i, j) stands at taps[tap] + strides . (g, i, j), with (g, i, j) inside `shape`
+    -> [G, blocks, taps * I, columns]: blocks of whole columns, the last filled up with zeros."""
+    groups, rows, n = shape
+    packed = np.empty((groups, -(-n // tile.columns), taps.size * rows, tile.columns), b.dtype)
+    _pack(b, taps, shape, strides, tile.columns, packed.reshape(-1))
     return packed
+
+
+@kernel
+def _pack(b, taps, shape, strides, columns, packed):
+    """A row of a block at a time, from as many places as the block has columns; the taps of a row of weights are neighbours in memory."""
+    groups, rows, n = shape
+    sg, si, sj = strides
+    blocks = (n + columns - 1) // columns
+    size, ntaps = b.itemsize, taps.size
+    for u in prange(groups * blocks):
+        j0 = u % blocks * columns
+        many = min(columns, n - j0)
+        start = u // blocks * sg + j0 * sj
+        for i in range(rows):
+            for tap in range(ntaps):
+                at, to = start + taps[tap] + i * si, ((u * ntaps + tap) * rows + i) * columns
+                row = packed[to : to + columns]
+                if sj == 1:
+                    copy_bytes(address(row), address(b) + size * at, size * many)
+                else:
+                    places = b[at : at + (many - 1) * sj + 1]
+                    for j in range(many):
+                        row[j] = places[j * sj]
+                for j in range(many, columns):
+                    row[j] = 0
 
 
 @kernel

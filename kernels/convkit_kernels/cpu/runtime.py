@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import functools
 import hashlib
 import inspect
@@ -20,10 +19,15 @@ import platformdirs
 from numba.core import config
 from numba.core.caching import FunctionCache
 
+from . import memory
+
 # Reassociation lets loops vectorise; nnan and ninf are left out because NaN and Inf must propagate.
 FASTMATH = {"contract", "reassoc", "nsz", "arcp"}
 # For functions called from kernels: forceinline, because a loop around a call does not vectorise.
 STRICT = {"fastmath": {"contract"}, "nogil": True, "error_model": "numpy", "forceinline": True}
+
+memory.keep_freed()
+memory.align_arrays()
 
 compile_seconds: dict[str, float] = {}
 """Seconds spent compiling (not loading from the cache), by kernel name, in this process."""
@@ -113,28 +117,6 @@ def _warn_once(message: str) -> None:
     warnings.warn(message, RuntimeWarning, stacklevel=2)
 
 
-# ----------------------------------------------------------------------------------------- memory
-def _keep_freed_memory() -> None:
-    """Have the C library keep freed blocks of up to 256 MB for the next array, instead of returning each to the system.
-
-    A training step allocates the same arrays over and over; fresh pages cost the system about as much time as an elementwise
-    kernel spends on them (a LeNet step took 30 % longer).  glibc only; CONVKIT_MALLOC=system leaves it alone.
-    """
-    if os.environ.get("CONVKIT_MALLOC") == "system":
-        return
-    try:
-        library = ctypes.CDLL(None)
-        mallopt = library.mallopt
-    except (OSError, AttributeError, TypeError):  # not glibc
-        return
-    trim_threshold, mmap_threshold = -1, -3  # the names' values in malloc.h
-    mallopt(mmap_threshold, 1 << 28)
-    mallopt(trim_threshold, 1 << 28)
-
-
-_keep_freed_memory()
-
-
 # ---------------------------------------------------------------------------------------- threads
 # tbb and omp accept launches from several threads at once; the workqueue layer aborts the process, so there a lock serialises them.
 def _threading_layer() -> str:
@@ -205,7 +187,7 @@ def get_num_threads() -> int:
 
 
 def _prepare() -> None:
-    """Before a launch: refuse a forked child, and tell Numba the number of threads if this Python thread has not yet."""
+    """Before a launch: refuse a forked child; the first time in a Python thread, tell Numba the number of threads and align new arrays."""
     global _launched
     if _forked:
         raise RuntimeError(
@@ -214,6 +196,8 @@ def _prepare() -> None:
         )
     _launched = True
     numba.set_num_threads(_threads)
+    if not hasattr(_mine, "threads"):
+        memory.align_arrays()
     _mine.threads = _threads
 
 
