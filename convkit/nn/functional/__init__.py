@@ -1,0 +1,32 @@
+"""Functions of neural networks, under torch's names and with torch's arguments.
+
+Shapes: N images, C input and K output channels, spatial sizes (D, H, W) as the rank has.  A name that exists for several ranks is a
+wrapper in a file of its family here; every other name is the function of `convkit.ops` itself.
+"""
+
+from ...ops.activation import log_softmax, relu, sigmoid, softmax, tanh
+from ...ops.dropout import dropout
+from ...ops.embedding import embedding
+from ...ops.loss import cross_entropy, mse_loss, nll_loss
+from ...ops.matmul import linear
+from ...ops.norm import batch_norm
+from ...ops.shape import flatten, pad
+from .conv import conv1d, conv2d, conv3d, conv_transpose1d, conv_transpose2d, conv_transpose3d
+from .pool import (
+    adaptive_avg_pool1d,
+    adaptive_avg_pool2d,
+    adaptive_avg_pool3d,
+    avg_pool1d,
+    avg_pool2d,
+    avg_pool3d,
+    max_pool1d,
+    max_pool2d,
+    max_pool3d,
+)
+
+__all__ = [
+    "adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d", "avg_pool1d", "avg_pool2d", "avg_pool3d", "batch_norm",
+    "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "cross_entropy", "dropout",
+    "embedding", "flatten", "linear", "log_softmax", "max_pool1d", "max_pool2d", "max_pool3d", "mse_loss", "nll_loss", "pad", "relu",
+    "sigmoid", "softmax", "tanh",
+]  # fmt: skip

@@ -1,0 +1,63 @@
+"""Convolution and transposed convolution by rank: `convkit.ops.conv` under torch's names."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ...ops.conv import conv, conv_transpose
+
+
+def conv1d(input: Any, weight: Any, bias: Any = None, stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: int = 1) -> Any:
+    """`conv2d` over one spatial dimension: input [N, C, L], weight [K, C/groups, S]."""
+    return conv(1, input, weight, bias, stride, padding, dilation, groups)
+
+
+def conv2d(input: Any, weight: Any, bias: Any = None, stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: int = 1) -> Any:
+    """Convolution (cross-correlation) of input [N, C, H, W] with weight [K, C/groups, R, S], plus bias [K] -> [N, K, P, Q].
+
+        y[n, k, p, q] = bias[k] + sum over c, r, s of x[n, c, p*stride + r*dilation - padding, q*stride + ...] * w[k, c, r, s]
+        P = (H + padding before + after - dilation*(R - 1) - 1) // stride + 1, and Q likewise
+
+    `stride`, `padding` and `dilation` are one int or one a dimension; padding may also be 'valid', 'same', or (before, after) pairs.
+    The result's memory is channels-last.  ValueError for shapes that do not fit, TypeError for dtypes that differ.
+    (Dumoulin and Visin, 2016.)
+
+    >>> import convkit
+    >>> x, w = convkit.ones(1, 1, 4, 4), convkit.ones(1, 1, 3, 3)
+    >>> conv2d(x, w, padding=1).numpy()[0, 0].tolist()
+    [[4.0, 6.0, 6.0, 4.0], [6.0, 9.0, 9.0, 6.0], [6.0, 9.0, 9.0, 6.0], [4.0, 6.0, 6.0, 4.0]]
+    """
+    return conv(2, input, weight, bias, stride, padding, dilation, groups)
+
+
+def conv3d(input: Any, weight: Any, bias: Any = None, stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: int = 1) -> Any:
+    """`conv2d` over three spatial dimensions: input [N, C, D, H, W], weight [K, C/groups, T, R, S]."""
+    return conv(3, input, weight, bias, stride, padding, dilation, groups)
+
+
+def conv_transpose1d(
+    input: Any, weight: Any, bias: Any = None, stride: Any = 1, padding: Any = 0, output_padding: Any = 0, groups: int = 1, dilation: Any = 1
+) -> Any:
+    """`conv_transpose2d` over one spatial dimension."""
+    return conv_transpose(1, input, weight, bias, stride, padding, output_padding, groups, dilation)
+
+
+def conv_transpose2d(
+    input: Any, weight: Any, bias: Any = None, stride: Any = 1, padding: Any = 0, output_padding: Any = 0, groups: int = 1, dilation: Any = 1
+) -> Any:
+    """The input gradient of `conv2d` as an operation: input [N, C, H, W], weight [C, K/groups, R, S] -> [N, K, P, Q].
+
+        P = (H - 1) * stride - 2*padding + dilation*(R - 1) + output_padding + 1, and Q likewise
+
+    >>> import convkit
+    >>> conv_transpose2d(convkit.ones(1, 1, 2, 2), convkit.ones(1, 1, 2, 2), stride=2).shape
+    (1, 1, 4, 4)
+    """
+    return conv_transpose(2, input, weight, bias, stride, padding, output_padding, groups, dilation)
+
+
+def conv_transpose3d(
+    input: Any, weight: Any, bias: Any = None, stride: Any = 1, padding: Any = 0, output_padding: Any = 0, groups: int = 1, dilation: Any = 1
+) -> Any:
+    """`conv_transpose2d` over three spatial dimensions."""
+    return conv_transpose(3, input, weight, bias, stride, padding, output_padding, groups, dilation)
