@@ -268,8 +268,8 @@ def _binary(ufunc: np.ufunc, operation: int, a: Operand, b: Operand) -> np.ndarr
 def _lines(operands: Sequence[Operand], like: np.ndarray, dtypes: Sequence[np.dtype]) -> tuple[Any, ...] | None:
     """The operands flat in the memory order of `like`, the part size, and for each operand whether it repeats from part to part.
 
-    None where a kernel cannot walk them together: other types than `dtypes`, or broadcast in another way than along the innermost
-    axes of memory, where a channel vector lies in channels-last memory.
+    None where a kernel cannot walk them together: other types than `dtypes`, or too few repetitions to share among threads (a channel
+    vector repeats from pixel to pixel in channels-last memory, and from image to image in C order).
     """
     size = CHUNK
     patterns: list[np.ndarray | None] = []  # what repeats, None for a full operand
@@ -283,12 +283,16 @@ def _lines(operands: Sequence[Operand], like: np.ndarray, dtypes: Sequence[np.dt
             patterns.append(None)
             continue
         aligned = normal(operand).reshape((1,) * (like.ndim - operand.ndim) + operand.shape)
-        order = order_of(like) or ()
-        varies = [aligned.shape[axis] != 1 for axis in order]
-        if any(n not in (1, full) for n, full in zip(aligned.shape, like.shape, strict=True)) or varies != sorted(varies):
+        if any(n not in (1, full) for n, full in zip(aligned.shape, like.shape, strict=True)):
             return None
-        rest = tuple(axis for axis in range(like.ndim) if axis not in order)
-        pattern = aligned.transpose(rest + order).reshape(-1)
+        # In memory order, the axes before the first along which the operand varies are those over which it repeats; it is written
+        # out over the others, if it is constant along some.
+        order = order_of(like) or ()
+        first = next((i for i, axis in enumerate(order) if aligned.shape[axis] != 1), len(order))
+        inner = order[first:]
+        rest = tuple(axis for axis in range(like.ndim) if axis not in inner)
+        pattern = aligned.transpose(rest + inner).reshape([aligned.shape[axis] for axis in inner])
+        pattern = np.broadcast_to(pattern, [like.shape[axis] for axis in inner]).reshape(-1)
         if pattern.size > 1:
             if size not in (CHUNK, pattern.size * max(1, CHUNK // pattern.size)) or pattern.size > like.size // 4:
                 return None  # two lengths, or too few parts to share among threads

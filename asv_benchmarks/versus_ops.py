@@ -1,0 +1,90 @@
+"""Single operations for versus.py, at least one a family at a size that nets have: name: (shapes of the inputs, the call).
+
+The call gets the library, its `nn.functional` and one tensor a shape; float tensors require gradients.  A shape may be a pair
+(shape, n): integers below n.
+"""
+
+IMAGE = (32, 32, 56, 56)
+ROWS = (4096, 1000)
+
+OPS = {
+    # activations
+    **{
+        f"act-{name}": ([IMAGE], lambda lib, F, x, name=name: getattr(F, name)(x))
+        for name in (
+            "relu", "relu6", "leaky_relu", "elu", "selu", "celu", "gelu", "silu", "mish", "softplus", "softsign", "hardtanh", "hardsigmoid",
+            "hardswish", "sigmoid", "logsigmoid", "tanh",
+        )
+    },
+    "act-prelu": ([IMAGE, (32,)], lambda lib, F, x, w: F.prelu(x, w)),
+    "act-glu": ([IMAGE], lambda lib, F, x: F.glu(x, 1)),
+    "softmax": ([ROWS], lambda lib, F, x: F.softmax(x, 1)),
+    "log-softmax": ([ROWS], lambda lib, F, x: F.log_softmax(x, 1)),
+    "softmax-channels": ([(8, 21, 128, 128)], lambda lib, F, x: F.softmax(x, 1)),
+    # norms
+    "batch-norm": ([IMAGE, (32,), (32,)], lambda lib, F, x, w, b: F.batch_norm(x, None, None, w, b, True)),
+    "layer-norm": ([(64, 196, 192), (192,), (192,)], lambda lib, F, x, w, b: F.layer_norm(x, (192,), w, b)),
+    "group-norm": ([IMAGE, (32,), (32,)], lambda lib, F, x, w, b: F.group_norm(x, 8, w, b)),
+    "instance-norm": ([IMAGE], lambda lib, F, x: F.instance_norm(x)),
+    "local-response-norm": ([IMAGE], lambda lib, F, x: F.local_response_norm(x, 5)),
+    "dropout": ([IMAGE], lambda lib, F, x: F.dropout(x, 0.5, True)),
+    # pooling
+    "maxpool-1d": ([(64, 64, 1024)], lambda lib, F, x: F.max_pool1d(x, 2)),
+    "maxpool-3d": ([(4, 16, 32, 32, 32)], lambda lib, F, x: F.max_pool3d(x, 2)),
+    "maxpool-3s2p1": ([IMAGE], lambda lib, F, x: F.max_pool2d(x, 3, 2, 1)),
+    "maxpool-narrow": ([(64, 6, 28, 28)], lambda lib, F, x: F.max_pool2d(x, 2)),
+    "avgpool-narrow": ([(64, 6, 28, 28)], lambda lib, F, x: F.avg_pool2d(x, 2)),
+    "avgpool-3s2p1": ([IMAGE], lambda lib, F, x: F.avg_pool2d(x, 3, 2, 1)),
+    "lp-pool": ([IMAGE], lambda lib, F, x: F.lp_pool2d(x, 2, 2)),
+    "adaptive-avg": ([IMAGE], lambda lib, F, x: F.adaptive_avg_pool2d(x, 7)),
+    "adaptive-max": ([IMAGE], lambda lib, F, x: F.adaptive_max_pool2d(x, 7)),
+    # losses
+    "cross-entropy": ([ROWS, ((4096,), 1000)], lambda lib, F, x, t: F.cross_entropy(x, t)),
+    "cross-entropy-pixels": ([(4, 21, 128, 128), ((4, 128, 128), 21)], lambda lib, F, x, t: F.cross_entropy(x, t)),
+    "mse": ([ROWS, ROWS], lambda lib, F, x, y: F.mse_loss(x, y)),
+    "l1": ([ROWS, ROWS], lambda lib, F, x, y: F.l1_loss(x, y)),
+    "smooth-l1": ([ROWS, ROWS], lambda lib, F, x, y: F.smooth_l1_loss(x, y)),
+    "bce-logits": ([ROWS, ROWS], lambda lib, F, x, y: F.binary_cross_entropy_with_logits(x, y)),
+    "kl-div": ([ROWS, ROWS], lambda lib, F, x, y: F.kl_div(x, y, log_target=True, reduction="batchmean")),
+    # images
+    "bilinear-x2": ([(8, 32, 64, 64)], lambda lib, F, x: F.interpolate(x, scale_factor=2, mode="bilinear")),
+    "bicubic-x2": ([(8, 32, 64, 64)], lambda lib, F, x: F.interpolate(x, scale_factor=2, mode="bicubic")),
+    "nearest-x2": ([(8, 32, 64, 64)], lambda lib, F, x: F.interpolate(x, scale_factor=2)),
+    "bilinear-rgb": ([(8, 3, 256, 256)], lambda lib, F, x: F.interpolate(x, size=(224, 224), mode="bilinear")),
+    "pad-zeros": ([IMAGE], lambda lib, F, x: F.pad(x, (1, 1, 1, 1))),
+    "pad-reflect": ([IMAGE], lambda lib, F, x: F.pad(x, (1, 1, 1, 1), "reflect")),
+    "pixel-shuffle": ([(8, 128, 32, 32)], lambda lib, F, x: F.pixel_shuffle(x, 2)),
+    "channel-shuffle": ([IMAGE], lambda lib, F, x: F.channel_shuffle(x, 4)),
+    "grid-sample": ([(8, 16, 64, 64), (8, 64, 64, 2)], lambda lib, F, x, g: F.grid_sample(x, g, align_corners=False)),
+    "unfold": ([(8, 32, 32, 32)], lambda lib, F, x: F.unfold(x, 3, padding=1)),
+    "fold": ([(8, 288, 1024)], lambda lib, F, x: F.fold(x, (32, 32), 3, padding=1)),
+    # products, tables, distances
+    "linear": ([(256, 1024), (512, 1024), (512,)], lambda lib, F, x, w, b: F.linear(x, w, b)),
+    "matmul": ([(512, 512), (512, 512)], lambda lib, F, x, y: x @ y),
+    "bmm": ([(64, 64, 64), (64, 64, 64)], lambda lib, F, x, y: x @ y),
+    "einsum": ([(32, 64, 64), (32, 64, 48)], lambda lib, F, x, y: lib.einsum("bij,bik->bjk", x, y)),
+    "bilinear-form": ([(64, 32), (64, 32), (16, 32, 32)], lambda lib, F, x, y, w: F.bilinear(x, y, w)),
+    "embedding": ([((64, 128), 20000), (20000, 128)], lambda lib, F, t, w: F.embedding(t, w)),
+    "embedding-bag": ([((64, 128), 20000), (20000, 128)], lambda lib, F, t, w: F.embedding_bag(t, w)),
+    "normalize": ([ROWS], lambda lib, F, x: F.normalize(x, dim=1)),
+    "cosine-similarity": ([ROWS, ROWS], lambda lib, F, x, y: F.cosine_similarity(x, y)),
+    "pairwise-distance": ([ROWS, ROWS], lambda lib, F, x, y: F.pairwise_distance(x, y)),
+    # tensors
+    "add": ([IMAGE, IMAGE], lambda lib, F, x, y: x + y),
+    "mul-channel": ([IMAGE, (32, 1, 1)], lambda lib, F, x, y: x * y),
+    "exp": ([IMAGE], lambda lib, F, x: x.exp()),
+    "clamp": ([IMAGE], lambda lib, F, x: x.clamp(-1, 1)),
+    "where": ([IMAGE, IMAGE], lambda lib, F, x, y: lib.where(x > 0, x, y)),
+    "sum": ([IMAGE], lambda lib, F, x: x.sum((2, 3))),
+    "mean-all": ([IMAGE], lambda lib, F, x: x.mean()),
+    "std": ([IMAGE], lambda lib, F, x: x.std((0, 2, 3))),
+    "amax": ([IMAGE], lambda lib, F, x: x.amax((2, 3))),
+    "logsumexp": ([ROWS], lambda lib, F, x: x.logsumexp(1)),
+    "cumsum": ([ROWS], lambda lib, F, x: x.cumsum(1)),
+    "sort": ([ROWS], lambda lib, F, x: x.sort(1)[0]),
+    "topk": ([ROWS], lambda lib, F, x: x.topk(10, 1)[0]),
+    "cat": ([IMAGE, IMAGE], lambda lib, F, x, y: lib.cat([x, y], 1)),
+    "index-rows": ([ROWS, ((4096,), 4096)], lambda lib, F, x, t: x[t]),
+    "gather": ([ROWS, ((4096, 10), 1000)], lambda lib, F, x, t: x.gather(1, t)),
+    "transpose": ([ROWS], lambda lib, F, x: x.t().contiguous()),
+}  # fmt: skip
