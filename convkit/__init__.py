@@ -17,13 +17,7 @@ from . import autograd, cuda, nn, optim
 from .autograd import enable_grad, is_grad_enabled, no_grad
 from .interop import load, save
 from .ops.activation import log_softmax, relu, sigmoid, softmax, tanh
-from .ops.elementwise import abs, clamp, exp, log, maximum, minimum, sqrt, where
-from .ops.matmul import matmul
-from .ops.reduce import amax, amin, argmax, argmin, max, mean, min, std, sum, var
-from .ops.shape import cat, chunk, flatten, gather, permute, reshape, split, squeeze, stack, transpose, unsqueeze
-from .random import Generator, manual_seed
-from .tensor import (
-    Tensor,
+from .ops.creation import (
     arange,
     from_dlpack,
     from_numpy,
@@ -38,6 +32,13 @@ from .tensor import (
     zeros,
     zeros_like,
 )
+from .ops.elementwise import abs, clamp, exp, log, maximum, minimum, sqrt, where
+from .ops.indexing import gather
+from .ops.matmul import matmul
+from .ops.reduce import amax, amin, argmax, argmin, max, mean, min, std, sum, var
+from .ops.shape import cat, chunk, flatten, permute, reshape, split, squeeze, stack, transpose, unsqueeze
+from .random import Generator, manual_seed
+from .tensor import Tensor
 from .threads import get_num_threads, set_num_threads
 from .version import __version__
 

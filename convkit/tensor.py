@@ -6,17 +6,18 @@ import builtins
 import copy
 import itertools
 import weakref
-from typing import Any
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from convkit_kernels import layout
-
 from . import device as devices
-from .autograd import Function, TensorBase, backward, is_grad_enabled, version_of
-from .ops import activation, elementwise, matmul, reduce
+from .autograd import Function, TensorBase, backward, version_of
+from .ops import activation, elementwise, indexing, inplace, matmul, reduce
 from .ops import shape as shapes
-from .random import Generator, default_generator
+from .ops.creation import from_numpy, rand, randn, tensor, zeros, zeros_like
+
+__all__ = ["RemovableHandle", "Tensor", "from_numpy", "rand", "randn", "tensor", "zeros", "zeros_like"]
 
 _hook_ids = itertools.count()
 
@@ -259,63 +260,7 @@ class Tensor(TensorBase):
 
             self.register_hook(keep)
 
-    # ------------------------------------------------------------------------------ in place
-    def _changing(self, op: str) -> np.ndarray:
-        if self.requires_grad and is_grad_enabled():
-            raise RuntimeError(f"{op}: a tensor that requires a gradient can only be changed in place under no_grad()")
-        version_of(self)[0] += 1
-        return self.array
-
-    def copy_(self, source: Any) -> Tensor:
-        """Overwrite the elements with `source`, which broadcasts."""
-        self._changing("copy_")[...] = getattr(source, "array", source)
-        return self
-
-    def fill_(self, value: Any) -> Tensor:
-        """Overwrite every element with `value`."""
-        self._changing("fill_")[...] = value
-        return self
-
-    def zero_(self) -> Tensor:
-        """Overwrite every element with 0."""
-        return self.fill_(0)
-
-    def add_(self, other: Any, alpha: builtins.float = 1.0) -> Tensor:
-        """Add alpha * other in place."""
-        value = getattr(other, "array", other)
-        a = self._changing("add_")
-        a += value if alpha == 1 else value * np.asarray(alpha, a.dtype)
-        return self
-
-    def sub_(self, other: Any, alpha: builtins.float = 1.0) -> Tensor:
-        """Subtract alpha * other in place."""
-        value = getattr(other, "array", other)
-        a = self._changing("sub_")
-        a -= value if alpha == 1 else value * np.asarray(alpha, a.dtype)
-        return self
-
-    def mul_(self, other: Any) -> Tensor:
-        """Multiply in place."""
-        a = self._changing("mul_")
-        a *= getattr(other, "array", other)
-        return self
-
-    def div_(self, other: Any) -> Tensor:
-        """Divide in place."""
-        a = self._changing("div_")
-        a /= getattr(other, "array", other)
-        return self
-
-    def clamp_(self, min: builtins.float | None = None, max: builtins.float | None = None) -> Tensor:
-        """Limit in place."""
-        if min is None and max is None:
-            raise ValueError("clamp_: needs min or max")
-        a = self._changing("clamp_")
-        np.clip(a, min, max, out=a)
-        return self
-
-    def __setitem__(self, key: Any, value: Any) -> None:
-        self._changing("assignment")[shapes.index_key(key)] = getattr(value, "array", value)
+    __getitem__, __setitem__ = indexing.getitem, inplace.setitem
 
     # ------------------------------------------------------------------------------- arithmetic
     def __add__(self, other: Any) -> Tensor:
@@ -400,18 +345,25 @@ class Tensor(TensorBase):
         """Which elements are nan."""
         return Tensor(np.isnan(self.array))
 
-    # ------------------------------------------------------- methods that are functions of `ops`
-    __getitem__ = shapes.getitem
-    reshape = view = shapes.reshape
-    flatten, permute, transpose, squeeze, unsqueeze = shapes.flatten, shapes.permute, shapes.transpose, shapes.squeeze, shapes.unsqueeze
-    expand, gather, split, chunk = shapes.expand, shapes.gather, shapes.split, shapes.chunk
-    sum, mean, var, std, amax, amin = reduce.sum, reduce.mean, reduce.var, reduce.std, reduce.amax, reduce.amin
-    max, min, argmax, argmin = reduce.max, reduce.min, reduce.argmax, reduce.argmin
-    exp, log, sqrt, abs, clamp = elementwise.exp, elementwise.log, elementwise.sqrt, elementwise.abs, elementwise.clamp
-    maximum, minimum = elementwise.maximum, elementwise.minimum
-    relu, tanh, sigmoid = activation.relu, activation.tanh, activation.sigmoid
-    softmax, log_softmax = activation.softmax, activation.log_softmax
-    matmul = matmul.matmul
+    if TYPE_CHECKING:  # the methods of the table below
+
+        def __getattr__(self, name: str) -> Any: ...
+
+
+# Methods that are functions of `ops` with the tensor as their first argument, by the file that has them.
+METHODS: dict[ModuleType, str] = {
+    elementwise: "abs clamp exp log maximum minimum sqrt",
+    activation: "log_softmax relu sigmoid softmax tanh",
+    indexing: "gather",
+    inplace: "add_ clamp_ copy_ div_ fill_ mul_ sub_ zero_",
+    matmul: "matmul",
+    reduce: "amax amin argmax argmin max mean min std sum var",
+    shapes: "chunk expand flatten permute reshape split squeeze transpose unsqueeze",
+}
+for _family, _names in METHODS.items():
+    for _name in _names.split():
+        setattr(Tensor, _name, getattr(_family, _name))
+Tensor.view = shapes.reshape  # type: ignore[attr-defined]
 
 
 TensorBase.result = Tensor
@@ -433,122 +385,3 @@ def _rebuild(cls: Any, array: np.ndarray, requires_grad: bool) -> Tensor:
     tensor = cls.__new__(cls)
     TensorBase.__init__(tensor, array, requires_grad)
     return tensor
-
-
-# ------------------------------------------------------------------------------------- making them
-def _finish(array: np.ndarray, requires_grad: bool, device: Any) -> Tensor:
-    if device is not None:
-        devices.check(device)
-    out = Tensor(array)
-    return out.requires_grad_() if requires_grad else out
-
-
-def tensor(data: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
-    """A tensor with a copy of `data`: numbers, nested sequences, arrays or tensors.
-
-    Without `dtype`, Python floats become float32 and everything else keeps its dtype, as in torch.
-    TypeError for data that are not numbers.
-    """
-    source = data.array if isinstance(data, Tensor) else data
-    try:
-        array = np.array(source, order="K", dtype=dtype)
-    except (ValueError, TypeError) as error:
-        raise TypeError(f"tensor: data must be numbers in a regular shape: {error}") from None
-    if array.dtype.kind not in "fiub":
-        raise TypeError(f"tensor: data must be real numbers or booleans, got dtype {array.dtype}")
-    if dtype is None and array.dtype == np.float64 and not isinstance(source, (np.ndarray, np.generic)):
-        array = array.astype(np.float32)
-    return _finish(layout.normal(array), requires_grad, device)
-
-
-def from_numpy(array: np.ndarray) -> Tensor:
-    """A tensor that shares the array's memory (a copy where kernels could not use it: read-only, misaligned or byte-swapped)."""
-    if not isinstance(array, np.ndarray):
-        raise TypeError(f"from_numpy: needs a NumPy array, got {type(array).__name__}")
-    if array.dtype.kind not in "fiub":
-        raise TypeError(f"from_numpy: data must be real numbers or booleans, got dtype {array.dtype}")
-    return Tensor(layout.normal(array))
-
-
-def from_dlpack(source: Any) -> Tensor:
-    """A tensor that shares the memory of any object with `__dlpack__`."""
-    return from_numpy(np.from_dlpack(source))
-
-
-def _sizes(op: str, size: tuple) -> tuple[int, ...]:
-    if len(size) == 1 and isinstance(size[0], (tuple, list)):
-        size = tuple(size[0])
-    if any(isinstance(s, bool) or not hasattr(s, "__index__") for s in size):
-        raise TypeError(f"{op}: sizes must be ints, got {size}")
-    if any(s < 0 for s in size):
-        raise ValueError(f"{op}: sizes must not be negative, got {list(size)}")
-    return tuple(int(s) for s in size)
-
-
-def full(size: Any, fill_value: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
-    """A tensor of `size` filled with one value; float32 unless dtype or an integer value says otherwise."""
-    if dtype is None:
-        dtype = np.bool_ if isinstance(fill_value, (bool, np.bool_)) else np.int64 if isinstance(fill_value, (int, np.integer)) else np.float32
-    return _finish(np.full(_sizes("full", (size,)), fill_value, dtype), requires_grad, device)
-
-
-def zeros(*size: Any, dtype: Any = np.float32, device: Any = None, requires_grad: bool = False) -> Tensor:
-    """A tensor of zeros."""
-    return _finish(np.zeros(_sizes("zeros", size), dtype), requires_grad, device)
-
-
-def ones(*size: Any, dtype: Any = np.float32, device: Any = None, requires_grad: bool = False) -> Tensor:
-    """A tensor of ones."""
-    return _finish(np.ones(_sizes("ones", size), dtype), requires_grad, device)
-
-
-def zeros_like(x: Tensor) -> Tensor:
-    """Zeros in x's shape, dtype and memory layout."""
-    return Tensor(np.zeros_like(x.array))
-
-
-def ones_like(x: Tensor) -> Tensor:
-    """Ones in x's shape, dtype and memory layout."""
-    return Tensor(np.ones_like(x.array))
-
-
-def arange(start: Any, end: Any = None, step: Any = 1, *, dtype: Any = None, device: Any = None) -> Tensor:
-    """Numbers from start (0 if only an end is given) to before end; int64 for integers, else float32."""
-    start, end = (0, start) if end is None else (start, end)
-    if dtype is None:
-        dtype = np.int64 if all(isinstance(v, (int, np.integer)) for v in (start, end, step)) else np.float32
-    if not step:
-        raise ValueError("arange: step must not be 0")
-    return _finish(np.arange(start, end, step, dtype=dtype), False, device)
-
-
-def _drawn(kind: str, size: tuple, dtype: Any, generator: Generator | None, device: Any, requires_grad: bool) -> Tensor:
-    dtype = np.dtype(dtype)
-    if dtype not in (np.float32, np.float64):
-        raise TypeError(f"{kind}: dtype must be float32 or float64, got {dtype}")
-    name = {"rand": "uniform", "randn": "normal"}[kind]
-    draw = getattr(devices.kernels(np.empty(0)), name)
-    return _finish(draw(_sizes(kind, size), *(generator or default_generator).take(), dtype), requires_grad, device)
-
-
-def rand(*size: Any, generator: Generator | None = None, dtype: Any = np.float32, device: Any = None, requires_grad: bool = False) -> Tensor:
-    """Uniform random numbers in [0, 1)."""
-    return _drawn("rand", size, dtype, generator, device, requires_grad)
-
-
-def randn(*size: Any, generator: Generator | None = None, dtype: Any = np.float32, device: Any = None, requires_grad: bool = False) -> Tensor:
-    """Normally distributed random numbers, mean 0 and variance 1."""
-    return _drawn("randn", size, dtype, generator, device, requires_grad)
-
-
-def randint(low: int, high: int, size: Any, *, generator: Generator | None = None) -> Tensor:
-    """Random integers (int64) from low to high - 1."""
-    if high <= low:
-        raise ValueError(f"randint: high must be above low, got {low} and {high}")
-    u = _drawn("rand", (size,), np.float64, generator, None, False).array
-    return Tensor((np.floor(u * (high - low)) + low).astype(np.int64))
-
-
-def randperm(n: int, *, generator: Generator | None = None) -> Tensor:
-    """The integers 0 .. n-1 in random order."""
-    return Tensor(np.argsort(_drawn("rand", (n,), np.float64, generator, None, False).array, kind="stable"))

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from ..files import write_whole
-from ..tensor import Tensor, from_numpy
+from ..ops.creation import from_numpy
+from ..tensor import Tensor
 
 
 def _library() -> Any:

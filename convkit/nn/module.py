@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 import numpy as np
 
 from ..autograd import Function, no_grad
-from ..tensor import RemovableHandle, Tensor, zeros_like
+from ..ops.creation import zeros_like
+from ..tensor import RemovableHandle, Tensor
 from .parameter import Parameter
 
 if TYPE_CHECKING:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..autograd import no_grad
-from ..tensor import Tensor, zeros
+from ..ops.creation import zeros
+from ..tensor import Tensor
 
 if TYPE_CHECKING:
     from .module import Module

@@ -10,8 +10,8 @@ from ..autograd import Function, TensorBase, is_grad_enabled
 from ..device import kernels
 from .activation import softmax
 from .elementwise import floating
+from .indexing import Gather, one_hot
 from .reduce import mean, sum
-from .shape import Gather, one_hot
 
 
 def reduced(op: str, values: Any, reduction: str) -> Any:

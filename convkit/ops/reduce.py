@@ -9,7 +9,8 @@ import numpy as np
 from ..autograd import Function, TensorBase
 from ..device import kernels
 from .elementwise import Expand
-from .shape import Gather, axis
+from .indexing import Gather
+from .shape import axis
 
 Dim = Any  # None, an int or a tuple of ints
 

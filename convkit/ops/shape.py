@@ -36,70 +36,6 @@ class Permute(Function):
         return Permute.apply(gy, ctx.inverse), None
 
 
-class GetItem(Function):
-    """x[key]; elements taken twice get the gradient twice."""
-
-    @staticmethod
-    def forward(ctx, x, key):
-        ctx.shape, ctx.key = x.shape, key
-        return x[key]
-
-    @staticmethod
-    def backward(ctx, gy):
-        return PutItem.apply(gy, ctx.key, ctx.shape), None
-
-
-class PutItem(Function):
-    """Zeros of `shape` with x added at `key`: the adjoint of GetItem."""
-
-    @staticmethod
-    def forward(ctx, x, key, shape):
-        ctx.key = key
-        y = np.zeros(shape, x.dtype)
-        parts = key if isinstance(key, tuple) else (key,)
-        if any(isinstance(k, (np.ndarray, list)) for k in parts):
-            np.add.at(y, key, x)
-        else:
-            y[key] = x
-        return y
-
-    @staticmethod
-    def backward(ctx, gy):
-        return GetItem.apply(gy, ctx.key), None, None
-
-
-class Gather(Function):
-    """y[..., i, ...] = x[..., index[..., i, ...], ...] along `dim`."""
-
-    @staticmethod
-    def forward(ctx, x, dim, index):
-        ctx.dim, ctx.index, ctx.shape = dim, index, x.shape
-        return np.take_along_axis(x, index, dim)
-
-    @staticmethod
-    def backward(ctx, gy):
-        return ScatterAdd.apply(gy, ctx.dim, ctx.index, ctx.shape), None, None
-
-
-class ScatterAdd(Function):
-    """Zeros of `shape` with x added at `index` along `dim`: the adjoint of Gather."""
-
-    @staticmethod
-    def forward(ctx, x, dim, index, shape):
-        ctx.dim, ctx.index = dim, index
-        y = np.zeros(shape, x.dtype)
-        if index.shape[dim] == 1:  # no element can be named twice
-            np.put_along_axis(y, index, x, dim)
-        else:
-            grid = np.ogrid[tuple(slice(n) for n in index.shape)]
-            np.add.at(y, tuple(index if i == dim else g for i, g in enumerate(grid)), x)
-        return y
-
-    @staticmethod
-    def backward(ctx, gy):
-        return Gather.apply(gy, ctx.dim, ctx.index), None, None, None
-
-
 class Cat(Function):
     @staticmethod
     def forward(ctx, *arrays, dim):
@@ -151,8 +87,8 @@ class Clone(Function):
 
 
 # -------------------------------------------------------------------------------------- functions
-def _view_of(y: Any, x: Any) -> Any:
-    """Views share their memory's counter of in-place changes."""
+def view_of(y: Any, x: Any) -> Any:
+    """y; views share their memory's counter of in-place changes."""
     if y.array.base is not None and np.may_share_memory(y.array, x.array):
         y._version = version_of(x)
     return y
@@ -185,7 +121,7 @@ def reshape(x: Any, *shape: Any) -> Any:
     size = x.array.size
     if sizes.count(-1) > 1 or any(s < -1 for s in sizes) or (known != size if -1 not in sizes else not known or size % known):
         raise ValueError(f"reshape: {size} elements of shape {list(x.array.shape)} do not fit shape {list(sizes)}")
-    return _view_of(Reshape.apply(x, sizes), x)
+    return view_of(Reshape.apply(x, sizes), x)
 
 
 def flatten(x: Any, start_dim: int = 0, end_dim: int = -1) -> Any:
@@ -206,7 +142,7 @@ def permute(x: Any, *dims: Any) -> Any:
     order = tuple(axis("permute", d, x.array.ndim) for d in dims)
     if sorted(order) != list(range(x.array.ndim)):
         raise ValueError(f"permute: needs each of {x.array.ndim} dimensions once, got {list(dims)}")
-    return _view_of(Permute.apply(x, order), x)
+    return view_of(Permute.apply(x, order), x)
 
 
 def transpose(x: Any, dim0: int, dim1: int) -> Any:
@@ -242,36 +178,7 @@ def expand(x: Any, *sizes: Any) -> Any:
     target = tuple(o if s == -1 else s for s, o in zip(sizes, own, strict=False))
     if extra < 0 or min(sizes[:extra], default=0) < 0 or any(t < 0 or o not in (1, t) for o, t in zip(own, target, strict=True)):
         raise ValueError(f"expand: shape {list(x.array.shape)} does not expand to {list(sizes)}")
-    return _view_of(Expand.apply(x, target), x)
-
-
-def index_key(key: Any) -> Any:
-    """An index with tensors replaced by arrays."""
-    if isinstance(key, tuple):
-        return tuple(index_key(k) for k in key)
-    return getattr(key, "array", key)
-
-
-def getitem(x: Any, key: Any) -> Any:
-    """x[key] as in NumPy: integers, slices, None, ..., integer and boolean arrays or tensors; slices are views."""
-    try:
-        return _view_of(GetItem.apply(x, index_key(key)), x)
-    except IndexError as error:
-        raise IndexError(f"indexing a tensor of shape {list(x.array.shape)}: {error}") from None
-
-
-def gather(x: Any, dim: int, index: Any) -> Any:
-    """The elements of x at `index` (int64, of x's rank) along `dim`; IndexError out of range."""
-    d, i = axis("gather", dim, x.array.ndim), index.array
-    if i.ndim != x.array.ndim or i.dtype.kind not in "iu":
-        raise ValueError(f"gather: index must hold integers and have {x.array.ndim} dimensions, got {i.dtype} of shape {list(i.shape)}")
-    if i.size and (i.min() < 0 or i.max() >= x.array.shape[d]):
-        raise IndexError(f"gather: indices {int(i.min())} to {int(i.max())} leave dimension {d} of size {x.array.shape[d]}")
-    shape = tuple(n if k == d else min(n, m) for k, (n, m) in enumerate(zip(x.array.shape, i.shape, strict=True)))
-    if any(k != d and m > n for k, (n, m) in enumerate(zip(x.array.shape, i.shape, strict=True))):
-        raise ValueError(f"gather: index {list(i.shape)} is larger than the input {list(x.array.shape)}")
-    small = x if shape == x.array.shape else x[tuple(slice(n) for n in shape)]
-    return Gather.apply(small, d, i)
+    return view_of(Expand.apply(x, target), x)
 
 
 def cat(tensors: Sequence[Any], dim: int = 0) -> Any:
@@ -313,7 +220,7 @@ def split(x: Any, size: int | Sequence[int], dim: int = 0) -> tuple[Any, ...]:
     if sum(sizes) != n or min(sizes, default=0) < 0:
         raise ValueError(f"split: sizes {sizes} do not add up to {n}, the size of dimension {d}")
     ends = np.cumsum(sizes).tolist()
-    return tuple(getitem(x, (slice(None),) * d + (slice(b - s, b),)) for s, b in zip(sizes, ends, strict=True))
+    return tuple(x[(slice(None),) * d + (slice(b - s, b),)] for s, b in zip(sizes, ends, strict=True))
 
 
 def chunk(x: Any, chunks: int, dim: int = 0) -> tuple[Any, ...]:
@@ -335,13 +242,6 @@ def pad(x: Any, pad: Sequence[int], mode: str = "constant", value: float | None 
     if any(n + a + b < 0 for n, (a, b) in zip(x.array.shape, pairs, strict=True)):
         raise ValueError(f"pad: {pads} crops more than shape {list(x.array.shape)} has")
     if any(a < 0 or b < 0 for a, b in pairs):
-        x = getitem(x, tuple(slice(max(0, -a), n - max(0, -b)) for n, (a, b) in zip(x.array.shape, pairs, strict=True)))
+        x = x[tuple(slice(max(0, -a), n - max(0, -b)) for n, (a, b) in zip(x.array.shape, pairs, strict=True))]
         pairs = [(max(a, 0), max(b, 0)) for a, b in pairs]
     return Pad.apply(x, tuple(pairs), 0.0 if value is None else value)
-
-
-def one_hot(index: np.ndarray, classes: int, dtype: Any) -> np.ndarray:
-    """[*index.shape, classes] with a one at each index."""
-    y = np.zeros((*index.shape, classes), dtype)
-    np.put_along_axis(y, index[..., None], 1, -1)
-    return y

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from ..autograd import enable_grad, no_grad, version_of
-from ..tensor import Tensor, zeros_like
+from ..ops.creation import zeros_like
+from ..tensor import Tensor
 
 
 class Optimizer:
