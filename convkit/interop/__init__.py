@@ -1,5 +1,33 @@
-"""Exchange with other programs: state dictionaries as safetensors files."""
+"""Exchange with other programs: state dictionaries as safetensors and as torch's files, models as ONNX.
 
-from .safetensors import load, save
+`interop.onnx` is imported when first named; it needs the package onnx.
+"""
 
-__all__ = ["load", "save"]
+from __future__ import annotations
+
+import importlib as _importlib
+import os
+from typing import Any
+
+from . import safetensors, torch_checkpoint
+from .safetensors import save
+
+__all__ = ["load", "onnx", "safetensors", "save", "torch_checkpoint"]
+
+
+def load(path: str | os.PathLike) -> dict[str, Any]:
+    """Tensors by name from a file: one that `convkit.save` wrote (safetensors), or one of torch (.pt, .pth, .th).
+
+    The file's first bytes decide, not its name.  Nothing that a file says is executed.  What torch saved comes back as it was nested
+    there: `load("resnet20.th")["state_dict"]`; see `interop.torch_checkpoint.load`.  FileNotFoundError if there is no such file,
+    ValueError if it is damaged or holds something else than data.
+    """
+    with open(path, "rb") as file:
+        start = file.read(16)
+    return torch_checkpoint.load(path) if torch_checkpoint.recognised(start) else safetensors.load(path)
+
+
+def __getattr__(name: str) -> object:
+    if name == "onnx":
+        return _importlib.import_module("convkit.interop.onnx")
+    raise AttributeError(f"module 'convkit.interop' has no attribute {name!r}")
