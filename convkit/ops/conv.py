@@ -101,7 +101,8 @@ def conv(rank: int, x: Any, weight: Any, bias: Any, stride: Any, padding: Any, d
     _check_weight(op, weight, rank)
     if x.ndim == rank + 1:  # one image without a batch dimension
         return conv(rank, x.unsqueeze(0), weight, bias, stride, padding, dilation, groups).squeeze(0)
-    window = geometry.window(op, weight.shape[2:], stride, padding, dilation, groups)
+    inside = x.shape[2:] if x.ndim == rank + 2 else None  # another rank is refused below
+    window = geometry.window(op, weight.shape[2:], stride, padding, dilation, groups, inside=inside)
     geometry.conv_shapes(op, x.shape, weight.shape, _shape(bias), window)
     return Conv.apply(x, weight, bias, window)
 

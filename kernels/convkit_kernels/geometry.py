@@ -90,12 +90,13 @@ def window(
     dilation: int | Iterable[int] = 1,
     groups: int = 1,
     ceil_mode: bool = False,
+    inside: Sequence[int] | None = None,
 ) -> Window:
     """A checked `Window`; an int stands for the same number in every dimension.
 
-    `padding` is an int, one int a dimension, one (before, after) pair a dimension, 'valid' (none) or
-    'same' (output size = input size; stride 1 only; an odd total puts the extra element after).
-    `op` names the operation in errors.
+    `padding` is an int, one int a dimension, one (before, after) pair a dimension, 'valid' (none) or 'same':
+    output size = ceil(input size / stride); an odd total puts the extra element after.  With a stride above 1 the padding
+    depends on the input's spatial size, `inside`.  `op` names the operation in errors.
 
     >>> window("conv2d", (3, 3), padding=1).output_size((28, 28))
     (28, 28)
@@ -113,9 +114,10 @@ def window(
         if padding == "valid":
             pairs = ((0, 0),) * rank
         elif padding == "same":
-            if any(s != 1 for s in stride):
-                raise ValueError(f"{op}: padding='same' needs stride 1, got stride {list(stride)}; pass the padding as numbers")
-            total = [d * (r - 1) for r, d in zip(size, dilation, strict=True)]
+            if inside is None and any(s != 1 for s in stride):
+                raise ValueError(f"{op}: padding='same' with stride {list(stride)} follows from the size of the input; pass the padding as numbers")
+            # Of n elements the output has ceil(n / s), whose windows cover (ceil(n / s) - 1) * s + span; for stride 1 that is n + span - 1.
+            total = [max(0, (-(-n // s) - 1) * s + d * (r - 1) + 1 - n) for n, s, r, d in zip(inside or size, stride, size, dilation, strict=True)]
             pairs = tuple((t // 2, t - t // 2) for t in total)
         else:
             raise ValueError(f"{op}: padding must be 'valid', 'same' or numbers, got {padding!r}")
@@ -180,12 +182,7 @@ def conv_transpose_shapes(
     channels = w[1] * win.groups
     if b is not None and b != (channels,):
         raise ValueError(f"{op}: bias must have shape [{channels}], one number an output channel, got {list(b)}")
-    for e, s, d in zip(output_padding, win.stride, win.dilation, strict=True):
-        if e >= max(s, d):
-            raise ValueError(
-                f"{op}: output_padding must be smaller than stride or dilation, got output_padding {list(output_padding)}, "
-                f"stride {list(win.stride)}, dilation {list(win.dilation)}"
-            )
+    check_output_padding(op, output_padding, win)
     out = win.input_size(x[2:], output_padding)
     if any(o < 1 for o in out):
         raise ValueError(
@@ -193,6 +190,37 @@ def conv_transpose_shapes(
             f"stride {list(win.stride)}, padding {[list(p) for p in win.padding]}"
         )
     return (x[0], channels, *out)
+
+
+def check_output_padding(op: str, output_padding: tuple[int, ...], win: Window) -> None:
+    """ValueError unless each output_padding is smaller than the stride or the dilation of its dimension."""
+    for e, s, d in zip(output_padding, win.stride, win.dilation, strict=True):
+        if e >= max(s, d):
+            raise ValueError(
+                f"{op}: output_padding must be smaller than stride or dilation, got output_padding {list(output_padding)}, "
+                f"stride {list(win.stride)}, dilation {list(win.dilation)}"
+            )
+
+
+def output_padding_for(op: str, wanted: Sequence[int], input_size: Sequence[int], win: Window) -> tuple[int, ...]:
+    """The output_padding that makes a transposed convolution of an input of spatial `input_size` give the size `wanted`.
+
+    A convolution with stride s maps s sizes in a row to the same size; any of them may be wanted, no other: ValueError with the arithmetic.
+    """
+    least = win.input_size(input_size)
+    extra = tuple(w - n for w, n in zip(wanted, least, strict=True))
+    if all(0 <= e < s for e, s in zip(extra, win.stride, strict=True)):
+        return extra
+    told = [
+        f"{axis}: ({i} - 1)*{s} + {d}*({r} - 1) + 1 - {before} - {after} = {n}, so {n} to {n + s - 1} can be asked for, got {w}"
+        for axis, i, s, d, r, (before, after), n, w in zip(
+            _axes(win.rank).split(", "), input_size, win.stride, win.dilation, win.size, win.padding, least, wanted, strict=True
+        )
+    ]
+    raise ValueError(
+        f"{op}: output_size {list(wanted)} is out of reach: (input - 1)*stride + dilation*(kernel - 1) + 1 - padding before - after, "
+        f"and up to stride - 1 more, is for {'; '.join(told)}"
+    )
 
 
 def pool_shapes(op: str, x: tuple[int, ...], win: Window) -> tuple[int, ...]:

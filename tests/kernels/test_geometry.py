@@ -79,6 +79,29 @@ def test_same_keeps_the_size(kernel, dilation):
     assert after - before == dilation * (kernel - 1) % 2
 
 
+@given(st.integers(1, 40), st.integers(1, 6), st.integers(1, 5), st.integers(1, 4))
+def test_same_with_a_stride_divides_the_size(inside, kernel, stride, dilation):
+    window = geometry.window("op", (kernel,), stride, "same", dilation, inside=(inside,))
+    ((before, after),) = window.padding
+    assert window.output_size((inside,)) == (-(-inside // stride),)
+    assert 0 <= after - before <= 1
+    least = (-(-inside // stride) - 1) * stride + window.span[0] - inside
+    assert before + after == max(0, least)
+
+
+@given(windows(), st.data())
+def test_output_padding_for_reaches_every_size_of_a_stride(window, data):
+    inside = tuple(data.draw(st.integers(1, 6)) for _ in range(window.rank))
+    least = window.input_size(inside)
+    extra = tuple(data.draw(st.integers(-1, s)) for s in window.stride)
+    wanted = tuple(n + e for n, e in zip(least, extra, strict=True))
+    if all(0 <= e < s for e, s in zip(extra, window.stride, strict=True)):
+        assert geometry.output_padding_for("op", wanted, inside, window) == extra
+    else:
+        with pytest.raises(ValueError, match=r"op: output_size .* is out of reach: .* W: \("):
+            geometry.output_padding_for("op", wanted, inside, window)
+
+
 @pytest.mark.parametrize(
     ("padding", "pairs"),
     [
@@ -106,7 +129,7 @@ def test_padding_forms(padding, pairs):
         ({"padding": ((0, 1, 2), (0, 1, 2))}, ValueError, "conv2d: padding needs 2 numbers"),
         ({"padding": (1, (1, 1))}, TypeError, "conv2d: padding must be an int or 2 ints"),
         ({"padding": "full"}, ValueError, "conv2d: padding must be 'valid', 'same' or numbers, got 'full'"),
-        ({"padding": "same", "stride": 2}, ValueError, "conv2d: padding='same' needs stride 1, got stride [2, 2]"),
+        ({"padding": "same", "stride": 2}, ValueError, "conv2d: padding='same' with stride [2, 2] follows from the size of the input"),
         ({"groups": 0}, ValueError, "conv2d: groups must be at least 1, got 0"),
         ({"groups": 1.0}, TypeError, "conv2d: groups must be an int, got 1.0"),
         ({"groups": True}, TypeError, "conv2d: groups must be an int, got True"),

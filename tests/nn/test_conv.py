@@ -67,6 +67,19 @@ def test_padding_words_and_pairs():
     assert nn.Conv2d(1, 1, 3, padding=(1, 2)).padding == (1, 2)
 
 
+@pytest.mark.parametrize("size", range(1, 12))
+def test_same_with_a_stride(size):
+    """ceil(in / stride) places, and no more padding than they need, the odd one after."""
+    for kernel, stride, dilation in [(3, 2, 1), (2, 3, 1), (4, 2, 1), (5, 3, 2), (1, 2, 1), (2, 4, 3)]:
+        layer = nn.Conv1d(1, 1, kernel, stride, padding="same", dilation=dilation, dtype=np.float64)
+        x, out = convkit.randn(1, 1, size, dtype=np.float64), -(-size // stride)
+        total = max(0, (out - 1) * stride + dilation * (kernel - 1) + 1 - size)
+        padded = convkit.nn.functional.pad(x, (total // 2, total - total // 2))
+        expected = convkit.nn.functional.conv1d(padded, layer.weight, layer.bias, stride, 0, dilation)
+        assert layer(x).shape == (1, 1, out) == expected.shape
+        np.testing.assert_array_equal(layer(x).detach().numpy(), expected.detach().numpy())
+
+
 @pytest.mark.parametrize("layer", [nn.Conv2d(8, 16, 5, groups=2), nn.ConvTranspose2d(16, 8, 5, groups=2), nn.Linear(100, 60)])
 def test_initial_weights_are_uniform_within_one_over_root_fan_in(layer):
     convkit.manual_seed(3)
@@ -94,8 +107,16 @@ def test_initial_weights_are_uniform_within_one_over_root_fan_in(layer):
         (lambda: nn.Conv2d(3, 4, 3, stride=0), ValueError, "Conv2d: stride must be at least 1"),
         (lambda: nn.Conv2d(3, 4, 3, padding=-1), ValueError, "Conv2d: padding must be at least 0"),
         (lambda: nn.Conv2d(3, 4, 3, padding="full"), ValueError, "Conv2d: padding must be 'valid', 'same' or numbers"),
-        (lambda: nn.Conv2d(3, 4, 3, padding="same", stride=2), ValueError, "Conv2d: padding='same' needs stride 1"),
-        (lambda: nn.Conv2d(3, 4, 3, padding_mode="reflect"), ValueError, "Conv2d: padding_mode must be 'zeros', got 'reflect'"),
+        (
+            lambda: nn.Conv2d(3, 4, 3, padding_mode="mirror"),
+            ValueError,
+            "Conv2d: padding_mode must be 'zeros' or 'reflect' or 'replicate' or 'circular', got 'mirror'",
+        ),
+        (
+            lambda: nn.ConvTranspose2d(3, 4, 3, padding_mode="reflect"),
+            ValueError,
+            "ConvTranspose2d: padding_mode must be 'zeros', got 'reflect'",
+        ),
         (lambda: nn.Conv2d(3, 4, 3, dtype=np.int64), TypeError, "Conv2d: dtype must be floating, got int64"),
         (lambda: nn.ConvTranspose2d(3, 4, 3, padding="same"), ValueError, "ConvTranspose2d: padding must be numbers, got 'same'"),
         (lambda: nn.ConvTranspose2d(3, 4, 3, output_padding=1), ValueError, "output_padding must be smaller than stride or dilation"),
@@ -111,10 +132,22 @@ def test_output_size_out_of_reach():
     layer = nn.ConvTranspose2d(1, 1, 3, stride=2)
     x = convkit.zeros(1, 1, 4, 4)
     assert [layer(x, output_size=(n, n)).shape[2] for n in (9, 10)] == [9, 10]
-    with pytest.raises(ValueError, match=r"output_size must be between \[9, 9\] and \[10, 10\], got \[11, 9\]"):
+    assert layer(x[0], output_size=(1, 10, 9)).shape == (1, 10, 9)
+    with pytest.raises(ValueError) as caught:
         layer(x, output_size=(11, 9))
-    with pytest.raises(ValueError, match="output_size needs 2 numbers"):
-        layer(x, output_size=(9,))
+    assert str(caught.value) == (
+        "ConvTranspose2d: output_size [11, 9] is out of reach: (input - 1)*stride + dilation*(kernel - 1) + 1 - padding before - after, and up to "
+        "stride - 1 more, is for H: (4 - 1)*2 + 1*(3 - 1) + 1 - 0 - 0 = 9, so 9 to 10 can be asked for, got 11; "
+        "W: (4 - 1)*2 + 1*(3 - 1) + 1 - 0 - 0 = 9, so 9 to 10 can be asked for, got 9"
+    )
+    # A dilation allows output_padding beyond the stride, but no convolution maps that size to the input's.
+    with pytest.raises(ValueError, match="so 10 to 10 can be asked for, got 11"):
+        nn.ConvTranspose1d(1, 1, 3, dilation=3)(x[:, :, 0], output_size=(11,))
+    for wrong in ((9,), (1, 9, 9), (1, 1, 1, 9, 9)):
+        with pytest.raises(ValueError, match=r"ConvTranspose2d: output_size needs 2 numbers, one a dimension, or 4 like the input"):
+            layer(x, output_size=wrong)
+    with pytest.raises(TypeError, match="ConvTranspose2d: output_size must be an int or 2 ints"):
+        layer(x, output_size=(9.5, 9))
 
 
 def test_repr():

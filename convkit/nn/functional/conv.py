@@ -18,8 +18,10 @@ def conv2d(input: Any, weight: Any, bias: Any = None, stride: Any = 1, padding: 
         y[n, k, p, q] = bias[k] + sum over c, r, s of x[n, c, p*stride + r*dilation - padding, q*stride + ...] * w[k, c, r, s]
         P = (H + padding before + after - dilation*(R - 1) - 1) // stride + 1, and Q likewise
 
-    `stride`, `padding` and `dilation` are one int or one a dimension; padding may also be 'valid', 'same', or (before, after) pairs.
-    The result's memory is channels-last.  ValueError for shapes that do not fit, TypeError for dtypes that differ.
+    `stride`, `padding` and `dilation` are one int or one a dimension; padding may also be 'valid' (none), (before, after) pairs, or
+    'same': P = ceil(H / stride), an odd total of padding putting its extra row after (torch refuses 'same' with a stride above 1).
+    An input [C, H, W] is one image, and so is the result.  Its memory is channels-last.  ValueError for shapes that do not fit, TypeError
+    for dtypes that differ.
     (Dumoulin and Visin, 2016.)
 
     >>> import convkit

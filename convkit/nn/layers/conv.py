@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from convkit_kernels.geometry import each, window
+from convkit_kernels.geometry import Window, check_output_padding, each, output_padding_for, window
 
 from ...tensor import Tensor
 from .. import functional as F
@@ -17,71 +17,16 @@ from .checks import positive
 Numbers = int | Iterable[int]
 
 
-class _ConvBase(Module):
-    """What convolutions and transposed convolutions share: their numbers, their weights, and how these start."""
+PADDING_MODES = ("zeros", "reflect", "replicate", "circular")
+
+
+class _Conv(Module):
+    """All convolutions: their numbers, their weights, and how these start."""
 
     rank: int
-    transposed: bool
+    transposed = False
     weight: Parameter
     bias: Parameter | None
-
-    def _setup(
-        self,
-        in_channels: int,
-        out_channels: int,
-        kernel_size: Numbers,
-        stride: Numbers,
-        padding: Any,
-        dilation: Numbers,
-        groups: int,
-        bias: bool,
-        padding_mode: str,
-        device: Any,
-        dtype: Any,
-    ) -> None:
-        super().__init__()
-        name = type(self).__name__
-        size = each(name, "kernel_size", kernel_size, self.rank, 1)
-        checked = window(name, size, stride, padding, dilation, groups)
-        self.in_channels = positive(name, "in_channels", in_channels)
-        self.out_channels = positive(name, "out_channels", out_channels)
-        for what, channels in (("in_channels", in_channels), ("out_channels", out_channels)):
-            if channels % groups:
-                raise ValueError(f"{name}: {what} must be divisible by groups, got {channels} and groups={groups}")
-        if padding_mode != "zeros":
-            raise ValueError(f"{name}: padding_mode must be 'zeros', got {padding_mode!r}; use F.pad before the layer for another border")
-        self.kernel_size, self.stride, self.dilation, self.groups = size, checked.stride, checked.dilation, groups
-        self.padding: Any = padding
-        if not isinstance(padding, str):
-            even = all(before == after for before, after in checked.padding)
-            self.padding = tuple(before for before, _ in checked.padding) if even else checked.padding
-        self.padding_mode = padding_mode
-        if self.transposed:
-            shape = (in_channels, out_channels // groups, *size)
-        else:
-            shape = (out_channels, in_channels // groups, *size)
-        self.weight = new_parameter(name, shape, device, dtype)
-        self.register_parameter("bias", new_parameter(name, (out_channels,), device, dtype) if bias else None)
-        self.reset_parameters()
-
-    def reset_parameters(self) -> None:
-        """Draw weight and bias anew, uniform on +-1 / sqrt(fan_in)."""
-        init.reset_like_torch(self.weight, self.bias)
-
-    def extra_repr(self) -> str:
-        parts = [f"{self.in_channels}, {self.out_channels}", f"kernel_size={self.kernel_size}", f"stride={self.stride}"]
-        defaults = {"padding": (0,) * self.rank, "output_padding": (0,) * self.rank, "dilation": (1,) * self.rank, "groups": 1}
-        for name, default in defaults.items():
-            value = getattr(self, name, default)
-            if value != default:
-                parts.append(f"{name}={value!r}")
-        if self.bias is None:
-            parts.append("bias=False")
-        return ", ".join(parts)
-
-
-class _Conv(_ConvBase):
-    transposed = False
 
     def __init__(
         self,
@@ -97,10 +42,57 @@ class _Conv(_ConvBase):
         device: Any = None,
         dtype: Any = None,
     ) -> None:
-        self._setup(in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias, padding_mode, device, dtype)
+        super().__init__()
+        name = type(self).__name__
+        size = each(name, "kernel_size", kernel_size, self.rank, 1)
+        # What 'same' pads follows from the input; here it is only a word.
+        checked = window(name, size, stride, "valid" if isinstance(padding, str) and padding == "same" else padding, dilation, groups)
+        self.in_channels = positive(name, "in_channels", in_channels)
+        self.out_channels = positive(name, "out_channels", out_channels)
+        for what, channels in (("in_channels", in_channels), ("out_channels", out_channels)):
+            if channels % groups:
+                raise ValueError(f"{name}: {what} must be divisible by groups, got {channels} and groups={groups}")
+        modes = PADDING_MODES[:1] if self.transposed else PADDING_MODES
+        if padding_mode not in modes:
+            raise ValueError(f"{name}: padding_mode must be {' or '.join(map(repr, modes))}, got {padding_mode!r}")
+        self.kernel_size, self.stride, self.dilation, self.groups = size, checked.stride, checked.dilation, groups
+        self.padding: Any = padding
+        if not isinstance(padding, str):
+            even = all(before == after for before, after in checked.padding)
+            self.padding = tuple(before for before, _ in checked.padding) if even else checked.padding
+        self.padding_mode = padding_mode
+        ends = (in_channels, out_channels // groups) if self.transposed else (out_channels, in_channels // groups)
+        self.weight = new_parameter(name, (*ends, *size), device, dtype)
+        self.register_parameter("bias", new_parameter(name, (out_channels,), device, dtype) if bias else None)
+        self.reset_parameters()
 
     def forward(self, x: Tensor) -> Tensor:
-        return _CONV[self.rank](x, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
+        padding = self.padding
+        if self.padding_mode != "zeros":
+            x, padding = self._framed(x), 0
+        return _CONV[self.rank](x, self.weight, self.bias, self.stride, padding, self.dilation, self.groups)
+
+    def _framed(self, x: Tensor) -> Tensor:
+        """x with the frame of `padding_mode` around it."""
+        pairs = window(type(self).__name__, self.kernel_size, self.stride, self.padding, self.dilation, inside=x.shape[-self.rank :]).padding
+        return F.pad(x, [n for pair in reversed(pairs) for n in pair], mode=self.padding_mode) if any(map(any, pairs)) else x
+
+    def reset_parameters(self) -> None:
+        """Draw weight and bias anew, uniform on +-1 / sqrt(fan_in)."""
+        init.reset_like_torch(self.weight, self.bias)
+
+    def extra_repr(self) -> str:
+        parts = [f"{self.in_channels}, {self.out_channels}", f"kernel_size={self.kernel_size}", f"stride={self.stride}"]
+        defaults = {"padding": (0,) * self.rank, "output_padding": (0,) * self.rank, "dilation": (1,) * self.rank, "groups": 1}
+        for name, default in defaults.items():
+            value = getattr(self, name, default)
+            if value != default:
+                parts.append(f"{name}={value!r}")
+        if self.bias is None:
+            parts.append("bias=False")
+        if self.padding_mode != "zeros":
+            parts.append(f"padding_mode={self.padding_mode}")
+        return ", ".join(parts)
 
 
 class Conv2d(_Conv):
@@ -113,15 +105,16 @@ class Conv2d(_Conv):
         in_channels: C.
         out_channels: K, the number of filters.
         kernel_size: R = S, or (R, S).
-        stride, padding, dilation: a number, or one a dimension.  padding may be 'valid' (none), 'same' (P = H for stride 1), or a
-            (before, after) pair a dimension.
+        stride, padding, dilation: a number, or one a dimension.  padding may be 'valid' (none), a (before, after) pair a dimension, or
+            'same': P = ceil(H / stride), an odd total of padding putting its extra row after.  (torch refuses 'same' with a stride.)
         groups: the channels are cut into this many groups, each with filters of its own; C for a depthwise convolution.
         bias: add one number an output channel.
+        padding_mode: what the frame is filled with: 'zeros', 'reflect', 'replicate' or 'circular', as in `F.pad`.
 
     Parameters: weight [K, C / groups, R, S] and bias [K], both uniform on +-1 / sqrt(fan_in) with fan_in = C / groups * R * S.
 
     Raises:
-        ValueError: channels that groups do not divide, numbers below their least value, another padding_mode than 'zeros'.
+        ValueError: channels that groups do not divide, numbers below their least value, an unknown padding_mode.
 
     V. Dumoulin, F. Visin, "A guide to convolution arithmetic for deep learning", 2016, arXiv:1603.07285.
 
@@ -160,7 +153,7 @@ class Conv3d(_Conv):
     rank = 3
 
 
-class _ConvTranspose(_ConvBase):
+class _ConvTranspose(_Conv):
     transposed = True
 
     def __init__(
@@ -181,31 +174,23 @@ class _ConvTranspose(_ConvBase):
         name = type(self).__name__
         if isinstance(padding, str):
             raise ValueError(f"{name}: padding must be numbers, got {padding!r}")
-        self._setup(in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias, padding_mode, device, dtype)
+        super().__init__(in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias, padding_mode, device, dtype)
         self.output_padding = each(name, "output_padding", output_padding, self.rank, 0)
-        for extra, s, d in zip(self.output_padding, self.stride, self.dilation, strict=True):
-            if extra >= max(s, d):
-                raise ValueError(
-                    f"{name}: output_padding must be smaller than stride or dilation, "
-                    f"got output_padding {list(self.output_padding)}, stride {list(self.stride)}, dilation {list(self.dilation)}"
-                )
+        check_output_padding(name, self.output_padding, self._window())
+
+    def _window(self) -> Window:
+        return window(type(self).__name__, self.kernel_size, self.stride, self.padding, self.dilation)
 
     def forward(self, x: Tensor, output_size: Sequence[int] | None = None) -> Tensor:
         extra = self.output_padding if output_size is None else self._reach(x, output_size)
         return _CONV_TRANSPOSE[self.rank](x, self.weight, self.bias, self.stride, self.padding, extra, self.groups, self.dilation)
 
     def _reach(self, x: Tensor, output_size: Sequence[int]) -> tuple[int, ...]:
-        """The output_padding that gives `output_size`, which may include N and C."""
-        name, wanted = type(self).__name__, tuple(output_size)[-self.rank :]
-        if len(output_size) not in (self.rank, self.rank + 2):
-            raise ValueError(f"{name}: output_size needs {self.rank} numbers, one a dimension, got {list(output_size)}")
-        win = window(name, self.kernel_size, self.stride, self.padding, self.dilation)
-        least = win.input_size(x.shape[-self.rank :])
-        extra = tuple(w - n for w, n in zip(wanted, least, strict=True))
-        if any(not 0 <= e < max(s, d) for e, s, d in zip(extra, self.stride, self.dilation, strict=True)):
-            most = [n + max(s, d) - 1 for n, s, d in zip(least, self.stride, self.dilation, strict=True)]
-            raise ValueError(f"{name}: output_size must be between {list(least)} and {most}, got {list(wanted)}")
-        return extra
+        """The output_padding that gives `output_size`, in which the sizes before the spatial ones may be left out."""
+        name, wanted = type(self).__name__, tuple(output_size)
+        if len(wanted) not in (self.rank, x.ndim):
+            raise ValueError(f"{name}: output_size needs {self.rank} numbers, one a dimension, or {x.ndim} like the input, got {list(wanted)}")
+        return output_padding_for(name, each(name, "output_size", wanted[-self.rank :], self.rank, 0), x.shape[-self.rank :], self._window())
 
 
 class ConvTranspose2d(_ConvTranspose):
@@ -215,7 +200,7 @@ class ConvTranspose2d(_ConvTranspose):
 
         H = (P - 1)*stride + dilation*(R - 1) + 1 - 2*padding + output_padding,   W likewise
 
-    Several sizes H give a convolution the same P; `output_padding`, less than stride or dilation, chooses among them, and so
+    A convolution gives the same P for `stride` sizes H in a row; `output_padding`, less than stride or dilation, chooses among them, and so
     does `layer(x, output_size=(H, W))`.  Parameters: weight [C, K / groups, R, S] and bias [K].
 
     Raises:
