@@ -14,8 +14,8 @@ from convkit_kernels import geometry
 from ..autograd import Function
 from ..device import kernels
 from .matmul import same_dtype
+from .pad import pad
 from .reduce import sum
-from .shape import pad
 
 
 def _bias_grad(gy: Any) -> Any:

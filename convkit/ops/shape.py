@@ -1,4 +1,4 @@
-"""The same numbers in another arrangement: views, indexing, joining, padding."""
+"""The same numbers in another arrangement: views, indexing, joining."""
 
 from __future__ import annotations
 
@@ -52,26 +52,6 @@ class Cat(Function):
         before = (slice(None),) * ctx.dim
         starts = [0, *ctx.ends[:-1]]
         return tuple(gy[(*before, slice(a, b))] if need else None for a, b, need in zip(starts, ctx.ends, ctx.needs_input_grad, strict=True))
-
-
-class Pad(Function):
-    """A constant around x; `pads` is one (before, after) pair a dimension."""
-
-    @staticmethod
-    def forward(ctx, x, pads, value):
-        ctx.inside = tuple(slice(a, a + n) for n, (a, _) in zip(x.shape, pads, strict=True))
-        shape = tuple(n + a + b for n, (a, b) in zip(x.shape, pads, strict=True))
-        order = order_of(x) or ()
-        if len(order) == x.ndim:
-            y = np.full(tuple(shape[i] for i in order), value, x.dtype).transpose(np.argsort(order))
-        else:
-            y = np.full(shape, value, x.dtype)
-        y[ctx.inside] = x
-        return y
-
-    @staticmethod
-    def backward(ctx, gy):
-        return gy[ctx.inside], None, None
 
 
 class Clone(Function):
@@ -229,19 +209,3 @@ def chunk(x: Any, chunks: int, dim: int = 0) -> tuple[Any, ...]:
         raise ValueError(f"chunk: needs at least 1 chunk, got {chunks}")
     n = x.array.shape[axis("chunk", dim, x.array.ndim)]
     return split(x, max(1, -(-n // chunks)), dim)
-
-
-def pad(x: Any, pad: Sequence[int], mode: str = "constant", value: float | None = None) -> Any:
-    """x with a frame: `pad` lists (before, after) from the last dimension backwards, as in torch; negative numbers crop."""
-    if mode != "constant":
-        raise ValueError(f"pad: mode must be 'constant', got {mode!r}")
-    pads = [int(p) for p in pad]
-    if len(pads) % 2 or len(pads) > 2 * x.array.ndim:
-        raise ValueError(f"pad: needs (before, after) for at most {x.array.ndim} dimensions, got {pads}")
-    pairs = [(0, 0)] * (x.array.ndim - len(pads) // 2) + [(pads[i], pads[i + 1]) for i in range(len(pads) - 2, -1, -2)]
-    if any(n + a + b < 0 for n, (a, b) in zip(x.array.shape, pairs, strict=True)):
-        raise ValueError(f"pad: {pads} crops more than shape {list(x.array.shape)} has")
-    if any(a < 0 or b < 0 for a, b in pairs):
-        x = x[tuple(slice(max(0, -a), n - max(0, -b)) for n, (a, b) in zip(x.array.shape, pairs, strict=True))]
-        pairs = [(max(a, 0), max(b, 0)) for a, b in pairs]
-    return Pad.apply(x, tuple(pairs), 0.0 if value is None else value)

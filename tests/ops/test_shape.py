@@ -5,14 +5,13 @@ from hypothesis import strategies as st
 
 import convkit
 from convkit import Tensor
-from convkit.nn import functional as F
 from tests.helpers import LAYOUTS, channels_last_copy, dtypes, layouts, memory_order, numbers, same
 from tests.ops import both_layouts, check_gradients, gradients, leaf, second_order_runs, seeds
 
 shapes = st.lists(st.integers(1, 3), min_size=1, max_size=4).map(tuple)
 
 
-NAMES = ["reshape", "flatten", "permute", "transpose", "T", "squeeze", "unsqueeze", "expand", "pad", "split", "chunk", "clone"]
+NAMES = ["reshape", "flatten", "permute", "transpose", "T", "squeeze", "unsqueeze", "expand", "split", "chunk", "clone"]
 
 
 @st.composite
@@ -49,12 +48,6 @@ def calls(draw):
         target = (2, *(n if n > 1 else draw(st.sampled_from([1, 3])) for n in shape))
         asked = tuple(-1 if i and draw(st.booleans()) and n == shape[i - 1] else n for i, n in enumerate(target))
         return name, shape, lambda x: x.expand(*asked), lambda x: np.broadcast_to(x, target)
-    if name == "pad":
-        pads = [(draw(st.integers(0, 2)), draw(st.integers(0, 2))) for _ in range(draw(st.integers(0, ndim)))]
-        value = draw(st.sampled_from([None, 1.5]))
-        flat = [n for pair in pads for n in pair]
-        full = [(0, 0)] * (ndim - len(pads)) + pads[::-1]
-        return name, shape, lambda x: F.pad(x, flat, value=value), lambda x: np.pad(x, full, constant_values=value or 0)
     if name == "split":
         size = draw(st.integers(1, 3))
         return name, shape, lambda x: x.split(size, a)[-1], lambda x: np.split(x, range(size, x.shape[a], size), a)[-1]
@@ -101,9 +94,9 @@ def test_gradients_of_cat_and_stack(shape, layout, seed, data):
     check_gradients(lambda a, b: convkit.stack([a * b, b], dim), a, b)
 
 
-def test_memory_order_of_what_is_joined_and_padded():
+def test_memory_order_of_what_is_joined():
     x = Tensor(channels_last_copy(numbers(1, (2, 3, 4, 5), np.float32)))
-    for y in (convkit.cat([x, x], 1), F.pad(x, (1, 1, 1, 1)), x.clone()):
+    for y in (convkit.cat([x, x], 1), x.clone()):
         assert memory_order(y.array) == memory_order(x.array)
     assert x.contiguous().array.flags.c_contiguous and x.contiguous().contiguous().array.flags.c_contiguous
 
@@ -135,7 +128,6 @@ def test_nothing_and_one(shape):
         lambda x: x.squeeze(), lambda x: x.squeeze(0), lambda x: x.expand(2, *shape), lambda x: x.split(2)[0], lambda x: x.chunk(2, -1)[0],
         lambda x: x[:0], lambda x: x[..., None], lambda x: x[x > 0], lambda x: x.gather(0, convkit.zeros((0, *shape[1:]), dtype=np.int64)),
         lambda x: convkit.cat([x, x], -1), lambda x: convkit.stack([x, x]), lambda x: x.clone(),
-        lambda x: F.pad(x, (1, 2)), lambda x: F.pad(x, (-1, 1)) if shape[-1] else x,
     ):  # fmt: skip
         gradients(f, leaf(1, shape))
         second_order_runs(lambda x, f=f: f(x * x), leaf(1, shape))
@@ -153,17 +145,10 @@ def test_a_number_alone():
     assert convkit.stack([x, x]).shape == (2,) and x.expand(3).tolist() == [2, 2, 2]
 
 
-def test_cropping():
-    x = convkit.from_numpy(numbers(1, (3, 4)))
-    assert same(F.pad(x, (-1, 0)).numpy(), x.numpy()[:, 1:]) and same(F.pad(x, (-1, -2, 0, -1)).numpy(), x.numpy()[:2, 1:2])
-    assert F.pad(x, (-1, 2)).shape == (3, 5)
-    check_gradients(lambda x: F.pad(x * x, (-1, 2, 1, -1)), leaf(1, (2, 3)))
-
-
 def test_integers_and_booleans():
     i = convkit.arange(6)
-    assert convkit.cat([i, i]).dtype == convkit.stack([i, i]).dtype == i.reshape(2, 3).dtype == F.pad(i, (1, 1)).dtype == np.int64
-    assert F.pad(i, (1, 0)).tolist() == [0, 0, 1, 2, 3, 4, 5] and (i > 2)[1:].dtype == np.bool_
+    assert convkit.cat([i, i]).dtype == convkit.stack([i, i]).dtype == i.reshape(2, 3).dtype == np.int64
+    assert (i > 2)[1:].dtype == np.bool_
     assert i.gather(0, convkit.tensor([5, 0])).tolist() == [5, 0]
 
 
@@ -171,7 +156,6 @@ def test_nan_and_infinity():
     x = np.array([[np.nan, 1], [np.inf, -np.inf]], np.float32)
     t = convkit.from_numpy(x)
     assert same(convkit.cat([t, t]).numpy(), np.concatenate([x, x])) and same(t.T.numpy(), x.T)
-    assert same(F.pad(t, (1, 0), value=np.nan).numpy(), np.pad(x, [(0, 0), (1, 0)], constant_values=np.nan))
 
 
 X = convkit.zeros(2, 3, 4)
@@ -211,10 +195,6 @@ WRONG = {
     r"split: sizes \[3, -1\] do not add up to 2": (ValueError, lambda: X.split([3, -1])),
     r"split: dim 5 is out of range": (IndexError, lambda: X.split(1, 5)),
     r"chunk: needs at least 1 chunk, got 0": (ValueError, lambda: X.chunk(0)),
-    r"pad: mode must be 'constant', got 'mirror'": (ValueError, lambda: F.pad(X, (1, 1), mode="mirror")),
-    r"pad: needs \(before, after\) for at most 3 dimensions, got \[1\]": (ValueError, lambda: F.pad(X, (1,))),
-    r"pad: needs \(before, after\) for at most 3 dimensions": (ValueError, lambda: F.pad(X, (1,) * 8)),
-    r"pad: \[-3, -2\] crops more than shape \[2, 3, 4\] has": (ValueError, lambda: F.pad(X, (-3, -2))),
 }
 
 

@@ -10,7 +10,8 @@ from ...ops.embedding import embedding
 from ...ops.loss import cross_entropy, mse_loss, nll_loss
 from ...ops.matmul import linear
 from ...ops.norm import batch_norm
-from ...ops.shape import flatten, pad
+from ...ops.pad import pad
+from ...ops.shape import flatten
 from .conv import conv1d, conv2d, conv3d, conv_transpose1d, conv_transpose2d, conv_transpose3d
 from .pool import (
     adaptive_avg_pool1d,
