@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -28,7 +29,8 @@ class MatMul(Function):
         if not need_b:
             return ga, None
         if b.ndim == 2 and a.ndim > 2:  # one product over all leading dimensions, not one for each
-            a, gy = a.reshape(-1, a.shape[-1]), gy.reshape(-1, gy.shape[-1])
+            rows = math.prod(a.shape[:-1])
+            a, gy = a.reshape(rows, a.shape[-1]), gy.reshape(rows, gy.shape[-1])
         return ga, fit(MatMul.apply(a.transpose(-1, -2), gy), (b.shape, b.dtype))
 
 
@@ -86,15 +88,50 @@ def matmul(a: Any, b: Any) -> Any:
 
 
 def linear(x: Any, weight: Any, bias: Any = None) -> Any:
-    """x [..., in] times the transpose of weight [out, in], plus bias [out] -> [..., out]."""
+    """x [..., in] times the transpose of weight [out, in], plus bias [out] -> [..., out].
+
+    A weight [in] with a bias [] gives one number a row: [...].  ValueError for sizes that do not fit.
+
+    >>> import convkit
+    >>> linear(convkit.ones(2, 3), convkit.ones(1, 3), convkit.ones(1)).numpy().tolist()
+    [[4.0], [4.0]]
+    """
     same_dtype("linear", input=x, weight=weight, bias=bias)
-    if weight.ndim != 2:
-        raise ValueError(f"linear: weight must be [out, in], got shape {list(weight.shape)}")
-    if not x.ndim or x.shape[-1] != weight.shape[1]:
+    if weight.ndim not in (1, 2):
+        raise ValueError(f"linear: weight must be [out, in] or [in], got shape {list(weight.shape)}")
+    if not x.ndim or x.shape[-1] != weight.shape[-1]:
         raise ValueError(f"linear: input {list(x.shape)} must end in the {weight.shape[-1]} features of weight {list(weight.shape)}")
-    if bias is not None and bias.shape != weight.shape[:1]:
-        raise ValueError(f"linear: bias must have shape {list(weight.shape[:1])}, one number an output feature, got {list(bias.shape)}")
+    if bias is not None and bias.shape != weight.shape[:-1]:
+        raise ValueError(f"linear: bias must have shape {list(weight.shape[:-1])}, one number an output feature, got {list(bias.shape)}")
+    if weight.ndim == 1:
+        y = matmul(x, weight)
+        return y if bias is None else y + bias
     if x.ndim == 2:
         return Linear.apply(x, weight, bias)
-    rows = int(np.prod(x.shape[:-1]))
+    rows = math.prod(x.shape[:-1])
     return Linear.apply(x.reshape(rows, x.shape[-1]), weight, bias).reshape(*x.shape[:-1], weight.shape[0])
+
+
+def bilinear(input1: Any, input2: Any, weight: Any, bias: Any = None) -> Any:
+    """y[..., k] = bias[k] + sum over i, j of x1[..., i] * weight[k, i, j] * x2[..., j], of x1 [..., I], x2 [..., J], weight [K, I, J], bias [K].
+
+    It is `linear` of the outer product of the rows, an array [..., I * J].  ValueError for sizes that do not fit; the leading
+    sizes of both inputs must be the same.
+
+    >>> import convkit
+    >>> bilinear(convkit.ones(5, 2), convkit.ones(5, 3), convkit.ones(4, 2, 3)).numpy()[0].tolist()
+    [6.0, 6.0, 6.0, 6.0]
+    """
+    same_dtype("bilinear", input1=input1, input2=input2, weight=weight, bias=bias)
+    if weight.ndim != 3:
+        raise ValueError(f"bilinear: weight must be 3-D [out, in1, in2], got shape {list(weight.shape)}")
+    for i, x in ((1, input1), (2, input2)):
+        if not x.ndim or x.shape[-1] != weight.shape[i]:
+            raise ValueError(f"bilinear: input{i} {list(x.shape)} must end in the {weight.shape[i]} features of weight {list(weight.shape)}")
+    if input1.shape[:-1] != input2.shape[:-1]:
+        raise ValueError(f"bilinear: the leading sizes of input1 {list(input1.shape)} and input2 {list(input2.shape)} must be the same")
+    if bias is not None and bias.shape != weight.shape[:1]:
+        raise ValueError(f"bilinear: bias must have shape {list(weight.shape[:1])}, one number an output feature, got {list(bias.shape)}")
+    k, i, j = weight.shape
+    pairs = input1.unsqueeze(-1) * input2.unsqueeze(-2)
+    return linear(pairs.reshape(*input1.shape[:-1], i * j), weight.reshape(k, i * j), bias)

@@ -16,6 +16,7 @@ Kernels see three spatial dimensions always: a 1-D or 2-D window has leading dim
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -221,6 +222,28 @@ def output_padding_for(op: str, wanted: Sequence[int], input_size: Sequence[int]
         f"{op}: output_size {list(wanted)} is out of reach: (input - 1)*stride + dilation*(kernel - 1) + 1 - padding before - after, "
         f"and up to stride - 1 more, is for {'; '.join(told)}"
     )
+
+
+def unfold_shapes(op: str, x: tuple[int, ...], win: Window) -> tuple[int, ...]:
+    """Shape [N, C * taps, places] of the windows of x [N, C, *in] side by side."""
+    if len(x) != win.rank + 2:
+        raise ValueError(f"{op}: input must be {win.rank + 2}-D [N, C, {_axes(win.rank)}] or without N, got shape {list(x)}")
+    if 0 in x[1:]:
+        raise ValueError(f"{op}: only N may be 0, got shape {list(x)}")
+    return (x[0], x[1] * math.prod(win.size), math.prod(win.output_size(x[2:], op)))
+
+
+def fold_shapes(op: str, y: tuple[int, ...], size: tuple[int, ...], win: Window) -> tuple[int, ...]:
+    """Shape [N, C, *size] of the image that columns y [N, C * taps, places] are added up to."""
+    if len(y) != 3:
+        raise ValueError(f"{op}: input must be 3-D [N, C * taps, places] or without N, got shape {list(y)}")
+    taps = math.prod(win.size)
+    if y[1] % taps or not y[1]:
+        raise ValueError(f"{op}: input {list(y)} has {y[1]} rows, not a positive multiple of the {taps} taps of kernel_size {list(win.size)}")
+    out = win.output_size(size, op)
+    if y[2] != math.prod(out):
+        raise ValueError(f"{op}: the window has {list(out)} = {math.prod(out)} places in output_size {list(size)}, but input {list(y)} has {y[2]}")
+    return (y[0], y[1] // taps, *size)
 
 
 def pool_shapes(op: str, x: tuple[int, ...], win: Window) -> tuple[int, ...]:

@@ -33,6 +33,9 @@ RANDOM = {"dropout", "dropout2d", "dropout3d", "alpha_dropout", "feature_alpha_d
 # Where an operator of the same name differs on purpose: docs/coming_from_torch.md gives the reasons.
 DIFFERENT: dict[str, str] = {}
 
+# What torch refuses in these words has a meaning here.
+ACCEPTED = ("padding='same' is not supported for strided convolutions",)
+
 
 class Unsupported(Exception):
     """A sample uses something that has no counterpart here, such as complex numbers."""
@@ -170,6 +173,8 @@ def test_wrong_inputs_are_refused(name):
             leaves = []
             x, args, kwargs = ours(sample.input, leaves), ours(tuple(sample.args), leaves), ours(dict(sample.kwargs), leaves)
         except Unsupported:
+            continue
+        if str(wrong.error_regex) in ACCEPTED:
             continue
         tried += 1
         try:

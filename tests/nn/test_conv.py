@@ -80,6 +80,33 @@ def test_same_with_a_stride(size):
         np.testing.assert_array_equal(layer(x).detach().numpy(), expected.detach().numpy())
 
 
+@pytest.mark.parametrize(("mode", "numpy_s"), [("reflect", "reflect"), ("replicate", "edge"), ("circular", "wrap")])
+@pytest.mark.parametrize("rank", [1, 2, 3])
+def test_padding_modes(mode, numpy_s, rank):
+    layer = CONV[rank](2, 3, 3, stride=2, padding=2, dilation=2, padding_mode=mode, dtype=np.float64)
+    x = convkit.randn(2, 2, *(7, 6, 5)[:rank], dtype=np.float64)
+    frame = np.pad(x.numpy(), [(0, 0), (0, 0)] + [(2, 2)] * rank, mode=numpy_s)
+    expected = by_hand(frame, layer.weight.detach().numpy(), layer.bias.detach().numpy(), 2, 0, 2, 1)
+    np.testing.assert_allclose(layer(x).detach().numpy(), expected, rtol=1e-12, atol=1e-12)
+    assert convkit.autograd.gradcheck(layer, convkit.randn(1, 2, *[5] * rank, dtype=np.float64, requires_grad=True))
+
+
+def test_padding_modes_with_words_and_pairs():
+    x = convkit.randn(2, 1, 6, 5)
+    for padding, stride, pairs in [
+        ("same", 1, ((0, 1), (1, 1))),
+        ("same", 2, ((0, 0), (1, 1))),
+        ("valid", 1, ((0, 0), (0, 0))),
+        (((0, 2), (1, 0)), 1, ((0, 2), (1, 0))),
+    ]:
+        layer = nn.Conv2d(1, 1, (2, 3), stride, padding, padding_mode="circular")
+        frame = convkit.from_numpy(np.pad(x.numpy(), ((0, 0), (0, 0), *pairs), mode="wrap"))
+        expected = nn.functional.conv2d(frame, layer.weight, layer.bias, stride)
+        np.testing.assert_array_equal(layer(x).detach().numpy(), expected.detach().numpy())
+    assert repr(layer).endswith("padding_mode=circular)")
+    assert layer(x[0]).shape == (1, 7, 4)
+
+
 @pytest.mark.parametrize("layer", [nn.Conv2d(8, 16, 5, groups=2), nn.ConvTranspose2d(16, 8, 5, groups=2), nn.Linear(100, 60)])
 def test_initial_weights_are_uniform_within_one_over_root_fan_in(layer):
     convkit.manual_seed(3)
@@ -154,7 +181,7 @@ def test_repr():
     assert repr(nn.Conv2d(8, 8, 3, padding=1, dilation=2, groups=8, bias=False)) == (
         "Conv2d(8, 8, kernel_size=(3, 3), stride=(1, 1), padding=(1, 1), dilation=(2, 2), groups=8, bias=False)"
     )
-    assert repr(nn.Conv1d(1, 2, 3, padding="same")) == "Conv1d(1, 2, kernel_size=(3,), stride=(1,), padding='same')"
+    assert repr(nn.Conv1d(1, 2, 3, padding="same")) == "Conv1d(1, 2, kernel_size=(3,), stride=(1,), padding=same)"
     assert repr(nn.ConvTranspose2d(1, 2, 3, stride=2, output_padding=1)) == (
         "ConvTranspose2d(1, 2, kernel_size=(3, 3), stride=(2, 2), output_padding=(1, 1))"
     )

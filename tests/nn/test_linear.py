@@ -22,6 +22,19 @@ def test_linear():
         nn.Linear(4, "3")
 
 
+def test_bilinear():
+    layer = nn.Bilinear(4, 3, 5, dtype=np.float64)
+    x1, x2 = convkit.randn(2, 4, dtype=np.float64), convkit.randn(2, 3, dtype=np.float64)
+    expected = np.einsum("ni,kij,nj->nk", x1.numpy(), layer.weight.detach().numpy(), x2.numpy()) + layer.bias.detach().numpy()
+    np.testing.assert_allclose(layer(x1, x2).detach().numpy(), expected, rtol=1e-12)
+    assert repr(nn.Bilinear(4, 3, 5, bias=False)) == "Bilinear(in1_features=4, in2_features=3, out_features=5, bias=False)"
+    layer = nn.Bilinear(100, 30, 20)
+    for p in layer.parameters():
+        assert 0.08 < np.abs(p.detach().numpy()).max() <= 0.1
+    with pytest.raises(ValueError, match="Bilinear: in2_features must be at least 1, got 0"):
+        nn.Bilinear(4, 0, 3)
+
+
 def test_reshaping():
     x = convkit.arange(24).reshape(2, 3, 2, 2)
     assert nn.Identity(1, two=2)(x) is x

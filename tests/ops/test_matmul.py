@@ -48,7 +48,33 @@ def test_linear(lead, sizes, bias, layout, seed):
     check_gradients(F.linear, *inputs)
 
 
-NOTHING = [((0, 3), (3, 2)), ((2, 0), (0, 3)), ((2, 3), (3, 0)), ((0,), (0,)), ((0, 2, 3), (3, 2)), ((2, 3), (0, 3, 4))]
+@settings(max_examples=15)
+@given(
+    lead=st.lists(st.integers(1, 2), max_size=2), sizes=st.tuples(*[st.integers(1, 3)] * 3), bias=st.booleans(), layout=both_layouts, seed=seeds
+)  # fmt: skip
+def test_bilinear(lead, sizes, bias, layout, seed):
+    i, j, k = sizes
+    inputs = [leaf(seed, (*lead, i), layout), leaf(seed + 1, (*lead, j), layout), leaf(seed + 2, (k, i, j), layout)]
+    inputs += [leaf(seed + 3, (k,))] * bias
+    x1, x2, w, *b = (t.detach().numpy() for t in inputs)
+    expected = np.einsum("...i,kij,...j->...k", x1, w, x2) + (b[0] if bias else 0)
+    np.testing.assert_allclose(F.bilinear(*inputs).detach().numpy(), expected, rtol=1e-12, atol=1e-13)
+    check_gradients(F.bilinear, *inputs)
+
+
+def test_bilinear_of_nothing():
+    y, *grads = gradients(F.bilinear, leaf(1, (0, 3)), leaf(2, (0, 2)), leaf(3, (4, 3, 2)), leaf(4, (4,)))
+    assert y.shape == (0, 4) and not grads[2].any()
+    second_order_runs(F.bilinear, leaf(1, (0, 3)), leaf(2, (0, 2)), leaf(3, (4, 3, 2)))
+
+
+def test_a_weight_of_one_row():
+    x, w, b = leaf(1, (2, 3, 4)), leaf(2, (4,)), leaf(3, ())
+    np.testing.assert_allclose(F.linear(x, w, b).detach().numpy(), x.detach().numpy() @ w.detach().numpy() + b.item(), rtol=1e-12)
+    check_gradients(F.linear, x, w, b)
+
+
+NOTHING = [((0, 3), (3, 2)), ((2, 0), (0, 3)), ((2, 3), (3, 0)), ((0,), (0,)), ((0, 2, 3), (3, 2)), ((2, 3), (0, 3, 4)), ((5, 2, 0), (0, 3))]
 
 
 @pytest.mark.parametrize("a, b", [*NOTHING, ((1, 1), (1, 1)), ((1,), (1,))])
@@ -85,8 +111,13 @@ def test_errors():
         r"matmul: leading dimensions of \[2, 3, 4\] and \[3, 4, 5\] do not broadcast": lambda: ones(2, 3, 4) @ ones(3, 4, 5),
         r"linear: input \[2, 3\] must end in the 4 features of weight \[5, 4\]": lambda: F.linear(ones(2, 3), ones(5, 4)),
         r"linear: bias must have shape \[5\], one number an output feature, got \[4\]": lambda: F.linear(ones(2, 4), ones(5, 4), ones(4)),
-        r"linear: weight must be \[out, in\], got shape \[4\]": lambda: F.linear(ones(2, 4), ones(4)),
-        r"linear: weight must be \[out, in\], got shape \[\]": lambda: F.linear(ones(2, 4), ones(())),
+        r"linear: weight must be \[out, in\] or \[in\], got shape \[\]": lambda: F.linear(ones(2, 4), ones(())),
+        r"linear: weight must be \[out, in\] or \[in\], got shape \[1, 5, 4\]": lambda: F.linear(ones(2, 4), ones(1, 5, 4)),
+        r"linear: bias must have shape \[\], one number an output feature, got \[1\]": lambda: F.linear(ones(2, 4), ones(4), ones(1)),
+        r"bilinear: input2 \[2, 5\] must end in the 4 features of weight \[6, 3, 4\]": lambda: F.bilinear(ones(2, 3), ones(2, 5), ones(6, 3, 4)),
+        r"bilinear: the leading sizes of input1 \[2, 3\] and input2 \[1, 4\] must be": lambda: F.bilinear(ones(2, 3), ones(1, 4), ones(6, 3, 4)),
+        r"bilinear: weight must be 3-D \[out, in1, in2\], got shape \[3, 4\]": lambda: F.bilinear(ones(2, 3), ones(2, 4), ones(3, 4)),
+        r"bilinear: bias must have shape \[6\], .* got \[1\]": lambda: F.bilinear(ones(2, 3), ones(2, 4), ones(6, 3, 4), ones(1)),
     }.items():
         with pytest.raises(ValueError, match="^" + match):
             call()

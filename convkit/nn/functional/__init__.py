@@ -8,10 +8,11 @@ from ...ops.activation import log_softmax, relu, sigmoid, softmax, tanh
 from ...ops.dropout import dropout
 from ...ops.embedding import embedding
 from ...ops.loss import cross_entropy, mse_loss, nll_loss
-from ...ops.matmul import linear
+from ...ops.matmul import bilinear, linear
 from ...ops.norm import batch_norm
 from ...ops.pad import pad
 from ...ops.shape import flatten
+from ...ops.unfold import fold, unfold
 from .conv import conv1d, conv2d, conv3d, conv_transpose1d, conv_transpose2d, conv_transpose3d
 from .pool import (
     adaptive_avg_pool1d,
@@ -26,8 +27,8 @@ from .pool import (
 )
 
 __all__ = [
-    "adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d", "avg_pool1d", "avg_pool2d", "avg_pool3d", "batch_norm",
-    "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "cross_entropy", "dropout",
-    "embedding", "flatten", "linear", "log_softmax", "max_pool1d", "max_pool2d", "max_pool3d", "mse_loss", "nll_loss", "pad", "relu",
-    "sigmoid", "softmax", "tanh",
+    "adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d", "avg_pool1d", "avg_pool2d", "avg_pool3d", "batch_norm", "bilinear",
+    "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "cross_entropy", "dropout", "embedding", "flatten",
+    "fold", "linear", "log_softmax", "max_pool1d", "max_pool2d", "max_pool3d", "mse_loss", "nll_loss", "pad", "relu", "sigmoid", "softmax", "tanh",
+    "unfold",
 ]  # fmt: skip

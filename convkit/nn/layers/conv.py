@@ -87,7 +87,7 @@ class _Conv(Module):
         for name, default in defaults.items():
             value = getattr(self, name, default)
             if value != default:
-                parts.append(f"{name}={value!r}")
+                parts.append(f"{name}={value}")
         if self.bias is None:
             parts.append("bias=False")
         if self.padding_mode != "zeros":

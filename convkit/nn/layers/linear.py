@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -43,6 +44,44 @@ class Linear(Module):
 
     def extra_repr(self) -> str:
         return f"in_features={self.in_features}, out_features={self.out_features}, bias={self.bias is not None}"
+
+
+class Bilinear(Module):
+    """A layer of products: inputs [..., in1_features] and [..., in2_features] -> output [..., out_features],
+    y[k] = bias[k] + sum over i, j of x1[i] * weight[k, i, j] * x2[j].
+
+    Parameters: weight [out_features, in1_features, in2_features] and bias [out_features], both uniform on +-1 / sqrt(in1_features).
+
+    >>> from convkit import nn, zeros
+    >>> nn.Bilinear(20, 30, 40)(zeros(8, 20), zeros(8, 30)).shape
+    (8, 40)
+    """
+
+    weight: Parameter
+    bias: Parameter | None
+
+    def __init__(self, in1_features: int, in2_features: int, out_features: int, bias: bool = True, device: Any = None, dtype: Any = None) -> None:
+        super().__init__()
+        self.in1_features = positive("Bilinear", "in1_features", in1_features)
+        self.in2_features = positive("Bilinear", "in2_features", in2_features)
+        self.out_features = positive("Bilinear", "out_features", out_features)
+        self.weight = new_parameter("Bilinear", (out_features, in1_features, in2_features), device, dtype)
+        self.register_parameter("bias", new_parameter("Bilinear", (out_features,), device, dtype) if bias else None)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw weight and bias anew, uniform on +-1 / sqrt(in1_features)."""
+        bound = 1 / math.sqrt(self.in1_features)
+        for p in (self.weight, self.bias):
+            if p is not None:
+                init.uniform_(p, -bound, bound)
+
+    def forward(self, input1: Tensor, input2: Tensor) -> Tensor:
+        return F.bilinear(input1, input2, self.weight, self.bias)
+
+    def extra_repr(self) -> str:
+        sizes = f"in1_features={self.in1_features}, in2_features={self.in2_features}, out_features={self.out_features}"
+        return f"{sizes}, bias={self.bias is not None}"
 
 
 class Identity(Module):

@@ -38,11 +38,12 @@ from .random import dropout, normal, uniform
 from .reduce import amax, amin, argmax, argmin, sum
 from .resample import resample
 from .softmax import cross_entropy, cross_entropy_grad, log_softmax, log_softmax_grad, softmax, softmax_grad
+from .unfold import fold, unfold
 
 __all__ = [
     "abs", "adam_update", "add", "amax", "amin", "argmax", "argmin", "average_pool", "average_pool_grad", "batch_norm", "batch_norm_grad",
     "batch_norm_stats", "clamp", "clamp_grad", "conv_forward", "conv_input_grad", "conv_weight_grad", "cross_entropy", "cross_entropy_grad", "div",
-    "dropout", "embedding", "embedding_grad", "exp", "log", "log_softmax", "log_softmax_grad", "matmul", "max_pool", "max_pool_gather",
+    "dropout", "embedding", "embedding_grad", "exp", "fold", "log", "log_softmax", "log_softmax_grad", "matmul", "max_pool", "max_pool_gather",
     "max_pool_grad", "maximum", "minimum", "mul", "neg", "normal", "pow", "relu", "relu_grad", "resample", "sgd_update", "sigmoid", "sigmoid_grad",
-    "sign", "softmax", "softmax_grad", "sqrt", "sub", "sum", "tanh", "tanh_grad", "uniform", "where",
+    "sign", "softmax", "softmax_grad", "sqrt", "sub", "sum", "tanh", "tanh_grad", "unfold", "uniform", "where",
 ]  # fmt: skip

@@ -1,64 +1,86 @@
-"""Matrix product by register tiles.
+"""Matrix products by register tiles.
 
     y[m, n] = bias[n] + sum over k of a[m, k] * b[k, n]
 
 Rows of a tile are rows of a, columns are columns of b; a is read where it lies, by rows or by columns, so neither
 x @ w.T nor the gradient x.T @ g copies its first operand.  b is read in place if its rows are contiguous and
-few rows of a share it; otherwise it is packed once into blocks of whole vectors.
+few rows of a share it; otherwise it is packed once into blocks of whole vectors.  A batch of products is one launch:
+tables say where the matrices of each product begin, so operands that are broadcast are not copied.
+
+The sum over k is cut into chunks: the rows of a block of b that one chunk reads stay in the cache while all tiles of rows
+of a unit pass over them.  Between chunks the sums wait in y.
 """
 
 from __future__ import annotations
+
+import functools
+import math
 
 import numpy as np
 from numba import prange
 
 from ..layout import contiguous
 from .microkernel import Tile, address, call_tile, copy_bytes, row_split, split_kernels, tile_for
-from .runtime import kernel
+from .runtime import MOST_THREADS, kernel
 
 PACK_FROM_ROWS = 128  # below, packing b costs more than its strided reads
-TILES_OF_UNIT = 4  # tiles of rows that one unit of parallel work computes for one block of columns
+TILES_OF_UNIT = 20  # tiles of rows, at most, that one unit of parallel work computes for one block of columns; fewer where cores would idle
+CHUNK = 256  # of the sum over k
+CHUNK_BY_COLUMNS = 128  # where rows of a are far apart in memory, so that each number of the chunk stands in a cache line of its own
 
 
 def matmul(a: np.ndarray, b: np.ndarray, bias: np.ndarray | None = None) -> np.ndarray:
     """a [..., M, K] times b [..., K, N], plus bias [N] -> [..., M, N]; leading dimensions broadcast."""
-    if b.ndim == 2:
-        rows = a if a.ndim == 2 else contiguous(a).reshape(-1, a.shape[-1])
-        return matmul2d(rows, b, bias).reshape(*a.shape[:-1], b.shape[-1])
-    batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
-    a, b = np.broadcast_to(a, batch + a.shape[-2:]), np.broadcast_to(b, batch + b.shape[-2:])
-    y = np.empty((*batch, a.shape[-2], b.shape[-1]), a.dtype)
-    for i in np.ndindex(batch):
-        matmul2d(a[i], b[i], bias, y[i])
+    if b.ndim == 2 and a.ndim > 2:  # one product of all rows
+        return matmul2d(contiguous(a).reshape(math.prod(a.shape[:-1]), a.shape[-1]), b, bias).reshape(*a.shape[:-1], b.shape[-1])
+    y = np.empty((*np.broadcast_shapes(a.shape[:-2], b.shape[:-2]), a.shape[-2], b.shape[-1]), a.dtype)
+    _multiply(a, b, bias, y)
     return y
 
 
 def matmul2d(a: np.ndarray, b: np.ndarray, bias: np.ndarray | None = None, y: np.ndarray | None = None) -> np.ndarray:
     """a [M, K] times b [K, N], plus bias [N], into y [M, N] (contiguous) if given."""
-    m, k, n = *a.shape, b.shape[1]
     if y is None:
-        y = np.empty((m, n), a.dtype)
-    if not m or not n:
-        return y
+        y = np.empty((a.shape[0], b.shape[1]), a.dtype)
+    _multiply(a, b, bias, y)
+    return y
+
+
+def _multiply(a: np.ndarray, b: np.ndarray, bias: np.ndarray | None, y: np.ndarray) -> None:
+    """y [..., M, N], contiguous, = a [..., M, K] times b [..., K, N] + bias [N]."""
+    *batch, m, n = y.shape
+    k = a.shape[-1]
+    if not y.size:
+        return
     start = np.zeros(n, a.dtype) if bias is None else contiguous(bias)
     if not k:
-        y[:] = start
-        return y
+        y[...] = start
+        return
     tile = tile_for(n, a.dtype)
-    by_columns = a.flags.f_contiguous and not a.flags.c_contiguous
-    a = contiguous(a.T if by_columns else a)
+    of_a, of_b = _places(a.shape[:-2], tuple(batch)), _places(b.shape[:-2], tuple(batch))
+    across, down = a.swapaxes(-1, -2), b.swapaxes(-1, -2)
+    by_columns = across.flags.c_contiguous and not a.flags.c_contiguous
+    a = contiguous(across if by_columns else a)
     xrow, xinc = (1, m) if by_columns else (k, 1)
     if m >= PACK_FROM_ROWS or not b.flags.c_contiguous:
-        flat, strides = (b.T.reshape(-1), (0, 1, k)) if b.T.flags.carray else (contiguous(b).reshape(-1), (0, n, 1))
-        b = pack(flat, np.zeros(1, np.int64), (1, k, n), strides, tile)
-        winc, wblock, masked = tile.columns, k * tile.columns, False
+        flat, strides = (down.reshape(-1), (k * n, 1, k)) if down.flags.carray else (contiguous(b).reshape(-1), (k * n, n, 1))
+        b = pack(flat, np.zeros(1, np.int64), (flat.size // (k * n), k, n), strides, tile)
+        winc, wblock, many, masked = tile.columns, k * tile.columns, b[0].size, False
     else:
-        b, winc, wblock, masked = contiguous(b), n, tile.columns, n % tile.columns != 0
+        b, winc, wblock, many, masked = contiguous(b), n, tile.columns, k * n, n % tile.columns != 0
     split = row_split(m, tile.rows)
     whole = split_kernels(tile, split, a.dtype, by_columns)
     part = split_kernels(tile, split, a.dtype, by_columns, True) if masked else whole
-    _products(a, b.reshape(-1), start, y, (xrow, xinc, winc, wblock, k), split, whole + part, tile.columns)
-    return y
+    chunk = CHUNK_BY_COLUMNS if by_columns else CHUNK
+    spare = split[2] * -(-n // tile.columns) * of_a.size // (4 * MOST_THREADS)
+    numbers = (xrow, xinc, m * k, winc, wblock, many, k, chunk, max(4, min(TILES_OF_UNIT, spare)))
+    _products(a.reshape(-1), b.reshape(-1), start, y.reshape(-1, n), of_a, of_b, numbers, split, whole + part, tile.columns)
+
+
+@functools.lru_cache(maxsize=1024)
+def _places(own: tuple[int, ...], batch: tuple[int, ...]) -> np.ndarray:
+    """Which matrix of an operand with leading dimensions `own` each product of the batch takes."""
+    return np.array(np.broadcast_to(np.arange(math.prod(own)).reshape(own), batch).reshape(-1))
 
 
 def pack(b: np.ndarray, taps: np.ndarray, shape: tuple[int, int, int], strides: tuple[int, int, int], tile: Tile) -> np.ndarray:
@@ -96,24 +118,27 @@ def _pack(b, taps, shape, strides, columns, packed):
 
 
 @kernel
-def _products(a, b, start, y, strides, split, kernels, columns):
-    """All tiles of y: units of TILES_OF_UNIT tiles of rows x one block of columns, blocks outermost so that b stays cached."""
+def _products(a, b, start, y, of_a, of_b, numbers, split, kernels, columns):
+    """All tiles of y: units of `together` tiles of rows x one block of columns of one product, in chunks of the sum."""
     n = y.shape[1]
-    xrow, xinc, winc, wblock, run = strides
+    xrow, xinc, xmany, winc, wblock, wmany, run, chunk, together = numbers
     height, many, tiles = split
-    size = a.itemsize
-    groups = (tiles + TILES_OF_UNIT - 1) // TILES_OF_UNIT
+    size, m = a.itemsize, y.shape[0] // of_a.size
+    groups = (tiles + together - 1) // together
     blocks = (n + columns - 1) // columns
     tap = np.zeros(1, np.int64)
-    for u in prange(groups * blocks):
-        block, group = u // groups, u % groups
+    for u in prange(of_a.size * groups * blocks):
+        item, block, group = u // (groups * blocks), u // groups % blocks, u % groups
         j = block * columns
         part = 2 if j + columns > n else 0
-        for t in range(group * TILES_OF_UNIT, min(tiles, (group + 1) * TILES_OF_UNIT)):
-            i = t * height - max(0, t - many)
-            call_tile(
-                kernels[part + (0 if t < many else 1)],
-                (address(a) + size * i * xrow, address(tap), xrow, xinc,
-                 address(b) + size * block * wblock, address(tap), winc, 1, run,
-                 address(start) + size * j, 0, address(y) + size * (i * n + j), n, min(columns, n - j)),
-            )  # fmt: skip
+        x, w = address(a) + size * of_a[item] * xmany, address(b) + size * (of_b[item] * wmany + block * wblock)
+        for k in range(0, run, chunk):
+            for t in range(group * together, min(tiles, (group + 1) * together)):
+                i = t * height - max(0, t - many)
+                at = address(y) + size * ((item * m + i) * n + j)
+                call_tile(
+                    kernels[part + (0 if t < many else 1)],
+                    (x + size * (i * xrow + k * xinc), address(tap), xrow, xinc,
+                     w + size * k * winc, address(tap), winc, 1, min(chunk, run - k),
+                     at if k else address(start) + size * j, n if k else 0, at, n, min(columns, n - j)),
+                )  # fmt: skip
