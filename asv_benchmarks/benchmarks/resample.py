@@ -8,6 +8,12 @@ from .common import DTYPES, _Kernel, random, some
 SHAPES = {"channels": (8, 64, 64, 64), "images": (4, 3, 128, 128)}
 TABLES = {
     "reflect": lambda n: tables.padding("reflect", n, 2, 2),
+    "bilinear x2": lambda n: tables.interpolation("linear", n, 2 * n, None, False),
+    "bicubic x2": lambda n: tables.interpolation("cubic", n, 2 * n, None, False),
+    "nearest x2": lambda n: tables.interpolation("nearest", n, 2 * n, None, False),
+    "bilinear / 2": lambda n: tables.interpolation("linear", n, n // 2, None, False),
+    "antialiased / 3": lambda n: tables.antialiased("linear", n, n // 3, None, False),
+    "area / 3": lambda n: tables.interpolation("area", n, n // 3, None, False),
 }
 
 

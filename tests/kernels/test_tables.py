@@ -43,3 +43,65 @@ def test_padding_that_crops():
 
 def test_equal_tables_are_one_object():
     assert tables.padding("reflect", 5, 1, 2) is tables.padding("reflect", 5, 1, 2)
+
+
+# ---------------------------------------------------------------------------------- interpolation
+def dense(table, size):
+    return np.eye(size) if table is None else matrix(table)
+
+
+sizes = st.integers(1, 9)
+
+
+@given(size=sizes, output=sizes, align=st.booleans())
+def test_linear_is_numpys_interp(size, output, align):
+    src = np.linspace(0, size - 1, output) if align else (np.arange(output) + 0.5) * size / output - 0.5
+    if align and output == 1:
+        src = np.zeros(1)
+    x = np.random.default_rng(0).standard_normal(size)
+    got = dense(tables.interpolation("linear", size, output, None, align), size) @ x
+    np.testing.assert_allclose(got, np.interp(src, np.arange(size), x), atol=1e-12)
+
+
+@given(size=sizes, output=sizes, align=st.booleans(), mode=st.sampled_from(["linear", "cubic", "area", "nearest", "nearest-exact"]))
+def test_constants_stay(size, output, align, mode):
+    m = dense(tables.interpolation(mode, size, output, None, align), size)
+    assert m.shape == (output, size)
+    np.testing.assert_allclose(m.sum(1), 1, atol=1e-12)
+
+
+@given(size=sizes, output=sizes, align=st.booleans(), mode=st.sampled_from(["linear", "cubic", "lanczos"]))
+def test_antialiased(size, output, align, mode):
+    m = dense(tables.antialiased(mode, size, output, None, align), size)
+    np.testing.assert_allclose(m.sum(1), 1, atol=1e-12)
+    assert mode != "linear" or (m >= 0).all()
+
+
+def test_cubic_filters():
+    x = np.arange(12.0)
+    y = dense(tables.antialiased("cubic", 12, 24, None, False), 12) @ x  # Keys' a = -1/2 reproduces straight lines
+    np.testing.assert_allclose(y[4:-4], ((np.arange(24) + 0.5) / 2 - 0.5)[4:-4], atol=1e-12)
+    assert tables.cubic(np.array([0.0, 1.0, 2.0, 2.5]), -0.75).tolist() == [1, 0, 0, 0]
+    m = matrix(tables.interpolation("cubic", 12, 24, None, False))
+    np.testing.assert_allclose(m[5, 1:5], [-0.10546875, 0.87890625, 0.26171875, -0.03515625])
+
+
+def test_area_counts_what_it_touches():
+    m = matrix(tables.interpolation("area", 5, 3, None, False))
+    np.testing.assert_allclose(m, [[1 / 2, 1 / 2, 0, 0, 0], [0, 1 / 3, 1 / 3, 1 / 3, 0], [0, 0, 0, 1 / 2, 1 / 2]])
+
+
+def test_nearest_places():
+    taken = lambda mode, *args: tables.interpolation(mode, *args, False).index.tolist()
+    assert taken("nearest", 3, 5, None) == [0, 0, 1, 1, 2] and taken("nearest-exact", 3, 5, None) == [0, 0, 1, 2, 2]
+    assert taken("nearest", 4, 2, None) == [0, 2] and taken("nearest-exact", 4, 2, None) == [1, 3]
+    assert taken("nearest", 2, 4, 2.3) == [0, 0, 1, 1]  # twice the size is always each element twice
+    assert taken("nearest", 4, 5, 1.3) == [0, 0, 1, 2, 3] and taken("nearest", 4, 5, None) == [0, 0, 1, 2, 3]
+    assert tables.interpolation("nearest", 4, 4, 1.2, False) is None and tables.interpolation("linear", 4, 4, 1.2, False) is None
+
+
+def test_a_factor_is_what_coordinates_are_divided_by():
+    by_size, by_factor = tables.interpolation("linear", 3, 4, None, False), tables.interpolation("linear", 3, 4, 1.5, False)
+    x = np.arange(3.0)
+    np.testing.assert_allclose(matrix(by_size) @ x, np.clip((np.arange(4) + 0.5) * 0.75 - 0.5, 0, 2))
+    np.testing.assert_allclose(matrix(by_factor) @ x, np.clip((np.arange(4) + 0.5) / 1.5 - 0.5, 0, 2))

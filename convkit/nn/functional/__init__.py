@@ -11,7 +11,9 @@ from ...ops.loss import cross_entropy, mse_loss, nll_loss
 from ...ops.matmul import bilinear, linear
 from ...ops.norm import batch_norm
 from ...ops.pad import pad
+from ...ops.resample import interpolate
 from ...ops.shape import flatten
+from ...ops.shuffle import channel_shuffle, pixel_shuffle, pixel_unshuffle
 from ...ops.unfold import fold, unfold
 from .conv import conv1d, conv2d, conv3d, conv_transpose1d, conv_transpose2d, conv_transpose3d
 from .pool import (
@@ -28,7 +30,7 @@ from .pool import (
 
 __all__ = [
     "adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d", "avg_pool1d", "avg_pool2d", "avg_pool3d", "batch_norm", "bilinear",
-    "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "cross_entropy", "dropout", "embedding", "flatten",
-    "fold", "linear", "log_softmax", "max_pool1d", "max_pool2d", "max_pool3d", "mse_loss", "nll_loss", "pad", "relu", "sigmoid", "softmax", "tanh",
-    "unfold",
+    "channel_shuffle", "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "cross_entropy", "dropout",
+    "embedding", "flatten", "fold", "interpolate", "linear", "log_softmax", "max_pool1d", "max_pool2d", "max_pool3d", "mse_loss", "nll_loss",
+    "pad", "pixel_shuffle", "pixel_unshuffle", "relu", "sigmoid", "softmax", "tanh", "unfold",
 ]  # fmt: skip

@@ -25,79 +25,110 @@ from .runtime import inline, kernel
 NARROW = 8
 
 
+# How columns are done, if not in levels.
+LISTED, RUNS, UNCHANGED = 0, -1, -2
+
+
+# Places are unsigned in the loops below: for signed ones Numba asks at every element whether they count from the end, which costs the vectors.
 @inline
-def _combine(x, base, step, first, last, index, weight, y):
-    """y = sum over k from first to last - 1 of weight[k] * x[base + index[k] * step + ...]; up to four taps share one pass over y."""
-    n = y.size
+def _combine(x, base, step, first, last, index, weight, y, to, count):
+    """y[to + i] = sum over k from first to last - 1 of weight[k] * x[base + index[k] * step + i], i below count; four taps share one pass."""
+    t, n = np.uint64(to), np.uint64(count)
     k = first
     left = last - first
     if left == 0:
         for i in range(n):
-            y[i] = 0
-    elif left == 1 and weight[k] == 1:
-        a = x[base + index[k] * step : base + index[k] * step + n]
-        for i in range(n):
-            y[i] = a[i]
-        k += 1
-    elif left == 2 or left == 3:
-        a = x[base + index[k] * step : base + index[k] * step + n]
-        b = x[base + index[k + 1] * step : base + index[k + 1] * step + n]
-        u, v = weight[k], weight[k + 1]
-        for i in range(n):
-            y[i] = u * a[i] + v * b[i]
-        k += 2
-    elif left >= 4:
-        a = x[base + index[k] * step : base + index[k] * step + n]
-        b = x[base + index[k + 1] * step : base + index[k + 1] * step + n]
-        c = x[base + index[k + 2] * step : base + index[k + 2] * step + n]
-        d = x[base + index[k + 3] * step : base + index[k + 3] * step + n]
-        u, v = weight[k], weight[k + 1]
-        s, t = weight[k + 2], weight[k + 3]
-        for i in range(n):
-            y[i] = (u * a[i] + v * b[i]) + (s * c[i] + t * d[i])
-        k += 4
-    else:
-        a = x[base + index[k] * step : base + index[k] * step + n]
+            y[t + i] = 0
+    elif left == 1:
+        a = np.uint64(base + index[k] * step)
         u = weight[k]
         for i in range(n):
-            y[i] = u * a[i]
+            y[t + i] = u * x[a + i]
         k += 1
-    while k + 1 < last:
-        a = x[base + index[k] * step : base + index[k] * step + n]
-        b = x[base + index[k + 1] * step : base + index[k + 1] * step + n]
+    elif left < 4:
+        a, b = np.uint64(base + index[k] * step), np.uint64(base + index[k + 1] * step)
         u, v = weight[k], weight[k + 1]
         for i in range(n):
-            y[i] += u * a[i] + v * b[i]
+            y[t + i] = u * x[a + i] + v * x[b + i]
+        k += 2
+    else:
+        a, b = np.uint64(base + index[k] * step), np.uint64(base + index[k + 1] * step)
+        c, d = np.uint64(base + index[k + 2] * step), np.uint64(base + index[k + 3] * step)
+        u, v = weight[k], weight[k + 1]
+        w, z = weight[k + 2], weight[k + 3]
+        for i in range(n):
+            y[t + i] = (u * x[a + i] + v * x[b + i]) + (w * x[c + i] + z * x[d + i])
+        k += 4
+    while k + 1 < last:
+        a, b = np.uint64(base + index[k] * step), np.uint64(base + index[k + 1] * step)
+        u, v = weight[k], weight[k + 1]
+        for i in range(n):
+            y[t + i] += u * x[a + i] + v * x[b + i]
         k += 2
     if k < last:
-        a = x[base + index[k] * step : base + index[k] * step + n]
+        a = np.uint64(base + index[k] * step)
         u = weight[k]
         for i in range(n):
-            y[i] += u * a[i]
+            y[t + i] += u * x[a + i]
 
 
 @inline
-def _gather(x, levels, index, weight, y):
-    """y[i] = sum over the levels k of weight[k, i] * x[index[k, i]], the levels of both one after another; two share one pass over y."""
-    n = y.size
+def _copy_runs(x, base, index, weight, y, to):
+    """For each run r, index[4 r :] = (o, i, count, later): y[to + o ...] = weight[r] * x[base + i ...], or added to y if it comes later."""
+    for r in range(weight.size):
+        t, n = np.uint64(to + index[4 * r]), np.uint64(index[4 * r + 2])
+        a = np.uint64(base + index[4 * r + 1])
+        u = weight[r]
+        if index[4 * r + 1] < 0:  # nothing goes there
+            for i in range(n):
+                y[t + i] = 0
+        elif index[4 * r + 3]:
+            for i in range(n):
+                y[t + i] += u * x[a + i]
+        else:
+            for i in range(n):
+                y[t + i] = u * x[a + i]
+
+
+@inline
+def _gather(x, levels, index, weight, y, to, count):
+    """y[to + i] = sum over the levels k of weight[k, i] * x[index[k, i]], the levels of both one after another; two share one pass."""
+    t, n = np.uint64(to), np.uint64(count)
     if levels % 2:
         for i in range(n):
-            y[i] = weight[i] * x[index[i]]
+            y[t + i] = weight[i] * x[index[i]]
     else:
         for i in range(n):
-            y[i] = weight[i] * x[index[i]] + weight[n + i] * x[index[n + i]]
+            y[t + i] = weight[i] * x[index[i]] + weight[n + i] * x[index[n + i]]
     for k in range(2 - levels % 2, levels, 2):
-        a, b = k * n, k * n + n
+        a = np.uint64(k) * n
+        b = a + n
         for i in range(n):
-            y[i] += weight[a + i] * x[index[a + i]] + weight[b + i] * x[index[b + i]]
+            y[t + i] += weight[a + i] * x[index[a + i]] + weight[b + i] * x[index[b + i]]
+
+
+@inline
+def _columns(x, base, inner, levels, start, index, weight, y, to):
+    """The columns of one line of x, taps listed by column or in runs."""
+    if levels == RUNS:
+        _copy_runs(x, base, index, weight, y, to)
+    elif inner > 1:
+        for q in range(start.size - 1):
+            _combine(x, base, inner, start[q], start[q + 1], index, weight, y, to + q * inner, inner)
+    else:
+        for q in range(start.size - 1):
+            total = x.dtype.type(0)
+            for k in range(start[q], start[q + 1]):
+                total += weight[k] * x[base + index[k]]
+            y[to + q] = total
 
 
 @kernel
 def _resample(x, y, sizes, row_start, row_index, row_weight, column_start, column_index, column_weight):
     """y[a, p, q, c] = sum over j of row_weight[j] * (sum over k of column_weight[k] * x[a, row_index[j], column_index[k], c])
 
-    x is [outer, H, W * inner], y [outer, P, Q * inner], and sizes = (outer, H, W * inner, Q * inner, inner, levels).  levels is 0 where
-    the columns stay as they are, -1 where taps are listed by column, else the number of taps of every number of a line.
+    x is [outer, H, W * inner], y [outer, P, Q * inner], and sizes = (outer, H, W * inner, Q * inner, inner, levels): the number of taps
+    of every number of a line, or one of the words above.
     """
     height, width, length = sizes[1], sizes[2], sizes[3]
     inner, levels = sizes[4], sizes[5]
@@ -105,19 +136,19 @@ def _resample(x, y, sizes, row_start, row_index, row_weight, column_start, colum
     for task in prange(sizes[0] * rows):
         base = task // rows * height * width
         first, last = row_start[task % rows], row_start[task % rows + 1]
-        out = y[task * length : (task + 1) * length]
-        if levels == 0:
-            _combine(x, base, width, first, last, row_index, row_weight, out)
+        to = task * length
+        if levels == UNCHANGED:
+            _combine(x, base, width, first, last, row_index, row_weight, y, to, length)
+        elif levels <= 0 and last - first == 1 and row_weight[first] == 1:
+            _columns(x, base + row_index[first] * width, inner, levels, column_start, column_index, column_weight, y, to)
         else:
             row = np.empty(width + 1, x.dtype)
-            _combine(x, base, width, first, last, row_index, row_weight, row[:width])
+            _combine(x, base, width, first, last, row_index, row_weight, row, 0, width)
             row[width] = 0  # where taps point that only fill up the levels
             if levels > 0:
-                _gather(row, levels, column_index, column_weight, out)
+                _gather(row, levels, column_index, column_weight, y, to, length)
             else:
-                for q in range(column_start.size - 1):
-                    place = out[q * inner : (q + 1) * inner]
-                    _combine(row, 0, inner, column_start[q], column_start[q + 1], column_index, column_weight, place)
+                _columns(row, 0, inner, levels, column_start, column_index, column_weight, y, to)
 
 
 # ------------------------------------------------------------------------------------- public side
@@ -128,22 +159,53 @@ def _listed(table: Table, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray, np.n
 
 
 @functools.lru_cache(maxsize=512)
-def _in_levels(table: Table, dtype: np.dtype, inner: int) -> tuple[int, np.ndarray, np.ndarray] | None:
-    """(levels, index, weight): the k-th tap of every number of a line in level k; None where some outputs have far more taps than most.
+def _columns_of(table: Table, dtype: np.dtype, inner: int) -> tuple[int, np.ndarray, np.ndarray, np.ndarray]:
+    """(how, start, index, weight) for a table of columns, each `inner` numbers wide: in runs where many neighbours go to neighbours with
+    one weight, as in padding; in levels where columns are narrow; listed otherwise."""
+    runs = _in_runs(table, dtype, inner)
+    if 4 * runs[1].size <= max(table.index.size, 1):
+        return RUNS, table.start, *runs
+    if inner < NARROW:
+        counts = np.diff(table.start)
+        levels = max(1, int(counts.max(initial=0)))
+        if levels * counts.size <= 3 * table.index.size + 256:
+            return levels, table.start, *_in_levels(table, dtype, inner, levels)
+    return LISTED, *_listed(table, dtype)
+
+
+def _taps(table: Table) -> tuple[np.ndarray, np.ndarray]:
+    """(output, level) of each tap: it is the tap number `level` of that output."""
+    output = np.repeat(np.arange(table.output_size), np.diff(table.start))
+    return output, np.arange(table.index.size) - table.start[output]
+
+
+def _in_runs(table: Table, dtype: np.dtype, inner: int) -> tuple[np.ndarray, np.ndarray]:
+    """(runs, weight), see `_copy_runs`: first taps come first and are written, and later ones are added; outputs without a tap are filled."""
+    output, level = _taps(table)
+    empty = np.flatnonzero(np.diff(table.start) == 0)
+    o, i = np.concatenate([output, empty]), np.concatenate([table.index, np.full(empty.size, -1)])
+    later, weight = np.concatenate([level, np.zeros(empty.size, int)]), np.concatenate([table.weight, np.zeros(empty.size)])
+    order = np.lexsort((o, later))
+    o, i, later, weight = o[order], i[order], later[order], weight[order]
+    steps = np.diff(i)
+    new = (np.diff(o) != 1) | (np.diff(later) != 0) | (np.diff(weight) != 0) | np.where(i[1:] < 0, steps != 0, steps != 1)
+    first = np.concatenate([[0], np.flatnonzero(new) + 1]) if o.size else np.zeros(0, int)
+    count = np.diff(np.concatenate([first, [o.size]]))
+    runs = np.stack([o[first] * inner, i[first] * inner, count * inner, later[first]], 1)
+    return runs.ravel(), weight[first].astype(dtype)
+
+
+def _in_levels(table: Table, dtype: np.dtype, inner: int, levels: int) -> tuple[np.ndarray, np.ndarray]:
+    """(index, weight): the k-th tap of every number of a line in level k.
 
     Levels are filled up with taps that point behind the line, where a zero stands: no NaN or infinity reaches an output it is not meant for.
     """
-    counts = np.diff(table.start)
-    levels = max(1, int(counts.max(initial=0)))
-    if levels * counts.size > 2 * table.index.size + 64:
-        return None
-    index = np.full((levels, counts.size, inner), table.size * inner)
-    weight = np.zeros((levels, counts.size, inner), dtype)
-    output = np.repeat(np.arange(counts.size), counts)
-    level = np.arange(table.index.size) - table.start[output]
+    index = np.full((levels, table.output_size, inner), table.size * inner)
+    weight = np.zeros((levels, table.output_size, inner), dtype)
+    output, level = _taps(table)
     index[level, output] = table.index[:, None] * inner + np.arange(inner)
     weight[level, output] = table.weight[:, None]
-    return levels, index.ravel(), weight.ravel()
+    return index.ravel(), weight.ravel()
 
 
 _ONE_ROW = np.array([0, 1]), np.array([0]), {np.dtype(t): np.ones(1, t) for t in (np.float32, np.float64)}
@@ -157,21 +219,16 @@ def _pass(x: np.ndarray, shape: list[int], axis: int, rows: Table | None, column
     outer, height, rest = math.prod(shape[:axis]), 1, axis
     if rows is not None:
         height, rest = rows.size, axis + 1
-    width, inner, levels = math.prod(shape[rest:]), 1, 0
+    width, inner, how = math.prod(shape[rest:]), 1, UNCHANGED
     length = width
     column_start, column_index, column_weight = _NO_COLUMNS, _NO_COLUMNS, weight
     if columns is not None:
         inner = math.prod(shape[rest + 1 :])
         length = columns.output_size * inner
-        found = _in_levels(columns, dtype, inner) if inner < NARROW else None
-        if found is not None:
-            levels, column_index, column_weight = found
-        else:
-            levels = -1
-            column_start, column_index, column_weight = _listed(columns, dtype)
+        how, column_start, column_index, column_weight = _columns_of(columns, dtype, inner)
     y = np.empty(outer * (start.size - 1) * length, dtype)
     if y.size:
-        sizes = np.array([outer, height, width, length, inner, levels])
+        sizes = np.array([outer, height, width, length, inner, how])
         _resample(x, y, sizes, start, index, weight, column_start, column_index, column_weight)
     return y
 
