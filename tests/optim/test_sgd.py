@@ -57,7 +57,7 @@ def test_momentum_can_start_later():
         ({"lr": float("nan")}, "SGD: lr must be 0 or larger, got nan"),
         ({"momentum": -1}, "SGD: momentum must be 0 or larger, got -1"),
         ({"weight_decay": -1}, "SGD: weight_decay must be 0 or larger, got -1"),
-        ({"nesterov": True}, "SGD: nesterov needs momentum and no dampening, got momentum=0.0, dampening=0.0"),
+        ({"nesterov": True}, "SGD: nesterov needs momentum and no dampening, got momentum=0, dampening=0"),
         ({"nesterov": True, "momentum": 0.9, "dampening": 0.1}, "SGD: nesterov needs momentum and no dampening"),
     ],
 )

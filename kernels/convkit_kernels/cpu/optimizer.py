@@ -1,136 +1,235 @@
-"""One pass over memory for each step of an optimiser, in place.
+"""One step of an optimiser, in place, over all parameters at once.
 
-Formulas are those of the torch.optim.SGD, Adam and AdamW documentation (torch 2).  SGD with momentum: I. Sutskever et al., "On the
-importance of initialization and momentum in deep learning", 2013, in the form without the learning rate in the buffer.
-Adam: D. P. Kingma and J. Ba, 2015; AdamW: I. Loshchilov and F. Hutter, "Decoupled weight decay regularization", 2019.
+An optimiser is a formula for one element: from the weight w, its gradient g and up to three numbers kept between steps (a, b, c) to
+their new values.  `_walk` makes a kernel of it that reads each number once, and goes by a table of addresses, so that a step is one
+launch however many parameters there are.  Only what is used is compiled.  What depends on the step and not on the element (corrections for
+means that started at 0, rates that fall) is computed once, by the caller, and arrives as `numbers`.
+
+Formulas are those of the torch.optim documentation (torch 2.13); `convkit.optim` names the papers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
-from numba import prange
+from llvmlite import ir
+from numba import prange, types
+from numba.extending import intrinsic, register_jitable
 
 from ..layout import flat
-from .elementwise import CHUNK, dense, in_order_of, line
-from .runtime import kernel
+from . import mathfunctions as m
+from .elementwise import CHUNK, dense, in_order_of
+from .microkernel import address
+from .runtime import STRICT, kernel, serial
+
+NUMBERS = 11  # a formula has at most so many
+ROW = 7  # of the table: the parameter's first chunk, its size, and where w, g, a, b and c are
+
+FORMULAS: dict[str, Callable] = {}
 
 
-@kernel
-def _sgd(param, grad, lr, weight_decay):
-    for chunk in prange((param.size + CHUNK - 1) // CHUNK):
-        w = param[chunk * CHUNK : (chunk + 1) * CHUNK]
-        g = grad[chunk * CHUNK : (chunk + 1) * CHUNK]
-        for i in range(w.size):
-            w[i] -= lr * (g[i] + weight_decay * w[i])
+def formula(function: Callable) -> Callable:
+    """A row of the table.  It stays a plain function, which Numba knows by its name: a compiled one would look new to the cache each time."""
+    FORMULAS[function.__name__] = register_jitable(**STRICT)(function)
+    return function
 
 
-@kernel
-def _sgd_momentum(param, grad, buffer, lr, momentum, take, weight_decay, nesterov):
-    # step = g + weight_decay w;  buffer = momentum buffer + take step;  w -= lr (buffer, or step + momentum buffer).
-    for chunk in prange((param.size + CHUNK - 1) // CHUNK):
-        w = param[chunk * CHUNK : (chunk + 1) * CHUNK]
-        g = grad[chunk * CHUNK : (chunk + 1) * CHUNK]
-        b = buffer[chunk * CHUNK : (chunk + 1) * CHUNK]
-        if nesterov:
-            for i in range(w.size):
-                step = g[i] + weight_decay * w[i]
-                velocity = momentum * b[i] + take * step
-                b[i] = velocity
-                w[i] -= lr * (step + momentum * velocity)
-        else:
-            for i in range(w.size):
-                velocity = momentum * b[i] + take * (g[i] + weight_decay * w[i])
-                b[i] = velocity
-                w[i] -= lr * velocity
+# ------------------------------------------------------------------------- formulas of one element
+# `step` is the gradient with the decay of weights; n holds the numbers.  A state that is not kept arrives as 0, and what becomes of it is dropped.
+@formula
+def sgd(w, step, a, b, c, n):
+    """Gradient descent: a is the velocity; n[2:] = lr, momentum, what a takes of the gradient, whether nesterov."""
+    velocity = n[3] * a + n[4] * step
+    return w - n[2] * (step + n[3] * velocity if n[5] != 0 else velocity), velocity, b, c
 
 
-@kernel
-def _adam(param, grad, m, v, step_size, keep1, take1, keep2, take2, root, eps, decay, weight_decay):
-    # m = keep1 m + take1 g;  v = keep2 v + take2 g^2;  w -= step_size m / (sqrt(v) / root + eps).
-    for chunk in prange((param.size + CHUNK - 1) // CHUNK):
-        w = param[chunk * CHUNK : (chunk + 1) * CHUNK]
-        g = grad[chunk * CHUNK : (chunk + 1) * CHUNK]
-        first = m[chunk * CHUNK : (chunk + 1) * CHUNK]
-        second = v[chunk * CHUNK : (chunk + 1) * CHUNK]
-        for i in range(w.size):
-            value = w[i]
-            gradient = g[i] + weight_decay * value
-            mean = keep1 * first[i] + take1 * gradient
-            square = keep2 * second[i] + take2 * gradient * gradient
-            first[i] = mean
-            second[i] = square
-            w[i] = value * decay - step_size * (mean / (np.sqrt(square) / root + eps))
+@formula
+def adam(w, step, a, b, c, n):
+    """Adam, AdamW and, with c, AMSGrad: a and b are the means of g and g^2, c the largest b.
 
-
-def _in_place(run: Callable, param: np.ndarray, grad: np.ndarray, states: tuple[np.ndarray, ...]) -> None:
-    """run(param, grad, *states) over flat memory; arrays that cannot be walked so are updated by way of copies."""
-    work = dense(param)
-    own = [in_order_of(state, work) for state in states]
-    run(flat(work), line(in_order_of(grad, work)), *map(flat, own))
-    for array, copy in zip((param, *states), (work, *own), strict=True):
-        if copy is not array:
-            array[...] = copy
-
-
-def sgd_update(
-    param: np.ndarray,
-    grad: np.ndarray,
-    momentum_buffer: np.ndarray | None,
-    lr: float,
-    momentum: float,
-    dampening: float,
-    weight_decay: float,
-    nesterov: bool,
-    first: bool,
-) -> None:
-    """One step of gradient descent, in place on `param` and on `momentum_buffer` (None without momentum).
-
-    g = grad + weight_decay param
-    buffer = momentum buffer + (1 - dampening) g        but buffer = g at the first step
-    param = param - lr buffer                           or lr (g + momentum buffer) with nesterov
+    n[2:] = what is kept of w, rate, what is kept and taken for a, the same for b, 1 / root of b's correction, eps.
     """
-    number = param.dtype.type
-    if momentum_buffer is None:
-        _in_place(lambda w, g: _sgd(w, g, number(lr), number(weight_decay)), param, grad, ())
+    mean = n[4] * a + n[5] * step
+    square = n[6] * b + n[7] * step * step
+    largest = m.maximum(c, square)
+    return n[2] * w - n[3] * (mean / (np.sqrt(largest) * n[8] + n[9])), mean, square, largest
+
+
+@formula
+def nadam(w, step, a, b, c, n):
+    """Adam with Nesterov's momentum: n as in `adam`, where n[3] is the rate of a, and n[10] the rate of g."""
+    mean = n[4] * a + n[5] * step
+    square = n[6] * b + n[7] * step * step
+    return n[2] * w - (n[3] * mean + n[10] * step) / (np.sqrt(square) * n[8] + n[9]), mean, square, c
+
+
+@formula
+def radam(w, step, a, b, c, n):
+    """Rectified Adam: n as in `adam`, where n[8] is the rectification, or 0 while b says too little to divide by it; n[10] is 1."""
+    mean = n[4] * a + n[5] * step
+    square = n[6] * b + n[7] * step * step
+    scale = n[8] / (np.sqrt(square) + n[9]) if n[8] != 0 else n[10]
+    return n[2] * w - n[3] * mean * scale, mean, square, c
+
+
+@formula
+def adamax(w, step, a, b, c, n):
+    """Adam with the largest gradient in place of the mean of squares: n as in `adam`."""
+    mean = n[4] * a + n[5] * step
+    norm = m.maximum(n[6] * b, abs(step) + n[9])
+    return n[2] * w - n[3] * (mean / norm), mean, norm, c
+
+
+@formula
+def rmsprop(w, step, a, b, c, n):
+    """RMSprop: a is the mean of g^2, b that of g, c the velocity; n[2:] = lr, keep, take, eps, momentum, whether centered (with b)."""
+    square = n[3] * a + n[4] * step * step
+    mean = n[3] * b + n[4] * step
+    variance = square - mean * mean if n[7] != 0 else square
+    velocity = n[6] * c + step / (np.sqrt(variance) + n[5])
+    return w - n[2] * velocity, square, mean, velocity
+
+
+@formula
+def adagrad(w, step, a, b, c, n):
+    """Adagrad: a is the sum of g^2; n[2:] = rate, eps."""
+    total = a + step * step
+    return w - n[2] * (step / (np.sqrt(total) + n[3])), total, b, c
+
+
+@formula
+def adadelta(w, step, a, b, c, n):
+    """Adadelta: a and b are the means of g^2 and of the squared changes; n[2:] = lr, rho, 1 - rho, eps."""
+    square = n[3] * a + n[4] * step * step
+    change = np.sqrt(b + n[5]) / np.sqrt(square + n[5]) * step
+    return w - n[2] * change, square, n[3] * b + n[4] * change * change, c
+
+
+@formula
+def rprop(w, step, a, b, c, n):
+    """Rprop: a is the gradient before, b the size of the change; n[2:] = eta minus, eta plus, least and largest size, 1.
+
+    Where the gradient changed its sign, nothing moves, and 0 is kept as the gradient.
+    """
+    agree = step * a
+    factor = n[3] if agree > 0 else n[2] if agree < 0 else n[6]
+    size = m.minimum(m.maximum(b * factor, n[4]), n[5])
+    kept = n[1] if agree < 0 else step  # n[1], the decay of weights, is 0 here
+    change = size if kept > 0 else -size if kept < 0 else kept
+    return w - change, kept, size, c
+
+
+@formula
+def asgd(w, step, a, b, c, n):
+    """Averaged gradient descent: a is the average of w; n[2:] = what is kept of w, rate, what a takes (1 at first)."""
+    moved = n[2] * w - n[3] * step
+    return moved, moved if n[4] == 1 else a + (moved - a) * n[4], b, c
+
+
+# ----------------------------------------------------------------------------------------- the walk
+@intrinsic
+def _pointers(typing: Any, table: Any, first: Any, low: Any, like: Any) -> Any:
+    """In a kernel: five addresses of the table, from `first` on, as pointers to elements `low` of arrays like `like`."""
+
+    def codegen(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        pointer = context.get_value_type(signature.return_type.dtype)
+        data = context.make_array(signature.args[0])(context, builder, values[0]).data
+        found = []
+        for k in range(5):
+            where = builder.load(builder.gep(data, [builder.add(values[1], ir.Constant(values[1].type, k))]))
+            found.append(builder.gep(builder.inttoptr(where, pointer), [values[2]]))
+        return context.make_tuple(builder, signature.return_type, found)
+
+    return types.UniTuple(types.CPointer(like.dtype), 5)(table, types.intp, types.intp, like), codegen
+
+
+@intrinsic
+def _loaded(typing: Any, numbers: Any) -> Any:
+    """In a kernel: the first `NUMBERS` elements of an array, as a tuple."""
+
+    def codegen(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        data = context.make_array(signature.args[0])(context, builder, values[0]).data
+        found = [builder.load(builder.gep(data, [ir.Constant(ir.IntType(64), k)])) for k in range(NUMBERS)]
+        return context.make_tuple(builder, signature.return_type, found)
+
+    return types.UniTuple(numbers.dtype, NUMBERS)(numbers), codegen
+
+
+@functools.cache
+def _walk(kind: str, keeps_a: bool, keeps_b: bool, keeps_c: bool) -> Callable:
+    """The kernel of a formula that keeps these states."""
+    formula = FORMULAS[kind]
+
+    def run(table, chunks, numbers):
+        for chunk in prange(chunks):
+            row = 0  # of the parameter that the chunk belongs to
+            while row + ROW < table.size and table[row + ROW] <= chunk:
+                row += ROW
+            low = (chunk - table[row]) * CHUNK
+            at = _pointers(table, row + 2, low, numbers)
+            w, g = at[0], at[1]
+            a, b, c = at[2], at[3], at[4]
+            n = _loaded(numbers)
+            none = n[0] - n[0]
+            for i in range(min(CHUNK, table[row + 1] - low)):
+                step = n[0] * g[i]
+                step = step + n[1] * w[i] if n[1] != none else step  # 0 times an infinite weight would be NaN
+                new = formula(w[i], step, a[i] if keeps_a else none, b[i] if keeps_b else none, c[i] if keeps_c else none, n)
+                w[i] = new[0]
+                if keeps_a:
+                    a[i] = new[1]
+                if keeps_b:
+                    b[i] = new[2]
+                if keeps_c:
+                    c[i] = new[3]
+
+    run.__name__ = run.__qualname__ = "_".join([kind, *(s for s, kept in zip("abc", (keeps_a, keeps_b, keeps_c), strict=True) if kept)])
+    return kernel(run)
+
+
+@serial
+def _address(array):
+    return address(array)  # array.ctypes.data takes four times as long
+
+
+def optimizer_step(
+    kind: str,
+    params: Sequence[np.ndarray],
+    grads: Sequence[np.ndarray],
+    states: Sequence[tuple[np.ndarray | None, ...]],
+    numbers: Sequence[float],
+) -> None:
+    """One step, in place on `params` and on their states, arrays of one dtype and each of its parameter's shape.
+
+    Args:
+        kind: which formula: a name in `FORMULAS`.
+        params, grads: weights and their gradients, any number of them.
+        states: for each parameter the three arrays a, b and c of the formula, None for one that is not kept.
+        numbers: the formula's n, from n[0] on.
+    """
+    rows: list[int] = []
+    copies: list[tuple[Any, Any]] = []
+    alive = []  # arrays that only the table of addresses knows
+    chunk = 0
+    for param, grad, state in zip(params, grads, states, strict=True):
+        arrays = (param, grad, *state)
+        if not all(array is None or (array.flags.carray and array.dtype.isnative) for array in arrays):
+            work = dense(param)
+            arrays = (work, *(None if array is None else in_order_of(array, work) for array in (grad, *state)))
+            copies += [pair for pair in zip((param, *state), (work, *arrays[2:]), strict=True) if pair[0] is not pair[1]]
+        alive.append(arrays)
+        rows += (chunk, param.size)
+        for array in arrays:
+            rows.append(0 if array is None else _address(array.ravel() if array.flags.c_contiguous else flat(array)))
+        chunk += -(-param.size // CHUNK)
+    if not chunk:
         return
-    if first:
-        momentum_buffer[...] = 0
-    take = number(1 if first else 1 - dampening)
-    numbers = number(lr), number(momentum), take, number(weight_decay), bool(nesterov)
-    _in_place(lambda w, g, b: _sgd_momentum(w, g, b, *numbers), param, grad, (momentum_buffer,))
-
-
-def adam_update(
-    param: np.ndarray,
-    grad: np.ndarray,
-    m: np.ndarray,
-    v: np.ndarray,
-    lr: float,
-    beta1: float,
-    beta2: float,
-    eps: float,
-    weight_decay: float,
-    decoupled: bool,
-    step: int,
-) -> None:
-    """One step of Adam, or of AdamW if `decoupled`, in place on `param` and the moments m and v; `step` counts from 1.
-
-    g = grad + weight_decay param                       AdamW: g = grad, and param = param (1 - lr weight_decay) first
-    m = beta1 m + (1 - beta1) g,   v = beta2 v + (1 - beta2) g^2
-    param = param - lr / (1 - beta1^step) m / (sqrt(v) / sqrt(1 - beta2^step) + eps)
-    """
-    number = param.dtype.type
-    numbers = (
-        number(lr / (1 - beta1**step)),
-        number(beta1),
-        number(1 - beta1),
-        number(beta2),
-        number(1 - beta2),
-        number((1 - beta2**step) ** 0.5),
-        number(eps),
-        number(1 - lr * weight_decay if decoupled else 1),
-        number(0 if decoupled else weight_decay),
-    )
-    _in_place(lambda w, g, first, second: _adam(w, g, first, second, *numbers), param, grad, (m, v))
+    n = np.zeros(NUMBERS, params[0].dtype.newbyteorder("="))
+    n[: len(numbers)] = numbers
+    a, b, c = states[0]
+    _walk(kind, a is not None, b is not None, c is not None)(np.array(rows, np.int64), chunk, n)
+    for array, copy in copies:
+        array[...] = copy

@@ -230,3 +230,10 @@ def kernel(function: Callable) -> Callable:
 def inline(function: Callable) -> Callable:
     """A function that kernels call: compiled into its callers, with its own strict arithmetic (no reassociation, no reciprocals)."""
     return numba.njit(**STRICT)(function)
+
+
+def serial(function: Callable) -> Callable:
+    """A function that Python calls often and that takes less time than a launch: compiled without threads, and cached."""
+    dispatcher = numba.njit(**STRICT)(function)
+    dispatcher._cache = _Cache(function)
+    return dispatcher
