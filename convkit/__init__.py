@@ -32,6 +32,7 @@ from .ops.creation import (
     zeros,
     zeros_like,
 )
+from .ops.distance import cdist, cosine_similarity
 from .ops.elementwise import abs, clamp, exp, log, maximum, minimum, sqrt, where
 from .ops.indexing import gather
 from .ops.matmul import matmul
@@ -46,11 +47,12 @@ float32, float64 = _np.dtype("float32"), _np.dtype("float64")
 uint8, int32, int64, bool_ = _np.dtype("uint8"), _np.dtype("int32"), _np.dtype("int64"), _np.dtype("bool")
 
 __all__ = [
-    "Generator", "Tensor", "__version__", "abs", "amax", "amin", "arange", "argmax", "argmin", "autograd", "bool_", "cat", "chunk", "clamp", "cuda",
-    "enable_grad", "exp", "flatten", "float32", "float64", "from_dlpack", "from_numpy", "full", "gather", "get_num_threads", "int32", "int64",
-    "is_grad_enabled", "load", "log", "log_softmax", "manual_seed", "matmul", "max", "maximum", "mean", "min", "minimum", "nn", "no_grad", "ones",
-    "ones_like", "optim", "permute", "rand", "randint", "randn", "randperm", "relu", "reshape", "save", "set_num_threads", "sigmoid", "softmax",
-    "split", "sqrt", "squeeze", "stack", "std", "sum", "tanh", "tensor", "transpose", "uint8", "unsqueeze", "var", "where", "zeros", "zeros_like",
+    "Generator", "Tensor", "__version__", "abs", "amax", "amin", "arange", "argmax", "argmin", "autograd", "bool_", "cat", "cdist", "chunk",
+    "clamp", "cosine_similarity", "cuda", "enable_grad", "exp", "flatten", "float32", "float64", "from_dlpack", "from_numpy", "full", "gather",
+    "get_num_threads", "int32", "int64", "is_grad_enabled", "load", "log", "log_softmax", "manual_seed", "matmul", "max", "maximum", "mean", "min",
+    "minimum", "nn", "no_grad", "ones", "ones_like", "optim", "permute", "rand", "randint", "randn", "randperm", "relu", "reshape", "save",
+    "set_num_threads", "sigmoid", "softmax", "split", "sqrt", "squeeze", "stack", "std", "sum", "tanh", "tensor", "transpose", "uint8", "unsqueeze",
+    "var", "where", "zeros", "zeros_like",
 ]  # fmt: skip
 
 

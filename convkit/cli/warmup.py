@@ -111,7 +111,8 @@ def _losses(dtype: np.dtype) -> None:
     target = convkit.tensor([1, 2, 0, 3])
     for smoothing in (0.0, 0.1):
         F.cross_entropy(_random((4, 5), dtype), target, label_smoothing=smoothing).backward()
-    F.mse_loss(_random((4, 5), dtype), _random((4, 5), dtype, False)).backward()
+    for loss in (F.mse_loss, F.binary_cross_entropy_with_logits):
+        loss(_random((4, 5), dtype), _random((4, 5), dtype, False)).backward()
     F.softmax(_random((4, 5), dtype), 1).sum().backward()
     F.log_softmax(_random((4, 5), dtype), 1).sum().backward()
 

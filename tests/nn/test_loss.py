@@ -1,5 +1,8 @@
 """Losses against their formulas."""
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 
@@ -50,7 +53,7 @@ def test_cross_entropy_and_nll(shape, weighted, smoothing):
 def test_mse():
     x, y = np.random.default_rng(1).standard_normal((2, 3, 4))
     for reduction, reduce in (("mean", np.mean), ("sum", np.sum), ("none", lambda a: a)):
-        got = nn.MSELoss(reduction)(convkit.tensor(x), convkit.tensor(y)).numpy()
+        got = nn.MSELoss(reduction=reduction)(convkit.tensor(x), convkit.tensor(y)).numpy()
         np.testing.assert_allclose(got, reduce((x - y) ** 2), rtol=1e-12)
 
 
@@ -62,7 +65,50 @@ def test_weight_is_a_buffer():
 
 
 def test_errors():
-    with pytest.raises(ValueError, match="MSELoss: reduction must be 'mean', 'sum' or 'none', got 'avg'"):
-        nn.MSELoss("avg")
-    with pytest.raises(ValueError, match="CrossEntropyLoss: label_smoothing must be between 0 and 1, got 2"):
-        nn.CrossEntropyLoss(label_smoothing=2)
+    with pytest.raises(ValueError, match="MSELoss: reduction must be 'none', 'mean' or 'sum', got 'avg'"):
+        nn.MSELoss(reduction="avg")
+    with pytest.raises(ValueError, match="MSELoss: size_average and reduce are torch's switches"):
+        nn.MSELoss(True)
+    with pytest.raises(ValueError, match="cross_entropy: label_smoothing must be 0 to 1, got 2"):
+        nn.CrossEntropyLoss(label_smoothing=2)(convkit.ones(1, 2), convkit.tensor([0]))
+    with pytest.raises(TypeError, match="HuberLoss: got an unexpected keyword argument 'beta'; it takes .*delta"):
+        nn.HuberLoss(beta=1)
+    with pytest.raises(TypeError, match="GaussianNLLLoss: too many positional arguments"):
+        nn.GaussianNLLLoss(True)
+    with pytest.raises(TypeError, match="MSELoss: got an unexpected keyword argument 'weight'"):
+        nn.MSELoss(weight=convkit.ones(1))
+
+
+LAYERS = [name for name in dir(nn) if name.endswith("Loss")]
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_a_layer_is_its_function(name):
+    """With the layer's arguments, which can be changed afterwards; copies and files keep them."""
+    x, y = convkit.rand(3, 3), convkit.rand(3, 3)
+    inputs = {
+        "CrossEntropyLoss": (x, convkit.tensor([0, 2, 1])), "NLLLoss": (x, convkit.tensor([0, 2, 1])), "GaussianNLLLoss": (x, y, y),
+        "MarginRankingLoss": (x, y, y), "CosineEmbeddingLoss": (x, y, convkit.ones(3)), "TripletMarginLoss": (x, y, x * y),
+        "TripletMarginWithDistanceLoss": (x, y, x * y),
+    }.get(name, (x, y))  # fmt: skip
+    layer = getattr(nn, name)(reduction="none")
+    plain = type(layer).function(*inputs, reduction="none")
+    assert layer.reduction == "none" and np.array_equal(layer(*inputs).numpy(), plain.numpy())
+    twin = copy.deepcopy(layer)
+    twin.reduction = "sum"
+    assert np.allclose(twin(*inputs).item(), plain.sum().item()) and layer(*inputs).shape == plain.shape
+    again = pickle.loads(pickle.dumps(layer))
+    assert np.array_equal(again(*inputs).numpy(), plain.numpy()) and repr(again).startswith(name)
+
+
+def test_layers_can_be_derived_from():
+    class Scaled(nn.MSELoss):
+        def __init__(self, factor):
+            super().__init__(reduction="sum")
+            self.factor = factor
+
+        def forward(self, *inputs):
+            return super().forward(*inputs) * self.factor
+
+    assert Scaled(3)(convkit.ones(2), convkit.zeros(2)).item() == 6
+    assert nn.CrossEntropyLoss()(input=convkit.zeros(1, 2), target=convkit.tensor([0])).item() > 0

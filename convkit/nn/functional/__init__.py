@@ -5,9 +5,27 @@ wrapper in a file of its family here; every other name is the function of `convk
 """
 
 from ...ops.activation import log_softmax, relu, sigmoid, softmax, tanh
+from ...ops.classification import cross_entropy, dice_loss, focal_loss, multilabel_soft_margin_loss, nll_loss
+from ...ops.distance import cosine_similarity, normalize, pairwise_distance
 from ...ops.dropout import dropout
 from ...ops.embedding import embedding
-from ...ops.loss import cross_entropy, mse_loss, nll_loss
+from ...ops.loss import (
+    binary_cross_entropy,
+    binary_cross_entropy_with_logits,
+    cosine_embedding_loss,
+    gaussian_nll_loss,
+    hinge_embedding_loss,
+    huber_loss,
+    kl_div,
+    l1_loss,
+    margin_ranking_loss,
+    mse_loss,
+    poisson_nll_loss,
+    smooth_l1_loss,
+    soft_margin_loss,
+    triplet_margin_loss,
+    triplet_margin_with_distance_loss,
+)
 from ...ops.matmul import bilinear, linear
 from ...ops.norm import batch_norm
 from ...ops.pad import pad
@@ -30,7 +48,10 @@ from .pool import (
 
 __all__ = [
     "adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d", "avg_pool1d", "avg_pool2d", "avg_pool3d", "batch_norm", "bilinear",
-    "channel_shuffle", "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "cross_entropy", "dropout",
-    "embedding", "flatten", "fold", "interpolate", "linear", "log_softmax", "max_pool1d", "max_pool2d", "max_pool3d", "mse_loss", "nll_loss",
-    "pad", "pixel_shuffle", "pixel_unshuffle", "relu", "sigmoid", "softmax", "tanh", "unfold",
+    "binary_cross_entropy", "binary_cross_entropy_with_logits", "channel_shuffle", "conv1d", "conv2d", "conv3d", "conv_transpose1d",
+    "conv_transpose2d", "conv_transpose3d", "cosine_embedding_loss", "cosine_similarity", "cross_entropy", "dice_loss", "dropout", "embedding",
+    "flatten", "focal_loss", "fold", "gaussian_nll_loss", "hinge_embedding_loss", "huber_loss", "interpolate", "kl_div", "l1_loss", "linear",
+    "log_softmax", "margin_ranking_loss", "max_pool1d", "max_pool2d", "max_pool3d", "mse_loss", "multilabel_soft_margin_loss", "nll_loss",
+    "normalize", "pad", "pairwise_distance", "pixel_shuffle", "pixel_unshuffle", "poisson_nll_loss", "relu", "sigmoid", "smooth_l1_loss",
+    "soft_margin_loss", "softmax", "tanh", "triplet_margin_loss", "triplet_margin_with_distance_loss", "unfold",
 ]  # fmt: skip

@@ -30,6 +30,7 @@ from .elementwise import (
     where,
 )
 from .embedding import embedding, embedding_grad
+from .loss import pointwise_loss, pointwise_loss_grad
 from .matmul import matmul
 from .norm import batch_norm, batch_norm_grad, batch_norm_stats
 from .optimizer import optimizer_step
@@ -41,9 +42,10 @@ from .softmax import cross_entropy, cross_entropy_grad, log_softmax, log_softmax
 from .unfold import fold, unfold
 
 __all__ = [
-    "abs", "add", "amax", "amin", "argmax", "argmin", "average_pool", "average_pool_grad", "batch_norm", "batch_norm_grad",
-    "batch_norm_stats", "clamp", "clamp_grad", "conv_forward", "conv_input_grad", "conv_weight_grad", "cross_entropy", "cross_entropy_grad", "div",
-    "dropout", "embedding", "embedding_grad", "exp", "fold", "log", "log_softmax", "log_softmax_grad", "matmul", "max_pool", "max_pool_gather",
-    "max_pool_grad", "maximum", "minimum", "mul", "neg", "normal", "optimizer_step", "pow", "relu", "relu_grad", "resample", "sigmoid",
-    "sigmoid_grad", "sign", "softmax", "softmax_grad", "sqrt", "sub", "sum", "tanh", "tanh_grad", "unfold", "uniform", "where",
+    "abs", "add", "amax", "amin", "argmax", "argmin", "average_pool", "average_pool_grad", "batch_norm", "batch_norm_grad", "batch_norm_stats",
+    "clamp", "clamp_grad", "conv_forward", "conv_input_grad", "conv_weight_grad", "cross_entropy", "cross_entropy_grad", "div", "dropout",
+    "embedding", "embedding_grad", "exp", "fold", "log", "log_softmax", "log_softmax_grad", "matmul", "max_pool", "max_pool_gather",
+    "max_pool_grad", "maximum", "minimum", "mul", "neg", "normal", "optimizer_step", "pointwise_loss", "pointwise_loss_grad", "pow", "relu",
+    "relu_grad", "resample", "sigmoid", "sigmoid_grad", "sign", "softmax", "softmax_grad", "sqrt", "sub", "sum", "tanh", "tanh_grad", "unfold",
+    "uniform", "where",
 ]  # fmt: skip
