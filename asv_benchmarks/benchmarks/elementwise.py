@@ -6,7 +6,7 @@ from .common import ACTIVATIONS, DTYPES, _Kernel, random, some
 
 
 class Unary(_Kernel):
-    params = [["exp", "log", "tanh", "sigmoid", "relu", "sqrt", "neg", "abs"], some(ACTIVATIONS), DTYPES]
+    params = [["exp", "log", "sqrt", "neg", "abs"], some(ACTIVATIONS), DTYPES]
     param_names = ["function", "shape", "dtype"]
 
     def prepare(self, function, shape, dtype):
@@ -15,7 +15,7 @@ class Unary(_Kernel):
 
 
 class Binary(_Kernel):
-    params = [["add", "mul", "div", "maximum", "tanh_grad", "sigmoid_grad", "relu_grad"], some(ACTIVATIONS), DTYPES]
+    params = [["add", "mul", "div", "maximum"], some(ACTIVATIONS), DTYPES]
     param_names = ["function", "shape", "dtype"]
 
     def prepare(self, function, shape, dtype):

@@ -1,80 +1,147 @@
-"""Activations.
+"""Activations, each a row of one table, and softmax with its relatives.
 
-First derivatives use one fused kernel.  While a graph is recorded (`create_graph`) the same formula is written
-with tensor operations, which differentiate themselves.
+The kernels give an activation and its derivative.  `Activation` and `ActivationGrad` are the two operations over them; for second
+derivatives a row says how its derivative changes, in tensor operations, which differentiate themselves.
 """
 
 from __future__ import annotations
 
-from typing import Any
+import math
+import warnings
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 from ..autograd import Function, TensorBase, is_grad_enabled
 from ..device import kernels
-from .elementwise import floating
+from .elementwise import SumTo, exp, floating, where
 from .reduce import sum
 from .shape import axis
 
 
-class _Activation(Function):
-    """y = op(x), with the gradient from y: fused as the kernel `op`_grad, or by `pull`."""
+class Row(NamedTuple):
+    """How the kernels' row of this name is differentiated."""
 
-    op = ""
+    keeps: str = "x"  # what the kernel takes the derivative from: the input "x" or the result "y"
+    change: Callable | None = None  # d(derivative) / d(kept), from what was kept and the parameters; None where it is 0
 
-    @classmethod
-    def forward(cls, ctx, x):
-        y = getattr(kernels(x), cls.op)(x)
-        ctx.save_for_backward(y)
+
+def _elu_change(x, a, b, c):
+    # The inner choice keeps the exponential finite where the outer one does not take it.
+    return where(x > 0, 0.0, exp(where(x > 0, 0.0, x) * c) * (a * c * c))
+
+
+def _gelu_change(x):
+    return (2.0 - x * x) * exp(x * x * -0.5) * (1 / math.sqrt(2 * math.pi))
+
+
+def _gelu_tanh_change(x):
+    root, cube = math.sqrt(2 / math.pi), 0.044715
+    u1, u2 = (x * x * (3 * cube) + 1.0) * root, x * (6 * cube * root)
+    t = tanh((x + x * x * x * cube) * root)
+    return (1.0 - t * t) * (u1 + x * 0.5 * (u2 - t * u1 * u1 * 2.0))
+
+
+def _silu_change(x):
+    s = sigmoid(x)
+    return s * (1.0 - s) * (x * (1.0 - s * 2.0) + 2.0)
+
+
+def _mish_change(x):
+    s, t = sigmoid(x), tanh(softplus(x))
+    w = s * (1.0 - t * t)
+    return w * (x * (1.0 - s - s * t * 2.0) + 2.0)
+
+
+def _softplus_change(x, a, b):
+    s = sigmoid(x * a)
+    return where(x * a > b, 0.0, s * (1.0 - s) * a)
+
+
+def _softsign_change(x):
+    return where(x > 0, -2.0, where(x < 0, 2.0, 0.0 * x)) / (x.abs() + 1.0) ** 3
+
+
+def _logsigmoid_change(x):
+    s = sigmoid(x)
+    return s * (s - 1.0)
+
+
+ROWS = {
+    "relu": Row("y"),
+    "threshold": Row(),
+    "hardtanh": Row("y"),
+    "leaky_relu": Row(),
+    "elu": Row(change=_elu_change),
+    "gelu": Row(change=_gelu_change),
+    "gelu_tanh": Row(change=_gelu_tanh_change),
+    "silu": Row(change=_silu_change),
+    "mish": Row(change=_mish_change),
+    "softplus": Row(change=_softplus_change),
+    "softsign": Row(change=_softsign_change),
+    "hardsigmoid": Row(),
+    "hardswish": Row(change=lambda x: TensorBase.result(((x.array > -3) & (x.array < 3)).astype(x.dtype) / x.dtype.type(3))),
+    "sigmoid": Row("y", lambda y: 1.0 - y * 2.0),
+    "logsigmoid": Row(change=_logsigmoid_change),
+    "tanh": Row("y", lambda y: y * -2.0),
+    "hardshrink": Row(),
+    "softshrink": Row(),
+}
+_KERNEL = {"relu": "threshold"}  # rows that share a kernel and keep something else
+
+
+class Activation(Function):
+    """y = row(x) with up to three parameters."""
+
+    @staticmethod
+    def forward(ctx, x, name, *parameters):
+        ctx.row = name, *parameters
+        y = kernels(x).activation(_KERNEL.get(name, name), x, *parameters)
+        ctx.save_for_backward(y if ROWS[name].keeps == "y" else x)
         return y
 
-    @classmethod
-    def backward(cls, ctx, gy):
-        (y,) = ctx.saved_tensors
-        if is_grad_enabled():
-            return cls.pull(gy, y)
-        return TensorBase.result(getattr(kernels(gy.array), cls.op + "_grad")(gy.array, y.array))
+    @staticmethod
+    def backward(ctx, gy):
+        (kept,) = ctx.saved_tensors
+        return ActivationGrad.apply(gy, kept, *ctx.row)
+
+
+class ActivationGrad(Function):
+    """gx = gy row'(kept): linear in gy, so for gy it is its own gradient; for what was kept, the row's `change` says the derivative."""
 
     @staticmethod
-    def pull(gy, y):
-        """The gradient in tensor operations."""
-        raise NotImplementedError
-
-
-class Relu(_Activation):
-    op = "relu"
-
-    @staticmethod
-    def pull(gy, y):
-        return ReluGrad.apply(gy, y.detach())
-
-
-class ReluGrad(Function):
-    """gy where y > 0, else 0: linear in gy, so it is its own gradient; flat in y."""
-
-    @staticmethod
-    def forward(ctx, gy, y):
-        ctx.save_for_backward(y)
-        return kernels(gy).relu_grad(gy, y)
+    def forward(ctx, gy, kept, name, *parameters):
+        ctx.row = name, *parameters
+        ctx.save_for_backward(gy, kept)
+        return kernels(gy).activation_grad(_KERNEL.get(name, name), gy, kept, *parameters)
 
     @staticmethod
     def backward(ctx, g):
-        (y,) = ctx.saved_tensors
-        return ReluGrad.apply(g, y), None
+        gy, kept = ctx.saved_tensors
+        name, *parameters = ctx.row
+        change = ROWS[name].change
+        return (
+            ActivationGrad.apply(g, kept, *ctx.row) if ctx.needs_input_grad[0] else None,
+            g * gy * change(kept, *parameters) if change is not None and ctx.needs_input_grad[1] else None,
+        )
 
 
-class Tanh(_Activation):
-    op = "tanh"
-
-    @staticmethod
-    def pull(gy, y):
-        return gy * (1.0 - y * y)
-
-
-class Sigmoid(_Activation):
-    op = "sigmoid"
+class PRelu(Function):
+    """x where it is above 0, else x weight; weight broadcasts."""
 
     @staticmethod
-    def pull(gy, y):
-        return gy * y * (1.0 - y)
+    def forward(ctx, x, weight):
+        ctx.save_for_backward(x, weight)
+        k = kernels(x)
+        return k.where(x > 0, x, k.mul(x, weight))
+
+    @staticmethod
+    def backward(ctx, gy):
+        x, weight = ctx.saved_tensors
+        need_x, need_w = ctx.needs_input_grad
+        return (
+            where(x > 0, gy, gy * weight) if need_x else None,
+            SumTo.apply(where(x > 0, 0.0, gy * x), weight.shape) if need_w else None,
+        )
 
 
 class _OverAxis(Function):
@@ -118,30 +185,338 @@ class LogSoftmax(_OverAxis):
         return gy - y.exp() * sum(gy, dim, True)
 
 
-def relu(x: Any) -> Any:
-    """max(x, 0); nan stays nan, and the gradient at 0 is 0."""
-    return Relu.apply(floating("relu", x))
+# ------------------------------------------------------------------------------------------ checks
+def not_inplace(op: str, inplace: Any) -> None:
+    """ValueError naming `op` where torch's flag is set."""
+    if inplace:
+        raise ValueError(
+            f"{op}: inplace=True is not supported: the graph may need the values that would be overwritten.  Leave it out: "
+            "the input is freed as soon as nothing uses it, so a net takes no more memory"
+        )
 
 
-def tanh(x: Any) -> Any:
-    """Hyperbolic tangent."""
-    return Tanh.apply(floating("tanh", x))
+def _row(op: str, x: Any, *parameters: Any, row: str = "", inplace: bool = False) -> Any:
+    not_inplace(op, inplace)
+    floating(op, x)
+    for value in parameters:
+        if isinstance(value, TensorBase) or not hasattr(value, "__float__"):
+            raise TypeError(f"{op}: parameters must be numbers, got {value!r}")
+    return Activation.apply(x, row or op, *map(float, parameters))
+
+
+# -------------------------------------------------------------------------------- element by element
+def relu(x: Any, inplace: bool = False) -> Any:
+    """max(x, 0); nan stays nan, and the gradient at 0 is 0.
+
+    >>> import convkit
+    >>> relu(convkit.tensor([-1.0, 2.0])).tolist()
+    [0.0, 2.0]
+    """
+    return _row("relu", x, 0.0, 0.0, inplace=inplace)
+
+
+def relu6(x: Any, inplace: bool = False) -> Any:
+    """min(max(x, 0), 6); the gradient at 0 and 6 is 0.  (A. Krizhevsky, "Convolutional deep belief networks on CIFAR-10", 2010.)
+
+    >>> import convkit
+    >>> relu6(convkit.tensor([-1.0, 2.0, 9.0])).tolist()
+    [0.0, 2.0, 6.0]
+    """
+    return _row("relu6", x, 0.0, 6.0, row="hardtanh", inplace=inplace)
+
+
+def threshold(x: Any, threshold: float, value: float, inplace: bool = False) -> Any:
+    """x where it is above `threshold`, else `value`.
+
+    >>> import convkit
+    >>> threshold_ = convkit.nn.functional.threshold
+    >>> threshold_(convkit.tensor([0.0, 2.0]), 1.0, -5.0).tolist()
+    [-5.0, 2.0]
+    """
+    return _row("threshold", x, threshold, value, inplace=inplace)
+
+
+def hardtanh(x: Any, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> Any:
+    """min(max(x, min_val), max_val); the gradient at both ends is 0.  ValueError if min_val is above max_val.
+
+    >>> import convkit
+    >>> hardtanh(convkit.tensor([-3.0, 0.5, 3.0])).tolist()
+    [-1.0, 0.5, 1.0]
+    """
+    if min_val > max_val:
+        raise ValueError(f"hardtanh: min_val must not be above max_val, got {min_val} and {max_val}")
+    return _row("hardtanh", x, min_val, max_val, inplace=inplace)
+
+
+def leaky_relu(x: Any, negative_slope: float = 0.01, inplace: bool = False) -> Any:
+    """x above 0, else negative_slope * x.  (A. Maas, A. Hannun, A. Ng, "Rectifier nonlinearities ...", ICML 2013.)
+
+    >>> import convkit
+    >>> leaky_relu(convkit.tensor([-2.0, 2.0]), 0.5).tolist()
+    [-1.0, 2.0]
+    """
+    return _row("leaky_relu", x, negative_slope, inplace=inplace)
+
+
+def prelu(x: Any, weight: Any) -> Any:
+    """x above 0, else weight * x, where `weight` [C] has a number for each channel of x [N, C, ...], or one for all.
+
+    K. He, X. Zhang, S. Ren, J. Sun, "Delving deep into rectifiers", ICCV 2015.
+
+    Raises:
+        ValueError: weight has neither one element nor one a channel.
+        TypeError: weight is no tensor, or of another dtype than x.
+
+    >>> import convkit
+    >>> prelu(convkit.tensor([[-2.0, -2.0]]), convkit.tensor([0.5, 0.25])).tolist()
+    [[-1.0, -0.5]]
+    """
+    floating("prelu", x), floating("prelu", weight)
+    if weight.dtype != x.dtype:
+        raise TypeError(f"prelu: input is {x.dtype} but weight is {weight.dtype}; convert with .to(dtype)")
+    channels = x.shape[1] if x.ndim > 1 else 1
+    if weight.ndim > 1 or weight.numel() not in (1, channels):
+        raise ValueError(f"prelu: weight must have 1 element or {channels}, one a channel of the input {list(x.shape)}, got {list(weight.shape)}")
+    return PRelu.apply(x, weight.reshape(-1, *(1,) * (x.ndim - 2)) if x.ndim > 1 else weight.reshape(x.shape and (1,)))
+
+
+def elu(x: Any, alpha: float = 1.0, inplace: bool = False) -> Any:
+    """x above 0, else alpha (exp(x) - 1).  (D.-A. Clevert, T. Unterthiner, S. Hochreiter, "... exponential linear units", ICLR 2016.)
+
+    >>> import convkit
+    >>> elu(convkit.tensor([-1e4, 2.0]), 3.0).tolist()
+    [-3.0, 2.0]
+    """
+    return _row("elu", x, alpha, 1.0, 1.0, inplace=inplace)
+
+
+_SELU_ALPHA, _SELU_SCALE = 1.6732632423543772848170429916717, 1.0507009873554804934193349852946
+
+
+def selu(x: Any, inplace: bool = False) -> Any:
+    """1.0507 elu(x, 1.6733): keeps mean 0 and variance 1.  (G. Klambauer and others, "Self-normalizing neural networks", NeurIPS 2017.)
+
+    >>> import convkit
+    >>> [round(y, 4) for y in selu(convkit.tensor([-1e4, 1.0])).tolist()]
+    [-1.7581, 1.0507]
+    """
+    return _row("selu", x, _SELU_ALPHA * _SELU_SCALE, _SELU_SCALE, 1.0, row="elu", inplace=inplace)
+
+
+def celu(x: Any, alpha: float = 1.0, inplace: bool = False) -> Any:
+    """x above 0, else alpha (exp(x / alpha) - 1), whose slope is continuous at 0; ValueError if alpha is 0.  (J. T. Barron, 2017.)
+
+    >>> import convkit
+    >>> celu(convkit.tensor([-1e4, 2.0]), 3.0).tolist()
+    [-3.0, 2.0]
+    """
+    if alpha == 0:
+        raise ValueError("celu: alpha must not be 0: the input is divided by it")
+    return _row("celu", x, alpha, 1.0, 1.0 / alpha, row="elu", inplace=inplace)
+
+
+def gelu(x: Any, approximate: str = "none") -> Any:
+    """x P(x), P the normal distribution; with approximate="tanh", x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2.
+
+    Right to the last digits for large negative x too, where x (1 + erf(x / sqrt 2)) / 2 loses them all.  ValueError for another word.
+    D. Hendrycks, K. Gimpel, "Gaussian error linear units", 2016.
+
+    >>> import convkit
+    >>> round(gelu(convkit.tensor([1.0])).item(), 4)
+    0.8413
+    """
+    if approximate not in ("none", "tanh"):
+        raise ValueError(f"gelu: approximate must be 'none' or 'tanh', got {approximate!r}")
+    return _row("gelu", x, row="gelu_tanh" if approximate == "tanh" else "gelu")
+
+
+def silu(x: Any, inplace: bool = False) -> Any:
+    """x sigmoid(x), also called swish.  (S. Elfwing, E. Uchibe, K. Doya, "Sigmoid-weighted linear units ...", 2017.)
+
+    >>> import convkit
+    >>> round(silu(convkit.tensor([1.0])).item(), 4)
+    0.7311
+    """
+    return _row("silu", x, inplace=inplace)
+
+
+def mish(x: Any, inplace: bool = False) -> Any:
+    """x tanh(softplus(x)).  (D. Misra, "Mish: a self regularized non-monotonic activation function", 2019.)
+
+    >>> import convkit
+    >>> round(mish(convkit.tensor([1.0])).item(), 4)
+    0.8651
+    """
+    return _row("mish", x, inplace=inplace)
+
+
+def softplus(x: Any, beta: float = 1.0, threshold: float = 20.0) -> Any:
+    """log(1 + exp(beta x)) / beta, and x itself where beta x is above `threshold`: a smooth relu.
+
+    >>> import convkit
+    >>> round(softplus(convkit.tensor([0.0])).item(), 4)
+    0.6931
+    """
+    return _row("softplus", x, beta, threshold)
+
+
+def softsign(x: Any) -> Any:
+    """x / (1 + |x|).
+
+    >>> import convkit
+    >>> softsign(convkit.tensor([-1.0, 3.0])).tolist()
+    [-0.5, 0.75]
+    """
+    return _row("softsign", x)
+
+
+def hardsigmoid(x: Any, inplace: bool = False) -> Any:
+    """min(max(x + 3, 0), 6) / 6.
+
+    >>> import convkit
+    >>> hardsigmoid(convkit.tensor([-4.0, 0.0, 4.0])).tolist()
+    [0.0, 0.5, 1.0]
+    """
+    return _row("hardsigmoid", x, inplace=inplace)
+
+
+def hardswish(x: Any, inplace: bool = False) -> Any:
+    """x min(max(x + 3, 0), 6) / 6.  (A. Howard and others, "Searching for MobileNetV3", ICCV 2019.)
+
+    >>> import convkit
+    >>> hardswish(convkit.tensor([-4.0, 3.0])).tolist()
+    [-0.0, 3.0]
+    """
+    return _row("hardswish", x, inplace=inplace)
 
 
 def sigmoid(x: Any) -> Any:
-    """1 / (1 + exp(-x))."""
-    return Sigmoid.apply(floating("sigmoid", x))
+    """1 / (1 + exp(-x)).
+
+    >>> import convkit
+    >>> sigmoid(convkit.tensor([0.0])).item()
+    0.5
+    """
+    return _row("sigmoid", x)
 
 
-def softmax(x: Any, dim: int) -> Any:
-    """exp(x) / sum(exp(x)) along `dim`, with the greatest element subtracted first so that nothing overflows."""
-    if not floating("softmax", x).ndim:
-        return softmax(x.unsqueeze(0), dim).squeeze(0)
-    return Softmax.apply(x, axis("softmax", dim, x.ndim))
+def logsigmoid(x: Any) -> Any:
+    """log(sigmoid(x)) without overflow and without the loss of digits.
+
+    >>> import convkit
+    >>> logsigmoid(convkit.tensor([-1000.0])).item()
+    -1000.0
+    """
+    return _row("logsigmoid", x)
 
 
-def log_softmax(x: Any, dim: int) -> Any:
-    """log(softmax(x)) along `dim`, without ever taking the logarithm of a rounded zero."""
-    if not floating("log_softmax", x).ndim:
-        return log_softmax(x.unsqueeze(0), dim).squeeze(0)
-    return LogSoftmax.apply(x, axis("log_softmax", dim, x.ndim))
+def tanh(x: Any) -> Any:
+    """Hyperbolic tangent.
+
+    >>> import convkit
+    >>> round(tanh(convkit.tensor([1.0])).item(), 4)
+    0.7616
+    """
+    return _row("tanh", x)
+
+
+def tanhshrink(x: Any) -> Any:
+    """x - tanh(x).
+
+    >>> import convkit
+    >>> round(tanhshrink(convkit.tensor([1.0])).item(), 4)
+    0.2384
+    """
+    return floating("tanhshrink", x) - tanh(x)
+
+
+def hardshrink(x: Any, lambd: float = 0.5) -> Any:
+    """0 where -lambd <= x <= lambd, else x.
+
+    >>> import convkit
+    >>> hardshrink(convkit.tensor([-1.0, 0.5, 2.0])).tolist()
+    [-1.0, 0.0, 2.0]
+    """
+    return _row("hardshrink", x, lambd)
+
+
+def softshrink(x: Any, lambd: float = 0.5) -> Any:
+    """x brought nearer to 0 by `lambd`, and 0 where -lambd <= x <= lambd; ValueError if lambd is negative.
+
+    >>> import convkit
+    >>> softshrink(convkit.tensor([-1.0, 0.5, 2.0])).tolist()
+    [-0.5, 0.0, 1.5]
+    """
+    if not lambd >= 0:
+        raise ValueError(f"softshrink: lambd must be at least 0, got {lambd}")
+    return _row("softshrink", x, lambd)
+
+
+def glu(x: Any, dim: int = -1) -> Any:
+    """a sigmoid(b), where a and b are the halves of x along `dim`: a gate.  ValueError if the size is odd, or x a single number.
+
+    Y. Dauphin, A. Fan, M. Auli, D. Grangier, "Language modeling with gated convolutional networks", ICML 2017.
+
+    >>> import convkit
+    >>> glu(convkit.tensor([3.0, 0.0])).tolist()
+    [1.5]
+    """
+    if not floating("glu", x).ndim:
+        raise ValueError("glu: a single number has no halves")
+    dim = axis("glu", dim, x.ndim)
+    half, odd = divmod(x.shape[dim], 2)
+    if odd:
+        raise ValueError(f"glu: the size of dimension {dim} must be even, got {list(x.shape)}")
+    before = (slice(None),) * dim
+    return x[(*before, slice(half))] * sigmoid(x[(*before, slice(half, None))])
+
+
+# --------------------------------------------------------------------------------- over a dimension
+def implicit_dim(op: str, dim: int | None, ndim: int) -> int:
+    """`dim`, or with a warning, where it is None, the one that torch takes: 0 for 0, 1 and 3 dimensions, else 1."""
+    if dim is None:
+        dim = 0 if ndim in (0, 1, 3) else 1
+        warnings.warn(f"{op}: dim should be given; {dim} is taken for {ndim} dimensions, as in torch", UserWarning, stacklevel=4)
+    return dim
+
+
+def _over(function: type[_OverAxis], x: Any, dim: int | None, dtype: Any) -> Any:
+    op = function.op
+    if isinstance(x, TensorBase) and dtype is not None:
+        x = x.to(dtype=dtype)  # type: ignore[attr-defined]
+    dim = implicit_dim(op, dim, floating(op, x).ndim)
+    if not x.ndim:
+        return function.apply(x.unsqueeze(0), axis(op, dim, 1)).squeeze(0)
+    return function.apply(x, axis(op, dim, x.ndim))
+
+
+def softmax(x: Any, dim: int | None = None, dtype: Any = None) -> Any:
+    """exp(x) / sum(exp(x)) along `dim`, with the greatest element subtracted first so that nothing overflows.
+
+    With `dtype`, x is converted to it first.  Without `dim`, torch's choice is taken (0 for 1 and 3 dimensions, else 1) with a warning.
+
+    >>> import convkit
+    >>> softmax(convkit.tensor([[0.0, 0.0]]), 1).tolist()
+    [[0.5, 0.5]]
+    """
+    return _over(Softmax, x, dim, dtype)
+
+
+def log_softmax(x: Any, dim: int | None = None, dtype: Any = None) -> Any:
+    """log(softmax(x)) along `dim`, without ever taking the logarithm of a rounded zero; `dim` and `dtype` as in `softmax`.
+
+    >>> import convkit
+    >>> log_softmax(convkit.tensor([[0.0, -1000.0]]), 1).tolist()
+    [[0.0, -1000.0]]
+    """
+    return _over(LogSoftmax, x, dim, dtype)
+
+
+def softmin(x: Any, dim: int | None = None, dtype: Any = None) -> Any:
+    """softmax(-x); `dim` and `dtype` as in `softmax`.
+
+    >>> import convkit
+    >>> softmin(convkit.tensor([[0.0, 0.0]]), 1).tolist()
+    [[0.5, 0.5]]
+    """
+    return _over(Softmax, -x, dim, dtype)

@@ -21,8 +21,7 @@ from tests.helpers import (
 )
 from tests.reference import elementwise as reference
 
-FUNCTIONS = ["exp", "tanh", "sigmoid", "relu", "neg", "abs", "sign", "log", "sqrt"]
-GRADIENTS = ["tanh_grad", "sigmoid_grad", "relu_grad"]
+FUNCTIONS = ["exp", "neg", "abs", "sign", "log", "sqrt"]
 ARITHMETIC = ["add", "sub", "mul", "div", "maximum", "minimum"]
 UFUNCS = dict(zip(ARITHMETIC, [np.add, np.subtract, np.multiply, np.divide, np.maximum, np.minimum], strict=True))
 
@@ -44,14 +43,6 @@ def test_functions(name, shape, dtype, layout, seed):
     assert y.dtype.newbyteorder("=") == dtype and y.shape == shape
     assert relative_error(y, getattr(reference, name)(x)) < tolerance(dtype, 3e-7, 1e-15)
     assert same(x, before)
-
-
-@pytest.mark.parametrize("name", GRADIENTS)
-@settings(max_examples=25, deadline=None)
-@given(shape=shapes, dtype=dtypes, layout=layouts, other=layouts, seed=st.integers(0, 99))
-def test_gradients(name, shape, dtype, layout, other, seed):
-    gy, y = LAYOUTS[layout](numbers(seed, shape, dtype)), LAYOUTS[other](np.tanh(numbers(seed + 1, shape, dtype)))
-    assert relative_error(getattr(kernels, name)(gy, y), getattr(reference, name)(gy, y)) < tolerance(dtype, 3e-7, 1e-15)
 
 
 @settings(max_examples=50, deadline=None)
@@ -114,7 +105,7 @@ def test_large_arithmetic_is_exact(name, layout):
 @pytest.mark.parametrize("shape", [(2, 3, 4, 5), (8, 16, 24, 24)])
 def test_results_have_the_memory_order_of_the_first_operand(shape):
     a, b = channels_last_copy(numbers(1, shape, np.float32)), numbers(2, shape, np.float32)
-    for name in ARITHMETIC + GRADIENTS:
+    for name in ARITHMETIC:
         assert memory_order(getattr(kernels, name)(a, b)) == (0, 2, 3, 1), name
         assert memory_order(getattr(kernels, name)(b, a)) == (0, 1, 2, 3), name
     for name in FUNCTIONS:
@@ -131,17 +122,15 @@ def test_nan_and_infinity_propagate_without_warnings(size):
         with np.errstate(all="ignore"):
             expected = UFUNCS[name](special, other)
         assert same(getattr(kernels, name)(special, other), expected), name
-    assert same(kernels.relu(special), np.maximum(special, 0))
+    assert same(kernels.clamp(special, 0, None), np.maximum(special, 0))
     assert same(kernels.sqrt(special[:20]), reference.sqrt(special[:20]).astype(np.float32))
     assert same(kernels.sign(special[:20]), reference.sign(special[:20]).astype(np.float32))
     assert np.array_equal(kernels.pow(special[:8], 2.0), [np.nan, np.inf, np.inf, 0, 0, 1, 1, np.inf], equal_nan=True)
 
 
-def test_relu_grad_passes_where_the_output_is_positive_or_nan():
-    y = np.array([1, 0, -0.0, -1, np.nan, np.inf], np.float32)
-    assert np.array_equal(kernels.relu_grad(np.full(6, 2, np.float32), y), [2, 0, 0, 0, 2, 2])
-    assert np.array_equal(kernels.relu_grad(np.full(6, np.nan, np.float32), y)[1:4], [0, 0, 0])
-    assert np.array_equal(kernels.clamp_grad(np.full(6, 2, np.float32), y, -0.5, 1.0), [2, 2, 2, 0, 0, 0])
+def test_clamp_grad_passes_inside_and_at_the_edges():
+    x = np.array([1, 0, -0.0, -1, np.nan, np.inf], np.float32)
+    assert np.array_equal(kernels.clamp_grad(np.full(6, 2, np.float32), x, -0.5, 1.0), [2, 2, 2, 0, 0, 0])
 
 
 @settings(max_examples=30, deadline=None)
@@ -180,14 +169,14 @@ def test_integers_are_numpys():
 
 def test_same_bits_whatever_the_number_of_threads():
     x, y = numbers(1, (100_003,), np.float32, 3), numbers(2, (100_003,), np.float32)
-    for name in ("exp", "log", "tanh", "sigmoid", "relu"):
+    for name in ("exp", "log"):
         assert same_with_one_and_two_threads(lambda name=name: getattr(kernels, name)(x))
-    for name in GRADIENTS + ARITHMETIC:
+    for name in ARITHMETIC:
         assert same_with_one_and_two_threads(lambda name=name: getattr(kernels, name)(x, y))
 
 
 def test_the_size_does_not_change_the_bits():
-    x = numbers(1, (40_000,), np.float32, 3)
-    for name in ("exp", "tanh", "sigmoid"):
+    x = np.abs(numbers(1, (40_000,), np.float32, 3))
+    for name in ("exp", "log"):
         whole = getattr(kernels, name)(x)
         assert same(whole[:4096], getattr(kernels, name)(x[:4096]))

@@ -21,34 +21,10 @@ def log(x):
     return _each(m.log, x)
 
 
-def tanh(x):
-    return _each(m.tanh, x)
-
-
-def sigmoid(x):
-    return _each(m.sigmoid, x)
-
-
-def relu(x):
-    return _each(lambda v: v if v > 0 or math.isnan(v) else 0.0, x)
-
-
 def clamp(x, low, high):
     low = -math.inf if low is None else low
     high = math.inf if high is None else high
     return _each(lambda v: v if math.isnan(v) else min(max(v, low), high), x)
-
-
-def tanh_grad(gy, y):
-    return _each(lambda g, v: g * (1 - v * v), gy, y)
-
-
-def sigmoid_grad(gy, y):
-    return _each(lambda g, v: g * v * (1 - v), gy, y)
-
-
-def relu_grad(gy, y):
-    return _each(lambda g, v: 0.0 if v <= 0 else g, gy, y)
 
 
 def clamp_grad(gy, x, low, high):

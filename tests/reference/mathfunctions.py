@@ -15,6 +15,20 @@ def log(x):
     return -math.inf if x == 0 else math.log(x)
 
 
+def expm1(x):
+    return math.inf if x > 709.782712893384 else math.expm1(x)
+
+
+def log1p(x):
+    if math.isnan(x) or x < -1:
+        return math.nan
+    return -math.inf if x == -1 else math.log1p(x)
+
+
+def normal(x):
+    return 0.5 * math.erfc(-x / math.sqrt(2)), math.exp(-0.5 * x * x) / math.sqrt(2 * math.pi)
+
+
 def tanh(x):
     return math.tanh(x)
 

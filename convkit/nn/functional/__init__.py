@@ -4,7 +4,34 @@ Shapes: N images, C input and K output channels, spatial sizes (D, H, W) as the 
 wrapper in a file of its family here; every other name is the function of `convkit.ops` itself.
 """
 
-from ...ops.activation import log_softmax, relu, sigmoid, softmax, tanh
+from ...ops.activation import (
+    celu,
+    elu,
+    gelu,
+    glu,
+    hardshrink,
+    hardsigmoid,
+    hardswish,
+    hardtanh,
+    leaky_relu,
+    log_softmax,
+    logsigmoid,
+    mish,
+    prelu,
+    relu,
+    relu6,
+    selu,
+    sigmoid,
+    silu,
+    softmax,
+    softmin,
+    softplus,
+    softshrink,
+    softsign,
+    tanh,
+    tanhshrink,
+    threshold,
+)
 from ...ops.classification import cross_entropy, dice_loss, focal_loss, multilabel_soft_margin_loss, nll_loss
 from ...ops.distance import cosine_similarity, normalize, pairwise_distance
 from ...ops.dropout import dropout
@@ -48,10 +75,12 @@ from .pool import (
 
 __all__ = [
     "adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d", "avg_pool1d", "avg_pool2d", "avg_pool3d", "batch_norm", "bilinear",
-    "binary_cross_entropy", "binary_cross_entropy_with_logits", "channel_shuffle", "conv1d", "conv2d", "conv3d", "conv_transpose1d",
-    "conv_transpose2d", "conv_transpose3d", "cosine_embedding_loss", "cosine_similarity", "cross_entropy", "dice_loss", "dropout", "embedding",
-    "flatten", "focal_loss", "fold", "gaussian_nll_loss", "hinge_embedding_loss", "huber_loss", "interpolate", "kl_div", "l1_loss", "linear",
-    "log_softmax", "margin_ranking_loss", "max_pool1d", "max_pool2d", "max_pool3d", "mse_loss", "multilabel_soft_margin_loss", "nll_loss",
-    "normalize", "pad", "pairwise_distance", "pixel_shuffle", "pixel_unshuffle", "poisson_nll_loss", "relu", "sigmoid", "smooth_l1_loss",
-    "soft_margin_loss", "softmax", "tanh", "triplet_margin_loss", "triplet_margin_with_distance_loss", "unfold",
+    "binary_cross_entropy", "binary_cross_entropy_with_logits", "celu", "channel_shuffle", "conv1d", "conv2d", "conv3d", "conv_transpose1d",
+    "conv_transpose2d", "conv_transpose3d", "cosine_embedding_loss", "cosine_similarity", "cross_entropy", "dice_loss", "dropout", "elu",
+    "embedding", "flatten", "focal_loss", "fold", "gaussian_nll_loss", "gelu", "glu", "hardshrink", "hardsigmoid", "hardswish", "hardtanh",
+    "hinge_embedding_loss", "huber_loss", "interpolate", "kl_div", "l1_loss", "leaky_relu", "linear", "log_softmax", "logsigmoid",
+    "margin_ranking_loss", "max_pool1d", "max_pool2d", "max_pool3d", "mish", "mse_loss", "multilabel_soft_margin_loss", "nll_loss",
+    "normalize", "pad", "pairwise_distance", "pixel_shuffle", "pixel_unshuffle", "poisson_nll_loss", "prelu", "relu", "relu6", "selu",
+    "sigmoid", "silu", "smooth_l1_loss", "soft_margin_loss", "softmax", "softmin", "softplus", "softshrink", "softsign", "tanh",
+    "tanhshrink", "threshold", "triplet_margin_loss", "triplet_margin_with_distance_loss", "unfold",
 ]  # fmt: skip

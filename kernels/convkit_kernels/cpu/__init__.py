@@ -4,6 +4,10 @@ Shapes are the API's, [N, C, *spatial], with any strides; results keep the memor
 channels-last memory.  Arguments are trusted: `geometry` and the ops check them.
 """
 
+from .activation import (
+    activation,
+    activation_grad,
+)
 from .conv import conv_forward, conv_input_grad, conv_weight_grad
 from .elementwise import (
     abs,
@@ -18,15 +22,9 @@ from .elementwise import (
     mul,
     neg,
     pow,
-    relu,
-    relu_grad,
-    sigmoid,
-    sigmoid_grad,
     sign,
     sqrt,
     sub,
-    tanh,
-    tanh_grad,
     where,
 )
 from .embedding import embedding, embedding_grad
@@ -42,10 +40,10 @@ from .softmax import cross_entropy, cross_entropy_grad, log_softmax, log_softmax
 from .unfold import fold, unfold
 
 __all__ = [
-    "abs", "add", "amax", "amin", "argmax", "argmin", "average_pool", "average_pool_grad", "batch_norm", "batch_norm_grad", "batch_norm_stats",
-    "clamp", "clamp_grad", "conv_forward", "conv_input_grad", "conv_weight_grad", "cross_entropy", "cross_entropy_grad", "div", "dropout",
-    "embedding", "embedding_grad", "exp", "fold", "log", "log_softmax", "log_softmax_grad", "matmul", "max_pool", "max_pool_gather",
-    "max_pool_grad", "maximum", "minimum", "mul", "neg", "normal", "optimizer_step", "pointwise_loss", "pointwise_loss_grad", "pow", "relu",
-    "relu_grad", "resample", "sigmoid", "sigmoid_grad", "sign", "softmax", "softmax_grad", "sqrt", "sub", "sum", "tanh", "tanh_grad", "unfold",
+    "abs", "activation", "activation_grad", "add", "amax", "amin", "argmax", "argmin", "average_pool", "average_pool_grad", "batch_norm",
+    "batch_norm_grad", "batch_norm_stats", "clamp", "clamp_grad", "conv_forward", "conv_input_grad", "conv_weight_grad", "cross_entropy",
+    "cross_entropy_grad", "div", "dropout", "embedding", "embedding_grad", "exp", "fold", "log", "log_softmax", "log_softmax_grad",
+    "matmul", "max_pool", "max_pool_gather", "max_pool_grad", "maximum", "minimum", "mul", "neg", "normal", "optimizer_step",
+    "pointwise_loss", "pointwise_loss_grad", "pow", "resample", "sign", "softmax", "softmax_grad", "sqrt", "sub", "sum", "unfold",
     "uniform", "where",
 ]  # fmt: skip

@@ -1,8 +1,8 @@
 """Operations element by element.
 
     arithmetic   add, sub, mul, div, maximum, minimum, pow, neg, abs, sqrt, sign     y = a op b, with broadcasting
-    functions    exp, log, tanh, sigmoid, relu, clamp, where
-    gradients    tanh_grad, sigmoid_grad, relu_grad, clamp_grad                      gx from gy and what forward kept
+    functions    exp, log, clamp, where
+    gradients    clamp_grad                                                          gx from gy and x
 
 Arithmetic rounds as IEEE 754 says, so it does not matter who does it: NumPy where the arrays are small or oddly shaped,
 a parallel kernel where they are large.  The functions always run in a kernel: their last bit must not depend on the size.
@@ -80,8 +80,6 @@ def _map(run: Callable, x: np.ndarray) -> np.ndarray:
 
 _exp = _function(m.exp)
 _log = _function(m.log)
-_tanh = _function(m.tanh)
-_sigmoid = _function(m.sigmoid)
 
 
 def exp(x: np.ndarray) -> np.ndarray:
@@ -92,16 +90,6 @@ def exp(x: np.ndarray) -> np.ndarray:
 def log(x: np.ndarray) -> np.ndarray:
     """Natural logarithm; -inf at 0, NaN below."""
     return _map(_log, x)
-
-
-def tanh(x: np.ndarray) -> np.ndarray:
-    """Hyperbolic tangent."""
-    return _map(_tanh, x)
-
-
-def sigmoid(x: np.ndarray) -> np.ndarray:
-    """1 / (1 + exp(-x))."""
-    return _map(_sigmoid, x)
 
 
 @kernel
@@ -124,46 +112,7 @@ def clamp(x: np.ndarray, low: float | None, high: float | None) -> np.ndarray:
     return y
 
 
-def relu(x: np.ndarray) -> np.ndarray:
-    """max(x, 0); NaN stays NaN."""
-    return clamp(x, 0, None)
-
-
 # --------------------------------------------------------------------------------------- gradients
-@kernel
-def _tanh_grad(gy, y, gx):
-    one = y.dtype.type(1)
-    for chunk in prange((gx.size + CHUNK - 1) // CHUNK):
-        g = gy[chunk * CHUNK : (chunk + 1) * CHUNK]
-        part = y[chunk * CHUNK : (chunk + 1) * CHUNK]
-        out = gx[chunk * CHUNK : (chunk + 1) * CHUNK]
-        for i in range(out.size):
-            out[i] = g[i] * (one - part[i] * part[i])
-
-
-@kernel
-def _sigmoid_grad(gy, y, gx):
-    one = y.dtype.type(1)
-    for chunk in prange((gx.size + CHUNK - 1) // CHUNK):
-        g = gy[chunk * CHUNK : (chunk + 1) * CHUNK]
-        part = y[chunk * CHUNK : (chunk + 1) * CHUNK]
-        out = gx[chunk * CHUNK : (chunk + 1) * CHUNK]
-        for i in range(out.size):
-            out[i] = g[i] * part[i] * (one - part[i])
-
-
-@kernel
-def _relu_grad(gy, y, gx):
-    zero = y.dtype.type(0)
-    for chunk in prange((gx.size + CHUNK - 1) // CHUNK):
-        g = gy[chunk * CHUNK : (chunk + 1) * CHUNK]
-        part = y[chunk * CHUNK : (chunk + 1) * CHUNK]
-        out = gx[chunk * CHUNK : (chunk + 1) * CHUNK]
-        for i in range(out.size):
-            value = g[i]
-            out[i] = zero if part[i] <= zero else value
-
-
 @kernel
 def _clamp_grad(gy, x, low, high, gx):
     zero = x.dtype.type(0)
@@ -176,33 +125,14 @@ def _clamp_grad(gy, x, low, high, gx):
             out[i] = value if (part[i] >= low) & (part[i] <= high) else zero
 
 
-def _pull(run: Callable, gy: np.ndarray, kept: np.ndarray, *numbers: Any) -> np.ndarray:
-    gy = dense(gy)
-    kept = in_order_of(kept, gy)
-    gx = np.empty_like(gy)
-    run(line(gy), line(kept), *numbers, flat(gx))
-    return gx
-
-
-def tanh_grad(gy: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """gy (1 - y^2), where y = tanh(x)."""
-    return _pull(_tanh_grad, gy, y)
-
-
-def sigmoid_grad(gy: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """gy y (1 - y), where y = sigmoid(x)."""
-    return _pull(_sigmoid_grad, gy, y)
-
-
-def relu_grad(gy: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """gy where y is positive (or NaN), 0 where y is 0 or less; y is relu(x) or x itself."""
-    return _pull(_relu_grad, gy, y)
-
-
 def clamp_grad(gy: np.ndarray, x: np.ndarray, low: float | None, high: float | None) -> np.ndarray:
     """gy where low <= x <= high, 0 elsewhere and where x is NaN; None is no bound."""
+    gy = dense(gy)
+    x = in_order_of(x, gy)
+    gx = np.empty_like(gy)
     number = x.dtype.type
-    return _pull(_clamp_grad, gy, x, number(-np.inf if low is None else low), number(np.inf if high is None else high))
+    _clamp_grad(line(gy), line(x), number(-np.inf if low is None else low), number(np.inf if high is None else high), flat(gx))
+    return gx
 
 
 # -------------------------------------------------------------------------------------- arithmetic

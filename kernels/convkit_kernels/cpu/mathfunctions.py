@@ -1,4 +1,4 @@
-"""Scalar functions for kernels to call: exp, log, tanh, sigmoid ... without branches or library calls, so that loops vectorise.
+"""Scalar functions for kernels to call: exp, log, tanh, the normal distribution ... without branches or library calls, so that loops vectorise.
 
 float32 is computed here: the argument is reduced to a small interval, by bit patterns where the exponent is concerned
 and in two exact steps where a constant is subtracted (W. J. Cody and W. Waite, "Software Manual for the Elementary
@@ -58,26 +58,41 @@ minimum = _two_operands("llvm.minimum")
 
 # -------------------------------------------------------------------------------- float32 formulas
 @inline
-def _exp32(x):
-    # exp(x) = 2^n exp(r), n = round(x / ln 2), |r| <= ln 2 / 2.  Beyond the two bounds the result is 0 or infinite.
+def _exp32_parts(x, less):
+    # (exp(r) - 1, a, b) with exp(x - less) = exp(r) a b, for a small `less`: exp(x) = 2^n exp(r), n = round(x / ln 2), |r| <= ln 2 / 2.
+    # Beyond the two bounds the result is 0 or infinite.
     x = _f(-105.0) if x < _f(-105.0) else x
     x = _f(89.0) if x > _f(89.0) else x
     shifted = x * _LOG2_E + _ROUND
     n = shifted - _ROUND
-    r = (x - n * _LN2_HIGH) - n * _LN2_LOW
+    r = (x - n * _LN2_HIGH) - n * _LN2_LOW - less
     p = _f(1.9875691500e-4)
     p = p * r + _f(1.3981999507e-3)
     p = p * r + _f(8.3334519073e-3)
     p = p * r + _f(4.1665795894e-2)
     p = p * r + _f(1.6666665459e-1)
     p = p * r + _f(5.0000001201e-1)
-    p = p * (r * r) + r + _f(1.0)
+    p = p * (r * r) + r
     # 2^n as a product of two powers, each a normal number even where 2^n is not.
     k = np.int32(_f(shifted).view(np.int32) - _ROUND_BITS)
     half = np.int32(k >> 1)
     a = np.int32((half + 127) << 23).view(np.float32)
     b = np.int32((k - half + 127) << 23).view(np.float32)
-    return p * a * b
+    return p, a, b
+
+
+@inline
+def _exp32(x):
+    p, a, b = _exp32_parts(x, _f(0.0))
+    return (p + _f(1.0)) * a * b
+
+
+@inline
+def _expm132(x):
+    # 2^n exp(r) - 1 = 2^n (exp(r) - 1) + (2^n - 1): near 0, where n = 0, nothing cancels.
+    p, a, b = _exp32_parts(x, _f(0.0))
+    near = p * (a * b) + (a * b - _f(1.0))
+    return near if x < _f(30.0) else (p + _f(1.0)) * a * b
 
 
 @inline
@@ -105,6 +120,41 @@ def _log32(x):
     y = y if x < _f(np.inf) else x  # infinity and NaN
     y = _f(-np.inf) if x == _f(0.0) else y
     return _f(np.nan) if x < _f(0.0) else y
+
+
+@inline
+def _log1p32(x):
+    # log(1 + x) = log(u) - (u - 1 - x) / u to first order, where u is 1 + x rounded.
+    u = _f(1.0) + x
+    y = _log32(u) - ((u - _f(1.0)) - x) / u
+    y = y if (u > _f(0.0)) & (u < _f(np.inf)) else _log32(u)
+    return x if u == _f(1.0) else y
+
+
+@inline
+def _normal32(x):
+    # With t = |x|, P(-t) = exp(-t^2 / 2) q(t) / (t + 3), where q is nearly constant: a polynomial in (t - 3) / (t + 3), fitted to least
+    # relative error on [0, 15], where exp(-t^2 / 2) ends.  The square is exact in two parts.
+    t = abs(x)
+    t = _f(15.0) if t > _f(15.0) else t
+    high = np.int32(_f(t).view(np.int32) & -4096).view(np.float32)
+    p, a, b = _exp32_parts(_f(-0.5) * (high * high), _f(0.5) * ((t - high) * (t + high)))
+    e = (p + _f(1.0)) * a * b
+    r = _f(1.0) / (t + _f(3.0))
+    u = _f(1.0) - _f(6.0) * r
+    q = _f(5.448940507e-05)
+    q = q * u + _f(1.313307788e-04)
+    q = q * u + _f(-2.447301857e-04)
+    q = q * u + _f(-1.032574131e-03)
+    q = q * u + _f(1.024753934e-03)
+    q = q * u + _f(6.969311457e-03)
+    q = q * u + _f(-1.046251286e-02)
+    q = q * u + _f(-4.726268801e-02)
+    q = q * u + _f(2.300176994e-01)
+    q = q * u + _f(-5.093319914e-01)
+    q = q * u + _f(7.290836904e-01)
+    q = q * r * e
+    return (q if x < _f(0.0) else _f(1.0) - q), e * _f(0.3989422804014327)
 
 
 @inline
@@ -161,6 +211,11 @@ def _turn64(u):
     return math.cos(2.0 * math.pi * u), math.sin(2.0 * math.pi * u)
 
 
+@inline
+def _normal64(x):
+    return 0.5 * math.erfc(x * -math.sqrt(0.5)), math.exp(-0.5 * (x * x)) / math.sqrt(2.0 * math.pi)
+
+
 # ------------------------------------------------------------------------------- one name for both
 def exp(x: Any) -> Any:
     """e to the power x; callable from kernels only, like all functions here."""
@@ -169,6 +224,21 @@ def exp(x: Any) -> Any:
 
 def log(x: Any) -> Any:
     """Natural logarithm: -inf at 0, NaN below."""
+    raise NotImplementedError
+
+
+def expm1(x: Any) -> Any:
+    """exp(x) - 1 without loss of digits near 0."""
+    raise NotImplementedError
+
+
+def log1p(x: Any) -> Any:
+    """log(1 + x) without loss of digits near 0: -inf at -1, NaN below."""
+    raise NotImplementedError
+
+
+def normal(x: Any) -> Any:
+    """(P(x), p(x)) of the standard normal distribution: P(x) = (1 + erf(x / sqrt 2)) / 2 and its derivative p."""
     raise NotImplementedError
 
 
@@ -199,6 +269,27 @@ def _log(x):
     if x == types.float32:
         return lambda x: _log32(x)
     return lambda x: _log64(x)
+
+
+@overload(expm1, jit_options=STRICT)
+def _expm1(x):
+    if x == types.float32:
+        return lambda x: _expm132(x)
+    return lambda x: math.expm1(x)
+
+
+@overload(log1p, jit_options=STRICT)
+def _log1p(x):
+    if x == types.float32:
+        return lambda x: _log1p32(x)
+    return lambda x: math.log1p(x)
+
+
+@overload(normal, jit_options=STRICT)
+def _normal(x):
+    if x == types.float32:
+        return lambda x: _normal32(x)
+    return lambda x: _normal64(x)
 
 
 @overload(tanh, jit_options=STRICT)

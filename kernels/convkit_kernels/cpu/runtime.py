@@ -16,8 +16,9 @@ from typing import Any
 
 import numba
 import platformdirs
-from numba.core import config
+from numba.core import config, types
 from numba.core.caching import FunctionCache
+from numba.core.ccallback import CFunc
 
 from . import memory
 
@@ -237,3 +238,23 @@ def serial(function: Callable) -> Callable:
     dispatcher = numba.njit(**STRICT)(function)
     dispatcher._cache = _Cache(function)
     return dispatcher
+
+
+_natives: list[CFunc] = []  # the owners of their machine code
+
+
+def native(function: Callable, *arguments: Any) -> int:
+    """The address of `function`, compiled for arguments of these types, cached as kernels are, for kernels to call.
+
+    What many kernels differ in can so be compiled alone, and their common parallel loop, which takes the most time, once.
+    """
+    start = time.perf_counter()
+    options = {"fastmath": FASTMATH, "nogil": True, "error_model": "numpy", "nopython": True}
+    compiled: Any = CFunc(function, (arguments, types.void), {}, options)
+    compiled._cache = _Cache(function)
+    compiled.compile()
+    if not compiled.cache_hits:
+        name = f"{function.__module__.rsplit('.', 1)[-1]}.{function.__name__}"
+        compile_seconds[name] = compile_seconds.get(name, 0.0) + time.perf_counter() - start
+    _natives.append(compiled)
+    return compiled.address
