@@ -80,7 +80,10 @@ def _dense(dtype: np.dtype) -> None:
 
 def _pooling(dtype: np.dtype) -> None:
     _run(dtype, nn.MaxPool2d(2), nn.MaxPool2d(3, 2, 1), nn.AvgPool2d(2), nn.AvgPool2d(3, 2, 1), nn.AdaptiveAvgPool2d(1))
-    _run(dtype, nn.MaxPool2d(17), size=(1, 2, 17, 17))  # more than 256 taps
+    _run(dtype, nn.AdaptiveMaxPool2d(3), nn.AdaptiveAvgPool2d(3))
+    _run(dtype, nn.MaxPool2d(17), nn.MaxPool2d(17, 1), size=(1, 2, 17, 17))  # more than 256 taps
+    y, indices = F.max_pool2d(_random((1, 2, 4, 4), dtype), 2, return_indices=True)
+    F.max_unpool2d(y, indices, 2).sum().backward()
 
 
 def _normalisation(dtype: np.dtype) -> None:

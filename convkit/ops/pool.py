@@ -1,31 +1,34 @@
-"""Pooling: the greatest or the mean of each window, and of whole images."""
+"""Pooling: the greatest or the mean of each window, of a grid of windows, and of whole images; and back to where the greatest were."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from typing import Any
 
 from convkit_kernels import geometry
 
-from ..autograd import Function
+from ..autograd import Function, TensorBase
 from ..device import kernels
-from .elementwise import floating
+from .elementwise import floating, where
 from .reduce import mean
 
 
+# -------------------------------------------------------------------------------------- functions of arrays
 class MaxPool(Function):
-    """The greatest of each window; its position in the window is kept for the gradient."""
+    """The greatest of each window; its position in the window is kept for the gradient.  With `places`, its position in the image too."""
 
     @staticmethod
-    def forward(ctx, x, window):
+    def forward(ctx, x, window, places=False):
         ctx.window, ctx.size = window, x.shape[2:]
         y, index = kernels(x).max_pool(x, window)
         ctx.save_for_backward(index)
-        return y
+        return (y, kernels(x).max_pool_places(index, ctx.size, window)) if places else y
 
     @staticmethod
-    def backward(ctx, gy):
+    def backward(ctx, gy, *_):
         (index,) = ctx.saved_tensors
-        return MaxPoolGrad.apply(gy, index.array, ctx.size, ctx.window), None
+        return MaxPoolGrad.apply(gy, index.array, ctx.size, ctx.window), None, None
 
 
 class MaxPoolGrad(Function):
@@ -33,29 +36,52 @@ class MaxPoolGrad(Function):
 
     @staticmethod
     def forward(ctx, gy, index, input_size, window):
-        ctx.window, ctx.size = window, input_size
-        ctx.save_for_backward(index)
-        return kernels(gy).max_pool_grad(gy, index, input_size, window)
+        ctx.args = index, input_size, window
+        return kernels(gy).max_pool_grad(gy, *ctx.args)
 
     @staticmethod
     def backward(ctx, g):
-        (index,) = ctx.saved_tensors
-        return MaxPoolGather.apply(g, index.array, ctx.window), None, None, None
+        return MaxPoolGather.apply(g, *ctx.args), None, None, None
 
 
 class MaxPoolGather(Function):
     """x at the positions that won: the adjoint of `MaxPoolGrad`."""
 
     @staticmethod
-    def forward(ctx, x, index, window):
-        ctx.window, ctx.size = window, x.shape[2:]
-        ctx.save_for_backward(index)
-        return kernels(x).max_pool_gather(x, index, window)
+    def forward(ctx, x, index, input_size, window):
+        ctx.args = index, input_size, window
+        return kernels(x).max_unpool_grad(x, kernels(x).max_pool_places(*ctx.args))
 
     @staticmethod
     def backward(ctx, gy):
-        (index,) = ctx.saved_tensors
-        return MaxPoolGrad.apply(gy, index.array, ctx.size, ctx.window), None, None
+        return MaxPoolGrad.apply(gy, *ctx.args), None, None, None
+
+
+class MaxUnpool(Function):
+    """Zeros with x at `places`; where one is named twice the last stays, or, with `add`, their sum."""
+
+    @staticmethod
+    def forward(ctx, x, places, output_size, add=False):
+        ctx.save_for_backward(places)
+        return kernels(x).max_unpool(x, places, output_size, add)
+
+    @staticmethod
+    def backward(ctx, gy):
+        return MaxUnpoolGrad.apply(gy, *ctx.saved_tensors), None, None, None
+
+
+class MaxUnpoolGrad(Function):
+    """The elements at `places`: the adjoint of `MaxUnpool` that adds."""
+
+    @staticmethod
+    def forward(ctx, gy, places):
+        ctx.size = gy.shape[2:]
+        ctx.save_for_backward(places)
+        return kernels(gy).max_unpool_grad(gy, places)
+
+    @staticmethod
+    def backward(ctx, g):
+        return MaxUnpool.apply(g, *ctx.saved_tensors, ctx.size, True), None
 
 
 class AvgPool(Function):
@@ -84,21 +110,97 @@ class AvgPoolGrad(Function):
         return AvgPool.apply(g, *ctx.args), None, None, None, None
 
 
-def _window(op: str, rank: int, x: Any, kernel_size: Any, stride: Any, padding: Any, dilation: Any, ceil_mode: bool) -> geometry.Window:
-    floating(op, x)
+# ------------------------------------------------------------------------------------------- checks
+def pool_window(op: str, rank: int, kernel_size: Any, stride: Any, padding: Any, dilation: Any = 1, ceil_mode: bool = False) -> geometry.Window:
+    """The checked window of a pooling; without a stride, windows lie side by side."""
     size = geometry.each(op, "kernel_size", kernel_size, rank, 1)
     # torch writes stride=None, or an empty tuple, for windows side by side.
-    stride = size if stride is None or stride == () else stride
-    window = geometry.window(op, size, stride, padding, dilation, 1, ceil_mode)
-    geometry.pool_shapes(op, x.shape, window)
+    stride = size if stride is None or stride == () or stride == [] else stride
+    window = geometry.window(op, size, stride, geometry.each(op, "padding", padding, rank, 0), dilation, 1, bool(ceil_mode))
+    geometry.pool_padding(op, window)
     return window
 
 
-def max_pool(rank: int, x: Any, kernel_size: Any, stride: Any, padding: Any, dilation: Any, ceil_mode: bool) -> Any:
+def grid_size(op: str, rank: int, output_size: Any) -> tuple[int | None, ...]:
+    """`output_size` as one number a dimension, None where the input's size stays."""
+    sizes = tuple(output_size) if isinstance(output_size, (tuple, list)) else (output_size,) * rank
+    if len(sizes) != rank:
+        raise ValueError(f"{op}: output_size needs {rank} numbers, one a dimension, got {list(sizes)}")
+    return tuple(None if n is None else geometry.each(op, "output_size", n, 1, 0)[0] for n in sizes)
+
+
+def _batched(rank: int, x: Any, run: Callable[[Any], Any]) -> Any:
+    """run(x); a single image [C, *S] goes as a batch of one."""
+    if x.ndim != rank + 1:
+        return run(x)
+    y = run(x.unsqueeze(0))
+    return tuple(t.squeeze(0) for t in y) if isinstance(y, tuple) else y.squeeze(0)
+
+
+def _grid(op: str, rank: int, x: Any, output_size: Any) -> geometry.Grid:
+    floating(op, x)
+    if x.ndim != rank + 2:
+        raise ValueError(f"{op}: input must be {rank + 1}-D or {rank + 2}-D, got shape {list(x.shape)}")
+    if 0 in x.shape[2:]:
+        raise ValueError(f"{op}: no spatial dimension may be empty, got shape {list(x.shape)}")
+    return geometry.Grid(tuple(n if o is None else o for o, n in zip(grid_size(op, rank, output_size), x.shape[2:], strict=True)))
+
+
+def _fits(op: str, x: Any, window: geometry.Window) -> None:
+    floating(op, x)
+    geometry.pool_shapes(op, x.shape, window)
+
+
+# ------------------------------------------------------------------------------------------- functions
+def max_pool(rank: int, x: Any, kernel_size: Any, stride: Any, padding: Any, dilation: Any, ceil_mode: bool, return_indices: bool = False) -> Any:
     """See `nn.functional.max_pool2d`."""
+    op = f"max_pool{rank}d"
+    window = pool_window(op, rank, kernel_size, stride, padding, dilation, ceil_mode)
+
+    def run(x: Any) -> Any:
+        _fits(op, x, window)
+        return MaxPool.apply(x, window, bool(return_indices))
+
+    return _batched(rank, x, run)
+
+
+def max_unpool(rank: int, x: Any, indices: Any, kernel_size: Any, stride: Any, padding: Any, output_size: Any) -> Any:
+    """See `nn.functional.max_unpool2d`."""
+    op = f"max_unpool{rank}d"
+    floating(op, x)
+    kind = indices.array.dtype if isinstance(indices, TensorBase) else type(indices).__name__
+    if kind != "int64":
+        raise TypeError(f"{op}: indices must be a tensor of int64, got {kind}")
+    if indices.array.shape != x.array.shape:
+        raise ValueError(f"{op}: indices must have the input's shape {list(x.array.shape)}, got {list(indices.array.shape)}")
     if x.ndim == rank + 1:
-        return max_pool(rank, x.unsqueeze(0), kernel_size, stride, padding, dilation, ceil_mode).squeeze(0)
-    return MaxPool.apply(x, _window(f"max_pool{rank}d", rank, x, kernel_size, stride, padding, dilation, ceil_mode))
+        return max_unpool(rank, x.unsqueeze(0), indices.unsqueeze(0), kernel_size, stride, padding, output_size).squeeze(0)
+    if x.ndim != rank + 2:
+        raise ValueError(f"{op}: input must be {rank + 1}-D or {rank + 2}-D, got shape {list(x.shape)}")
+    size = _unpooled_size(op, x, pool_window(op, rank, kernel_size, stride, padding), output_size)
+    places = indices.array
+    if places.size and (places.min() < 0 or places.max() >= math.prod(size)):
+        raise IndexError(f"{op}: indices must be 0 to {math.prod(size) - 1}, for outputs of {list(size)}; got {places.min()} to {places.max()}")
+    return MaxUnpool.apply(x, indices, size)
+
+
+def _unpooled_size(op: str, x: Any, window: geometry.Window, output_size: Any) -> tuple[int, ...]:
+    """The size that pooling made x.shape of; `output_size` says which one where several are possible."""
+    usual = window.input_size(x.shape[2:])
+    if output_size is None:
+        size = usual
+    else:
+        wanted = tuple(output_size)
+        if len(wanted) not in (window.rank, window.rank + 2):
+            raise ValueError(f"{op}: output_size needs {window.rank} or {window.rank + 2} numbers, got {list(wanted)}")
+        size = geometry.each(op, "output_size", wanted[-window.rank :], window.rank, 0)
+        for n, u, s in zip(size, usual, window.stride, strict=True):
+            if not u - s < n < u + s:
+                allowed = ", ".join(f"{u - s + 1} to {u + s - 1}" for u, s in zip(usual, window.stride, strict=True))
+                raise ValueError(f"{op}: output_size must lie within [{allowed}] for input {list(x.shape[2:])}, got {list(size)}")
+    if min(size) < 1:
+        raise ValueError(f"{op}: the output would have size {list(size)} for input {list(x.shape[2:])}")
+    return size
 
 
 def avg_pool(
@@ -106,28 +208,100 @@ def avg_pool(
 ) -> Any:
     """See `nn.functional.avg_pool2d`."""
     op = f"avg_pool{rank}d"
-    if divisor_override == 0:
+    divisor(op, divisor_override)
+    window = pool_window(op, rank, kernel_size, stride, padding, 1, ceil_mode)
+
+    def run(x: Any) -> Any:
+        _fits(op, x, window)
+        return AvgPool.apply(x, window, bool(count_include_pad), divisor_override)
+
+    return _batched(rank, x, run)
+
+
+def divisor(op: str, override: Any) -> None:
+    """ValueError or TypeError unless sums can be divided by `override`."""
+    if override is None:
+        return
+    if isinstance(override, bool) or not hasattr(override, "__index__"):
+        raise TypeError(f"{op}: divisor_override must be an int, got {override!r}")
+    if override == 0:
         raise ValueError(f"{op}: divisor_override must not be 0")
-    if x.ndim == rank + 1:
-        return avg_pool(rank, x.unsqueeze(0), kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override).squeeze(0)
-    return AvgPool.apply(x, _window(op, rank, x, kernel_size, stride, padding, 1, ceil_mode), count_include_pad, divisor_override)
+
+
+def lp_pool(rank: int, x: Any, norm_type: float, kernel_size: Any, stride: Any, ceil_mode: bool) -> Any:
+    """See `nn.functional.lp_pool2d`."""
+    op = f"lp_pool{rank}d"
+    p = float(norm_type)
+    if p == 0 or math.isnan(p):
+        raise ValueError(f"{op}: norm_type must be a number other than 0, got {norm_type}")
+    window = pool_window(op, rank, kernel_size, stride, 0, 1, ceil_mode)
+
+    def run(x: Any) -> Any:
+        _fits(op, x, window)
+        if math.isinf(p):
+            return MaxPool.apply(x.abs(), window) if p > 0 else -MaxPool.apply(-x.abs(), window)
+        # torch takes the mean and multiplies by the number of taps: with ceil_mode a window over the edge counts as if it were whole.
+        powers = _power(x, p)
+        if ceil_mode:
+            return _power(AvgPool.apply(powers, window, True, None) * float(math.prod(window.size)), 1 / p)
+        return _power(AvgPool.apply(powers, window, True, 1), 1 / p)
+
+    return _batched(rank, x, run)
+
+
+def _power(x: Any, p: float) -> Any:
+    """x ** p, with all derivatives 0 where x is 0 and they would be infinite."""
+    if p == 1:
+        return x
+    if p >= 2:
+        return x * x if p == 2 else x**p
+    zero = TensorBase.result(x.array == 0)
+    some = where(zero, 1.0, x)
+    return where(zero, 0.0 if p > 0 else math.inf, some.sqrt() if p == 0.5 else some**p)
 
 
 def adaptive_avg_pool(rank: int, x: Any, output_size: Any) -> Any:
     """See `nn.functional.adaptive_avg_pool2d`."""
-    op = f"adaptive_avg_pool{rank}d"
+
+    def run(x: Any) -> Any:
+        grid = _grid(f"adaptive_avg_pool{rank}d", rank, x, output_size)
+        if set(grid.output) == {1}:
+            return mean(x, tuple(range(2, x.ndim)), keepdim=True)
+        return AvgPool.apply(x, grid, True, None)
+
+    return _batched(rank, x, run)
+
+
+def adaptive_max_pool(rank: int, x: Any, output_size: Any, return_indices: bool = False) -> Any:
+    """See `nn.functional.adaptive_max_pool2d`."""
+    run = lambda x: MaxPool.apply(x, _grid(f"adaptive_max_pool{rank}d", rank, x, output_size), bool(return_indices))
+    return _batched(rank, x, run)
+
+
+def _whole(op: str, x: Any, pool: Callable[..., Any], flatten: bool) -> Any:
+    rank = x.ndim - 2
+    if rank not in (1, 2, 3):
+        raise ValueError(f"{op}: input must be [N, C] and one to three spatial dimensions, got shape {list(x.shape)}")
     floating(op, x)
-    if x.ndim == rank + 1:
-        return adaptive_avg_pool(rank, x.unsqueeze(0), output_size).squeeze(0)
-    if x.ndim != rank + 2:
-        raise ValueError(f"{op}: input must be {rank + 2}-D, got shape {list(x.shape)}")
-    wanted = output_size if isinstance(output_size, (tuple, list)) else (output_size,) * rank
-    if len(wanted) == rank:
-        wanted = [n if o is None else o for o, n in zip(wanted, x.shape[2:], strict=True)]
-    sizes = list(geometry.each(op, "output_size", wanted, rank, 1))
-    if all(o == 1 for o in sizes):
-        return mean(x, tuple(range(2, x.ndim)), keepdim=True)
-    if any(n % o for n, o in zip(x.shape[2:], sizes, strict=True)):
-        raise ValueError(f"{op}: the output size must divide the input size, got output {sizes} for input {list(x.shape[2:])}")
-    window = tuple(n // o for n, o in zip(x.shape[2:], sizes, strict=True))
-    return avg_pool(rank, x, window, window, 0, False, True, None)
+    y = pool(rank, x, 1)
+    return y.flatten(1) if flatten else y
+
+
+def global_avg_pool(input: Any, flatten: bool = False) -> Any:
+    """The mean of each channel of each image: [N, C, *S] -> [N, C, 1, ...], or [N, C] with `flatten`.
+
+    >>> import convkit
+    >>> global_avg_pool(convkit.arange(8).float().reshape(1, 2, 2, 2), flatten=True).numpy().tolist()
+    [[1.5, 5.5]]
+    """
+    return _whole("global_avg_pool", input, adaptive_avg_pool, flatten)
+
+
+def global_max_pool(input: Any, flatten: bool = False) -> Any:
+    """The greatest of each channel of each image: [N, C, *S] -> [N, C, 1, ...], or [N, C] with `flatten`; the gradient goes to the first.
+
+    >>> import convkit
+    >>> global_max_pool(convkit.arange(8).float().reshape(1, 2, 2, 2), flatten=True).numpy().tolist()
+    [[3.0, 7.0]]
+    """
+    return _whole("global_max_pool", input, adaptive_max_pool, flatten)

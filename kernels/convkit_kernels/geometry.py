@@ -74,6 +74,11 @@ class Window:
             out.append(steps + 1)
         return tuple(out)
 
+    def places(self, axis: int, input_size: int, output_size: int) -> tuple[list[int], list[int], int]:
+        """(start, number, step) of the windows along `axis`: window o lies on start[o] + r * step for r < number[o], the padding included."""
+        stride, before = self.stride[axis], self.padding[axis][0]
+        return [o * stride - before for o in range(output_size)], [self.size[axis]] * output_size, self.dilation[axis]
+
     def input_size(self, output_size: Sequence[int], output_padding: Sequence[int] | None = None) -> tuple[int, ...]:
         """Spatial size of the input that gives `output_size`: the output size of a transposed convolution."""
         extra = output_padding or (0,) * self.rank
@@ -81,6 +86,33 @@ class Window:
             (o - 1) * stride + span - before - after + e
             for o, stride, span, (before, after), e in zip(output_size, self.stride, self.span, self.padding, extra, strict=True)
         )
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Adaptive windows: along each dimension `output` windows that cover the input, each as nearly equal to the others as can be.
+
+        window o:  floor(o * input / output)  up to, not including,  ceil((o + 1) * input / output)
+
+    Neighbours share an element where `output` does not divide the input.  Pooling takes a grid wherever it takes a `Window`.
+    """
+
+    output: tuple[int, ...]
+
+    @property
+    def rank(self) -> int:
+        """Number of spatial dimensions, 1 to 3."""
+        return len(self.output)
+
+    def output_size(self, input_size: Sequence[int], op: str = "grid") -> tuple[int, ...]:
+        """The spatial size of the output, whatever that of the input."""
+        return self.output
+
+    def places(self, axis: int, input_size: int, output_size: int) -> tuple[list[int], list[int], int]:
+        """(start, number, step) of the windows along `axis`, as `Window.places`."""
+        start = [o * input_size // output_size for o in range(output_size)]
+        stop = [-(-(o + 1) * input_size // output_size) for o in range(output_size)]
+        return start, [b - a for a, b in zip(start, stop, strict=True)], 1
 
 
 def window(
@@ -247,14 +279,18 @@ def fold_shapes(op: str, y: tuple[int, ...], size: tuple[int, ...], win: Window)
 
 
 def pool_shapes(op: str, x: tuple[int, ...], win: Window) -> tuple[int, ...]:
-    """Output shape [N, C, *out] of pooling x [N, C, *in]; padding may be at most half the window, so that no window is all padding."""
+    """Output shape [N, C, *out] of pooling x [N, C, *in]; padding may be at most half of what the window covers."""
     if len(x) != win.rank + 2:
         raise ValueError(f"{op}: input must be {win.rank + 2}-D [N, C, {_axes(win.rank)}], got shape {list(x)}")
-    for r, pads in zip(win.size, win.padding, strict=True):
-        if max(pads) > r // 2:
-            given = [list(p) for p in win.padding]
-            raise ValueError(f"{op}: padding must be at most half the window, got padding {given} and window {list(win.size)}")
+    pool_padding(op, win)
     return (*x[:2], *win.output_size(x[2:], op))
+
+
+def pool_padding(op: str, win: Window) -> None:
+    """ValueError unless the padding is at most half of what the window covers, holes included."""
+    if any(max(pads) > span // 2 for span, pads in zip(win.span, win.padding, strict=True)):
+        given = [list(p) for p in win.padding]
+        raise ValueError(f"{op}: padding must be at most half the window, got padding {given} and window {list(win.span)}")
 
 
 def _axes(rank: int) -> str:

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from convkit_kernels import cpu as kernels
-from convkit_kernels.geometry import window
+from convkit_kernels.geometry import Grid, window
 from tests.helpers import (
     LAYOUTS,
     channels_last_copy,
@@ -23,21 +23,32 @@ from tests.reference import pool as reference
 
 
 @st.composite
-def geometries(draw, dilate=True):
+def fixed(draw):
     """(input shape [N, C, *S], window): 1 to 3 dimensions, padding at most half the window, the window fits."""
     rank = draw(st.integers(1, 3))
     most = 5 if rank == 3 else 9
-    size = draw(st.lists(st.integers(1, 3), min_size=rank, max_size=rank))
-    stride = draw(st.lists(st.integers(1, 3), min_size=rank, max_size=rank))
-    dilation = draw(st.lists(st.integers(1, 2 if dilate else 1), min_size=rank, max_size=rank))
-    padding = [tuple(draw(st.tuples(st.integers(0, r // 2), st.integers(0, r // 2)))) for r in size]
+    each = lambda low, high: draw(st.lists(st.integers(low, high), min_size=rank, max_size=rank))
+    size, stride, dilation = each(1, 3), each(1, 3), each(1, 2)
+    spans = [d * (r - 1) + 1 for r, d in zip(size, dilation, strict=True)]
+    padding = [tuple(draw(st.tuples(st.integers(0, n // 2), st.integers(0, n // 2)))) for n in spans]
     win = window("pool", size, stride, padding, dilation, ceil_mode=draw(st.booleans()))
     spatial = [draw(st.integers(max(1, span - sum(pads)), max(most, span))) for span, pads in zip(win.span, win.padding, strict=True)]
     return (draw(st.integers(0, 2)), draw(st.sampled_from([1, 2, 3, 5, 17])), *spatial), win
 
 
-@settings(max_examples=60, deadline=None)
-@given(case=geometries(), dtype=dtypes, layout=layouts, seed=st.integers(0, 99))
+@st.composite
+def adaptive(draw):
+    """(input shape [N, C, *S], grid): 1 to 3 dimensions, any output size."""
+    rank = draw(st.integers(1, 3))
+    spatial, output = (draw(st.lists(st.integers(low, 5 if rank == 3 else 9), min_size=rank, max_size=rank)) for low in (1, 0))
+    return (draw(st.integers(0, 2)), draw(st.sampled_from([1, 3, 17])), *spatial), Grid(tuple(output))
+
+
+geometries = st.one_of(fixed(), adaptive())
+
+
+@settings(max_examples=100, deadline=None)
+@given(case=geometries, dtype=dtypes, layout=layouts, seed=st.integers(0, 99))
 def test_max_pool_and_its_gradient(case, dtype, layout, seed):
     shape, win = case
     x = LAYOUTS[layout](np.round(numbers(seed, shape, dtype), 1))  # ties
@@ -47,13 +58,12 @@ def test_max_pool_and_its_gradient(case, dtype, layout, seed):
     gy = LAYOUTS[layout](numbers(seed + 1, y.shape, dtype))
     gx = kernels.max_pool_grad(gy, index, shape[2:], win)
     expected, scale = (reference.max_pool_grad(g, index, shape[2:], win) for g in (gy, np.abs(gy)))
-    assert relative_error(gx, expected, scale) < tolerance(dtype, 3e-7, 1e-15)
-    z = LAYOUTS[layout](numbers(seed + 2, shape, dtype))
-    assert same(kernels.max_pool_gather(z, index, win), reference.max_pool_gather(z, index, win).astype(dtype))
+    assert gx.dtype == dtype and relative_error(gx, expected, scale) < tolerance(dtype, 3e-7, 1e-15)
+    assert same(kernels.max_pool_places(LAYOUTS[layout](index), shape[2:], win), reference.max_pool_places(index, shape[2:], win))
 
 
-@settings(max_examples=60, deadline=None)
-@given(case=geometries(), dtype=dtypes, layout=layouts, count_pad=st.booleans(), override=st.sampled_from([None, None, 3]), seed=st.integers(0, 99))
+@settings(max_examples=100, deadline=None)
+@given(case=geometries, dtype=dtypes, layout=layouts, count_pad=st.booleans(), override=st.sampled_from([None, None, 3]), seed=st.integers(0, 99))
 def test_average_pool_and_its_gradient(case, dtype, layout, count_pad, override, seed):
     shape, win = case
     x = LAYOUTS[layout](numbers(seed, shape, dtype))
@@ -64,11 +74,29 @@ def test_average_pool_and_its_gradient(case, dtype, layout, count_pad, override,
     gy = LAYOUTS[layout](numbers(seed + 1, y.shape, dtype))
     gx = kernels.average_pool_grad(gy, shape[2:], win, count_pad, override)
     expected, scale = (reference.average_pool_grad(g, shape[2:], win, count_pad, override) for g in (gy, np.abs(gy)))
-    assert relative_error(gx, expected, scale) < tolerance(dtype, 5e-7, 1e-15)
+    assert gx.dtype == dtype and relative_error(gx, expected, scale) < tolerance(dtype, 5e-7, 1e-15)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    shape=st.lists(st.integers(1, 4), min_size=1, max_size=3),
+    output=st.lists(st.integers(1, 4), min_size=3, max_size=3),
+    channels=st.sampled_from([1, 3, 17]),
+    dtype=dtypes, layout=layouts, add=st.booleans(), seed=st.integers(0, 99),
+)  # fmt: skip
+def test_max_unpool_and_its_gradient(shape, output, channels, dtype, layout, add, seed):
+    output = tuple(output[: len(shape)])
+    x = LAYOUTS[layout](numbers(seed, (2, channels, *shape), dtype))
+    places = LAYOUTS[layout](np.random.default_rng(seed).integers(-1, math.prod(output) + 1, x.shape))
+    y = kernels.max_unpool(x, places, output, add)
+    expected, scale = (reference.max_unpool(a, places, output, add) for a in (x, np.abs(x)))
+    assert y.dtype == dtype and relative_error(y, expected, scale) < tolerance(dtype, 3e-7, 1e-15)
+    gy = LAYOUTS[layout](numbers(seed + 1, y.shape, dtype))
+    assert same(kernels.max_unpool_grad(gy, places), reference.max_unpool_grad(gy, places).astype(dtype))
 
 
 @pytest.mark.parametrize("channels", [1, 6, 16, 70])
-@pytest.mark.parametrize("size, stride, padding", [(2, 2, 0), (3, 2, 1), (3, 1, 1)])
+@pytest.mark.parametrize("size, stride, padding", [(2, 2, 0), (3, 2, 1), (3, 1, 1), (4, 4, 0)])
 def test_the_usual_windows(channels, size, stride, padding):
     """Against a stack of shifted slices."""
     x = channels_last_copy(numbers(1, (3, channels, 17, 20), np.float32))
@@ -115,17 +143,25 @@ def test_a_window_that_sees_nothing():
     y, index = kernels.max_pool(x, win)
     assert np.isneginf(y).all() and not index.any()
     assert not kernels.max_pool_grad(np.ones_like(y), index, (1,), win).any()
-    assert not kernels.max_pool_gather(x, index, win).any()
+    assert np.array_equal(kernels.max_pool_places(index, (1,), win), np.full_like(index, -1, np.int64))
     assert not kernels.average_pool(x, win, False, None).any()
 
 
-def test_gather_is_the_adjoint_of_the_gradient():
+def test_gradients_are_adjoints():
     x, z = numbers(1, (2, 4, 9, 9)), numbers(3, (2, 4, 9, 9))
-    win = window("pool", (3, 3), 2, 1)
-    y, index = kernels.max_pool(x, win)
-    gy = numbers(2, y.shape)
-    left = np.sum(kernels.max_pool_grad(gy, index, (9, 9), win) * z)
-    assert math.isclose(left, np.sum(gy * kernels.max_pool_gather(z, index, win)), rel_tol=1e-13)
+    for win in (window("pool", (3, 3), 2, 1), Grid((4, 5))):
+        y, index = kernels.max_pool(x, win)
+        gy, places = numbers(2, y.shape), kernels.max_pool_places(index, (9, 9), win)
+        taken = np.sum(gy * kernels.max_unpool_grad(z, places))
+        assert math.isclose(np.sum(kernels.max_pool_grad(gy, index, (9, 9), win) * z), taken, rel_tol=1e-12)
+        assert math.isclose(np.sum(kernels.max_unpool(gy, places, (9, 9), True) * z), taken, rel_tol=1e-12)
+
+
+def test_of_elements_for_one_place_the_last_stays():
+    x = np.arange(1.0, 5).reshape(1, 1, 2, 2)
+    places = np.array([[[[3, 3], [0, 3]]]])
+    assert kernels.max_unpool(x, places, (2, 2), False).ravel().tolist() == [3, 0, 0, 4]
+    assert kernels.max_unpool(x, places, (2, 2), True).ravel().tolist() == [3, 0, 0, 7]
 
 
 def test_same_bits_whatever_the_number_of_threads():
@@ -134,6 +170,10 @@ def test_same_bits_whatever_the_number_of_threads():
     y, index = kernels.max_pool(x, win)
     assert same_with_one_and_two_threads(lambda: kernels.max_pool(x, win))
     assert same_with_one_and_two_threads(lambda: kernels.max_pool_grad(y, index, (13, 15), win))
+    places = kernels.max_pool_places(index, (13, 15), win)
+    assert same_with_one_and_two_threads(lambda: kernels.max_unpool(y, places, (13, 15), True))
+    assert same_with_one_and_two_threads(lambda: kernels.max_unpool_grad(x, places))
+    assert same_with_one_and_two_threads(lambda: kernels.max_pool(x, Grid((5, 4))))
     assert same_with_one_and_two_threads(lambda: kernels.average_pool(x, win, False, None))
     assert same_with_one_and_two_threads(lambda: kernels.average_pool_grad(y, (13, 15), win, False, None))
 
