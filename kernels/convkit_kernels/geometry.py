@@ -256,6 +256,21 @@ def output_padding_for(op: str, wanted: Sequence[int], input_size: Sequence[int]
     )
 
 
+def local_shapes(op: str, x: tuple[int, ...], w: tuple[int, ...], b: tuple[int, ...] | None, win: Window) -> tuple[int, ...]:
+    """Output shape [N, K, *out] of a locally connected layer of x [N, C, *in] with w [*regions, *window, C, K] and b [*regions, K]."""
+    if len(x) != win.rank + 2:
+        raise ValueError(f"{op}: input must be {win.rank + 2}-D [N, C, {_axes(win.rank)}], got shape {list(x)}")
+    if x[1] != w[-2]:
+        raise ValueError(f"{op}: input has {x[1]} channels but weight {list(w)} needs {w[-2]}")
+    regions = w[: win.rank]
+    out = win.output_size(x[2:], op)
+    if any(not 1 <= r <= o for r, o in zip(regions, out, strict=True)):
+        raise ValueError(f"{op}: weight {list(w)} has {list(regions)} regions, of 1 to {list(out)}, the places of the output")
+    if b is not None and b != (*regions, w[-1]):
+        raise ValueError(f"{op}: bias must have shape {[*regions, w[-1]]}, one number a region and output channel, got {list(b)}")
+    return (x[0], w[-1], *out)
+
+
 def unfold_shapes(op: str, x: tuple[int, ...], win: Window) -> tuple[int, ...]:
     """Shape [N, C * taps, places] of the windows of x [N, C, *in] side by side."""
     if len(x) != win.rank + 2:

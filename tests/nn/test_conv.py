@@ -199,3 +199,23 @@ def test_gradients(rank, transposed):
 
     inputs = (x, layer.weight, layer.bias)
     assert convkit.autograd.gradcheck(run, inputs)
+
+
+@pytest.mark.parametrize("rank", [1, 2, 3])
+def test_depthwise_separable(rank):
+    kind = {1: nn.DepthwiseSeparableConv1d, 2: nn.DepthwiseSeparableConv2d, 3: nn.DepthwiseSeparableConv3d}[rank]
+    layer = kind(4, 6, 3, stride=2, padding=1, dilation=1, depth_multiplier=2, padding_mode="replicate", dtype=np.float64)
+    shapes = {name: p.shape for name, p in layer.named_parameters()}
+    one = (1,) * rank
+    assert shapes == {"depthwise.weight": (8, 1, *[3] * rank), "pointwise.weight": (6, 8, *one), "pointwise.bias": (6,)}
+    x = convkit.randn(2, 4, *(7, 6, 5)[:rank], dtype=np.float64)
+    # The two steps are one convolution, with the product of the weights.
+    deep = layer.depthwise.weight.detach().numpy().reshape(4, 2, -1)
+    across = layer.pointwise.weight.detach().numpy().reshape(6, 4, 2)
+    w = np.einsum("cmt,kcm->kct", deep, across).reshape(6, 4, *[3] * rank)
+    frame = np.pad(x.numpy(), [(0, 0), (0, 0)] + [(1, 1)] * rank, mode="edge")
+    expected = by_hand(frame, w, layer.pointwise.bias.detach().numpy(), 2, 0, 1, 1)
+    np.testing.assert_allclose(layer(x).detach().numpy(), expected, rtol=1e-11, atol=1e-12)
+    assert kind(4, 6, 3, bias=False).pointwise.bias is None
+    with pytest.raises(ValueError, match=f"{kind.__name__}: depth_multiplier must be at least 1, got 0"):
+        kind(4, 6, 3, depth_multiplier=0)

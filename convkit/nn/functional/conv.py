@@ -1,10 +1,11 @@
-"""Convolution and transposed convolution by rank: `convkit.ops.conv` under torch's names."""
+"""Convolution and transposed convolution by rank: `convkit.ops.conv` under torch's names; locally connected layers: `convkit.ops.local`."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from ...ops.conv import conv, conv_transpose
+from ...ops.local import locally_connected
 
 
 def conv1d(input: Any, weight: Any, bias: Any = None, stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: int = 1) -> Any:
@@ -63,3 +64,33 @@ def conv_transpose3d(
 ) -> Any:
     """`conv_transpose2d` over three spatial dimensions."""
     return conv_transpose(3, input, weight, bias, stride, padding, output_padding, groups, dilation)
+
+
+def locally_connected1d(input: Any, weight: Any, bias: Any = None, stride: Any = 1, padding: Any = 0, dilation: Any = 1) -> Any:
+    """`locally_connected2d` over one spatial dimension: input [N, C, L], weight [regions, S, C, K]."""
+    return locally_connected(1, input, weight, bias, stride, padding, dilation)
+
+
+def locally_connected2d(input: Any, weight: Any, bias: Any = None, stride: Any = 1, padding: Any = 0, dilation: Any = 1) -> Any:
+    """A convolution of input [N, C, H, W] whose weights depend on the place: weight [A, B, R, S, C, K], bias [A, B, K] -> [N, K, P, Q].
+
+        y[n, k, p, q] = bias[a, b, k] + sum over c, r, s of x[n, c, p*stride + r*dilation - padding, q*...] * w[a, b, r, s, c, k]
+        a = p * A // P,  b = q * B // Q
+
+    A x B regions share weights inside each; with A = P and B = Q nothing is shared, with A = B = 1 it is `conv2d`.  P and Q, `stride`,
+    `padding` and `dilation` are those of `conv2d`.  Each region's weights are matrices [C, K], the order in which Keras stores them.
+    ValueError for shapes that do not fit.
+
+    Y. Taigman, M. Yang, M. Ranzato, L. Wolf, "DeepFace", CVPR 2014, whose upper layers are such; Keras 2's LocallyConnected2D.
+
+    >>> import convkit
+    >>> x, w = convkit.ones(1, 1, 3, 3), convkit.arange(4.0).reshape(2, 2, 1, 1, 1, 1).expand(2, 2, 2, 2, 1, 1)
+    >>> locally_connected2d(x, w).numpy()[0, 0].tolist()
+    [[0.0, 4.0], [8.0, 12.0]]
+    """
+    return locally_connected(2, input, weight, bias, stride, padding, dilation)
+
+
+def locally_connected3d(input: Any, weight: Any, bias: Any = None, stride: Any = 1, padding: Any = 0, dilation: Any = 1) -> Any:
+    """`locally_connected2d` over three spatial dimensions: input [N, C, D, H, W], weight [*regions, T, R, S, C, K] of three regions' numbers."""
+    return locally_connected(3, input, weight, bias, stride, padding, dilation)

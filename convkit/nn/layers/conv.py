@@ -1,4 +1,4 @@
-"""Convolutions and transposed convolutions in one to three dimensions: one class each, the rank is a number."""
+"""Convolutions, transposed and depthwise-separable ones in one to three dimensions: one class each, the rank is a number."""
 
 from __future__ import annotations
 
@@ -236,5 +236,75 @@ class ConvTranspose3d(_ConvTranspose):
     rank = 3
 
 
+class _DepthwiseSeparable(Module):
+    rank: int
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: Numbers,
+        stride: Numbers = 1,
+        padding: Any = 0,
+        dilation: Numbers = 1,
+        depth_multiplier: int = 1,
+        bias: bool = True,
+        padding_mode: str = "zeros",
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None:
+        super().__init__()
+        name = type(self).__name__
+        between = positive(name, "in_channels", in_channels) * positive(name, "depth_multiplier", depth_multiplier)
+        make = _LAYERS[self.rank]
+        self.depthwise = make(in_channels, between, kernel_size, stride, padding, dilation, in_channels, False, padding_mode, device, dtype)
+        self.pointwise = make(between, out_channels, 1, bias=bias, device=device, dtype=dtype)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.pointwise(self.depthwise(x))
+
+
+class DepthwiseSeparableConv2d(_DepthwiseSeparable):
+    """A convolution in two steps: first every channel by itself, then 1x1 across channels; input [N, C, H, W] -> output [N, K, P, Q].
+
+    `depthwise` is a `Conv2d` of groups = C without a bias, from C to C * depth_multiplier channels; it takes kernel_size, stride, padding,
+    dilation and padding_mode.  `pointwise` is a `Conv2d` of size 1 with the bias.  Together C*M*(R*S + K) weights in place of
+    C*K*R*S.  There is nothing between the two, as in Xception; MobileNet puts batch norm and relu there: for that, put two `Conv2d` in a row.
+
+    L. Sifre, "Rigid-motion scattering for image classification", 2014; F. Chollet, "Xception: deep learning with depthwise separable
+    convolutions", CVPR 2017; A. Howard et al., "MobileNets", 2017.
+
+    >>> from convkit import nn, zeros
+    >>> layer = nn.DepthwiseSeparableConv2d(16, 32, 3, padding=1)
+    >>> layer(zeros(1, 16, 8, 8)).shape, sum(p.numel() for p in layer.parameters())
+    ((1, 32, 8, 8), 688)
+    """
+
+    rank = 2
+
+
+class DepthwiseSeparableConv1d(_DepthwiseSeparable):
+    """`DepthwiseSeparableConv2d` for sequences [N, C, L].
+
+    >>> from convkit import nn, zeros
+    >>> nn.DepthwiseSeparableConv1d(4, 8, 3)(zeros(1, 4, 10)).shape
+    (1, 8, 8)
+    """
+
+    rank = 1
+
+
+class DepthwiseSeparableConv3d(_DepthwiseSeparable):
+    """`DepthwiseSeparableConv2d` for volumes [N, C, D, H, W].
+
+    >>> from convkit import nn, zeros
+    >>> nn.DepthwiseSeparableConv3d(4, 8, 3)(zeros(1, 4, 5, 5, 5)).shape
+    (1, 8, 3, 3, 3)
+    """
+
+    rank = 3
+
+
+_LAYERS = {1: Conv1d, 2: Conv2d, 3: Conv3d}
 _CONV = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 _CONV_TRANSPOSE = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3d}
