@@ -15,3 +15,15 @@ class Embedding(_Kernel):
         table, index = random((20000, 128), dtype), np.random.default_rng(0).integers(0, 20000, (50, 64))
         gy = random((50 * 64, 128), dtype).reshape(50, 64, 128)
         return (lambda: cpu.embedding(table, index)) if function == "forward" else (lambda: cpu.embedding_grad(gy, index, 20000))
+
+
+class EmbeddingBag(_Kernel):
+    params = [["forward", "grad"], ["sum", "mean", "max"], DTYPES]
+    param_names = ["function", "mode", "dtype"]
+
+    def prepare(self, function, mode, dtype):
+        table, index, start = random((20000, 128), dtype), np.random.default_rng(0).integers(0, 20000, 3200), np.arange(65) * 50
+        y, which = cpu.embedding_bag(table, index, start, None, mode)
+        if function == "forward":
+            return lambda: cpu.embedding_bag(table, index, start, None, mode)
+        return lambda: cpu.embedding_bag_grad(y, index, start, None, which, 20000, mode)

@@ -121,7 +121,10 @@ def _losses(dtype: np.dtype) -> None:
 
 
 def _embedding(dtype: np.dtype) -> None:
-    F.embedding(convkit.tensor([[0, 2], [1, 1]]), _random((3, 4), dtype)).sum().backward()
+    index, table = convkit.tensor([[0, 2], [1, 1]]), _random((3, 4), dtype)
+    F.embedding(index, table).sum().backward()
+    for mode in ("mean", "max"):
+        F.embedding_bag(index, table, mode=mode).sum().backward()
 
 
 def _random_numbers(dtype: np.dtype) -> None:

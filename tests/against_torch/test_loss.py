@@ -193,3 +193,76 @@ def test_cdist(p, rows):
         y.backward(convkit.tensor(g))
         for got, want in zip(u, t, strict=True):
             np.testing.assert_allclose(got.grad.numpy(), want.grad.numpy(), rtol=1e-8, atol=1e-10)
+
+
+# ------------------------------------------------------------------------------------------ embeddings
+INDEX = rng.integers(0, 6, (3, 4))
+FLAT, OFFSETS, SCALE = INDEX.reshape(-1), np.array([0, 3, 3, 7]), rng.random(12)
+# Left out, where torch 2.13 is wrong: embedding_bag divides by the counts of other rows under scale_grad_by_freq, and reads what no bag
+# holds if the last offset comes before the end.
+EMBEDDINGS = [
+    ("embedding", (INDEX,), ({}, {"padding_idx": 2}, {"padding_idx": -1, "scale_grad_by_freq": True}, {"max_norm": 1.0},
+                             {"max_norm": 1.5, "norm_type": 1.0}, {"max_norm": 0.5, "norm_type": float("inf"), "padding_idx": 0})),
+    ("embedding_bag", (INDEX,), ({}, {"mode": "sum"}, {"mode": "max"}, {"padding_idx": 1}, {"mode": "max", "padding_idx": 1}, {"max_norm": 1.0},
+                                 {"mode": "sum", "per_sample_weights": SCALE.reshape(3, 4)})),
+    ("embedding_bag", (FLAT, OFFSETS), ({}, {"mode": "sum"}, {"mode": "max"}, {"mode": "sum", "per_sample_weights": SCALE, "padding_idx": 3})),
+    ("embedding_bag", (FLAT, np.append(OFFSETS, 12)), ({"include_last_offset": True}, {"include_last_offset": True, "mode": "max"})),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("case", EMBEDDINGS, ids=[f"{i}-{case[0]}" for i, case in enumerate(EMBEDDINGS)])
+def test_embeddings(case, dtype):
+    name, (index, *rest), keywords = case
+    table = np.random.default_rng(1).standard_normal((6, 5))
+    for options in keywords:
+        results = []
+        for functions, make in ((torch.nn.functional, torch.tensor), (F, convkit.tensor)):
+            w = make(table.astype(dtype), requires_grad=True)
+            given = {k: make(v.astype(dtype), requires_grad=True) if isinstance(v, np.ndarray) else v for k, v in options.items()}
+            y = getattr(functions, name)(make(index), w, *(make(r) for r in rest), **given)
+            y.backward(make(np.cos(np.arange(y.numel())).reshape(y.shape).astype(dtype)))
+            results.append([t.numpy() for t in (y.detach(), w.detach(), w.grad, *(v.grad for v in given.values() if hasattr(v, "grad")))])
+        for e, g in zip(*results, strict=True):
+            assert e.dtype == g.dtype and e.shape == g.shape
+            np.testing.assert_allclose(g, e, rtol=1e-5 if dtype == np.float32 else 1e-6, atol=1e-6, err_msg=str(options))
+
+
+@pytest.mark.parametrize("name", ["Embedding", "EmbeddingBag"])
+def test_layers_of_embeddings_have_torchs_arguments(name):
+    ours, theirs = getattr(nn, name), getattr(torch.nn, name)
+    assert defaults(ours) == defaults(theirs) and defaults(ours.from_pretrained) == defaults(theirs.from_pretrained)
+    for options in ({}, {"padding_idx": 2}, {"max_norm": 2.0, "norm_type": 1.0}, {"scale_grad_by_freq": True, "padding_idx": -1}):
+        assert repr(ours(5, 3, **options)) == repr(theirs(5, 3, **options))
+
+
+@pytest.mark.parametrize("name", ["embedding", "embedding_bag", "one_hot"])
+def test_functions_of_embeddings_have_torchs_arguments(name):
+    if name != "one_hot":
+        assert defaults(getattr(F, name)) == defaults(getattr(torch.nn.functional, name))
+    for index, classes in ((INDEX, -1), (INDEX, 9), (np.array(3), 5), (np.zeros((0, 2), np.int64), 3)):
+        assert F.one_hot(convkit.tensor(index), classes).tolist() == torch.nn.functional.one_hot(torch.tensor(index), classes).tolist()
+
+
+TABLE = np.ones((4, 2))
+REFUSED_EMBEDDINGS = [
+    ("embedding", (np.array([4]), TABLE), {}), ("embedding", (np.array([-1]), TABLE), {}), ("embedding", (np.array([1.0]), TABLE), {}),
+    ("embedding", (np.array([1]), np.ones(3)), {}), ("embedding", (np.array([1]), TABLE), {"padding_idx": 4}),
+    ("embedding_bag", (np.array([1]), TABLE), {}), ("embedding_bag", (np.array([[1]]), TABLE, np.array([0])), {}),
+    ("embedding_bag", (np.array([1, 2]), TABLE, np.array([1])), {}), ("embedding_bag", (np.array([1, 2]), TABLE, np.array([0, 3])), {}),
+    ("embedding_bag", (np.array([1, 2]), TABLE, np.array([[0]])), {}), ("embedding_bag", (np.array([1, 2]), TABLE, np.array([0])), {"mode": "min"}),
+    ("embedding_bag", (np.array([1]), TABLE, np.array([0])), {"per_sample_weights": np.ones(1)}),
+    ("embedding_bag", (np.array([1]), TABLE, np.array([0])), {"mode": "sum", "per_sample_weights": np.ones(2)}),
+    ("embedding_bag", (np.array([1]), TABLE, np.array([0])), {"mode": "max", "scale_grad_by_freq": True}),
+    ("embedding_bag", (np.array([4]), TABLE, np.array([0])), {}), ("one_hot", (np.array([-1]),), {}), ("one_hot", (np.array([1.0]),), {}),
+    ("one_hot", (np.array([3]), 3), {}), ("one_hot", (np.zeros(0, np.int64),), {}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("case", REFUSED_EMBEDDINGS, ids=[f"{i}-{case[0]}" for i, case in enumerate(REFUSED_EMBEDDINGS)])
+def test_embeddings_that_torch_refuses_are_refused(case):
+    name, arguments, options = case
+    for functions, make in ((torch.nn.functional, torch.tensor), (F, convkit.tensor)):
+        with pytest.raises((ValueError, TypeError, IndexError, RuntimeError, AssertionError)):
+            given, named = ([make(a) if isinstance(a, np.ndarray) else a for a in part] for part in (arguments, options.values()))
+            getattr(functions, name)(*given, **dict(zip(options, named, strict=True)))

@@ -37,3 +37,37 @@ def test_nan_stays_in_its_row():
     gy[1, 0] = np.nan
     gw = kernels.embedding_grad(gy, np.array([0, 2, 0]), 4)
     assert same(gw, np.array([[2, 2], [0, 0], [np.nan, 1], [0, 0]], np.float32))
+
+
+@settings(max_examples=60)
+@given(
+    rows=st.integers(1, 6), width=st.integers(0, 20), sizes=st.lists(st.integers(0, 4), max_size=5), mode=st.sampled_from(["sum", "mean", "max"]),
+    scaled=st.booleans(), dtype=dtypes, layout=layouts, seed=st.integers(0, 99),
+)  # fmt: skip
+def test_bags_and_their_gradient(rows, width, sizes, mode, scaled, dtype, layout, seed):
+    start = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+    index = LAYOUTS[layout](np.random.default_rng(seed).integers(0, rows, start[-1]))
+    weight = LAYOUTS[layout](numbers(seed, (rows, width), dtype))
+    scale = LAYOUTS[layout](numbers(seed + 1, index.shape, dtype)) if scaled and mode == "sum" else None
+    y, which = kernels.embedding_bag(weight, index, start, scale, mode)
+    expected, places = reference.embedding_bag(weight, index, start, scale, mode)
+    size = reference.embedding_bag(np.abs(weight), index, start, None if scale is None else np.abs(scale), mode)[0]
+    assert y.dtype == dtype and relative_error(y, expected, size) < tolerance(dtype, 5e-7, 1e-15) and np.array_equal(which, places)
+    gy = LAYOUTS[layout](numbers(seed + 2, y.shape, dtype))
+    gw = kernels.embedding_bag_grad(gy, index, start, scale, which, rows, mode)
+    expected = reference.embedding_bag_grad(gy, index, start, scale, places, rows, mode)
+    size = reference.embedding_bag_grad(np.abs(gy), index, start, None if scale is None else np.abs(scale), places, rows, mode)
+    assert gw.dtype == dtype and relative_error(gw, expected, size) < tolerance(dtype, 5e-7, 1e-15)
+
+
+def test_bags_with_nan_and_threads():
+    weight = numbers(1, (50, 40), np.float32)
+    index, start = np.random.default_rng(1).integers(0, 50, 300), np.arange(0, 301, 10)
+    for mode in ("sum", "mean", "max"):
+        y, which = kernels.embedding_bag(weight, index, start, None, mode)
+        assert same_with_one_and_two_threads(lambda mode=mode: kernels.embedding_bag(weight, index, start, None, mode))
+        assert same_with_one_and_two_threads(lambda mode=mode, w=which, y=y: kernels.embedding_bag_grad(y, index, start, None, w, 50, mode))
+        bad = weight.copy()
+        bad[3, 5] = np.nan
+        found = np.isnan(kernels.embedding_bag(bad, index, start, None, mode)[0])
+        assert np.array_equal(found[:, 5], (index.reshape(30, 10) == 3).any(1)) and not np.delete(found, 5, 1).any()
