@@ -137,18 +137,23 @@ def _batched(rank: int, x: Any, run: Callable[[Any], Any]) -> Any:
     return tuple(t.squeeze(0) for t in y) if isinstance(y, tuple) else y.squeeze(0)
 
 
-def _grid(op: str, rank: int, x: Any, output_size: Any) -> geometry.Grid:
+def _image(op: str, rank: int, x: Any, filled: int = 1) -> None:
+    """TypeError or ValueError unless x is [N, C, *S] of floats with something in it from dimension `filled` on."""
     floating(op, x)
     if x.ndim != rank + 2:
-        raise ValueError(f"{op}: input must be {rank + 1}-D or {rank + 2}-D, got shape {list(x.shape)}")
-    if 0 in x.shape[2:]:
-        raise ValueError(f"{op}: no spatial dimension may be empty, got shape {list(x.shape)}")
+        axes = ", ".join(("N", "C", *"DHW"[3 - rank :]))
+        raise ValueError(f"{op}: input must be {rank + 2}-D [{axes}], or {rank + 1}-D without N, got shape {list(x.shape)}")
+    if 0 in x.shape[filled:]:
+        raise ValueError(f"{op}: only the {'batch' if filled == 1 else 'batch and the channels'} may be empty, got shape {list(x.shape)}")
+
+
+def _grid(op: str, rank: int, x: Any, output_size: Any) -> geometry.Grid:
     return geometry.Grid(tuple(n if o is None else o for o, n in zip(grid_size(op, rank, output_size), x.shape[2:], strict=True)))
 
 
 def _fits(op: str, x: Any, window: geometry.Window) -> None:
-    floating(op, x)
-    geometry.pool_shapes(op, x.shape, window)
+    _image(op, window.rank, x)
+    window.output_size(x.shape[2:], op)
 
 
 # ------------------------------------------------------------------------------------------- functions
@@ -175,8 +180,7 @@ def max_unpool(rank: int, x: Any, indices: Any, kernel_size: Any, stride: Any, p
         raise ValueError(f"{op}: indices must have the input's shape {list(x.array.shape)}, got {list(indices.array.shape)}")
     if x.ndim == rank + 1:
         return max_unpool(rank, x.unsqueeze(0), indices.unsqueeze(0), kernel_size, stride, padding, output_size).squeeze(0)
-    if x.ndim != rank + 2:
-        raise ValueError(f"{op}: input must be {rank + 1}-D or {rank + 2}-D, got shape {list(x.shape)}")
+    _image(op, rank, x)
     size = _unpooled_size(op, x, pool_window(op, rank, kernel_size, stride, padding), output_size)
     places = indices.array
     if places.size and (places.min() < 0 or places.max() >= math.prod(size)):
@@ -262,9 +266,11 @@ def _power(x: Any, p: float) -> Any:
 
 def adaptive_avg_pool(rank: int, x: Any, output_size: Any) -> Any:
     """See `nn.functional.adaptive_avg_pool2d`."""
+    op = f"adaptive_avg_pool{rank}d"
 
     def run(x: Any) -> Any:
-        grid = _grid(f"adaptive_avg_pool{rank}d", rank, x, output_size)
+        _image(op, rank, x, 2)
+        grid = _grid(op, rank, x, output_size)
         if set(grid.output) == {1}:
             return mean(x, tuple(range(2, x.ndim)), keepdim=True)
         return AvgPool.apply(x, grid, True, None)
@@ -274,7 +280,12 @@ def adaptive_avg_pool(rank: int, x: Any, output_size: Any) -> Any:
 
 def adaptive_max_pool(rank: int, x: Any, output_size: Any, return_indices: bool = False) -> Any:
     """See `nn.functional.adaptive_max_pool2d`."""
-    run = lambda x: MaxPool.apply(x, _grid(f"adaptive_max_pool{rank}d", rank, x, output_size), bool(return_indices))
+    op = f"adaptive_max_pool{rank}d"
+
+    def run(x: Any) -> Any:
+        _image(op, rank, x)
+        return MaxPool.apply(x, _grid(op, rank, x, output_size), bool(return_indices))
+
     return _batched(rank, x, run)
 
 

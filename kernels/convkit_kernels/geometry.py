@@ -293,14 +293,6 @@ def fold_shapes(op: str, y: tuple[int, ...], size: tuple[int, ...], win: Window)
     return (y[0], y[1] // taps, *size)
 
 
-def pool_shapes(op: str, x: tuple[int, ...], win: Window) -> tuple[int, ...]:
-    """Output shape [N, C, *out] of pooling x [N, C, *in]; padding may be at most half of what the window covers."""
-    if len(x) != win.rank + 2:
-        raise ValueError(f"{op}: input must be {win.rank + 2}-D [N, C, {_axes(win.rank)}], got shape {list(x)}")
-    pool_padding(op, win)
-    return (*x[:2], *win.output_size(x[2:], op))
-
-
 def pool_padding(op: str, win: Window) -> None:
     """ValueError unless the padding is at most half of what the window covers, holes included."""
     if any(max(pads) > span // 2 for span, pads in zip(win.span, win.padding, strict=True)):

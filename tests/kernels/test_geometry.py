@@ -186,9 +186,16 @@ def test_conv_transpose_errors(x, w, b, extra, words):
     assert words in str(caught.value)
 
 
-def test_pool_errors():
+def test_pooling_pads_at_most_half_of_what_the_window_covers():
     with pytest.raises(ValueError, match=r"pool: padding must be at most half the window, got padding \[\[2, 2\], \[2, 2\]\] and window \[3, 3\]"):
-        geometry.pool_shapes("pool", (1, 1, 8, 8), geometry.window("pool", (3, 3), padding=2))
-    with pytest.raises(ValueError, match=r"pool: input must be 4-D \[N, C, H, W\], got shape \[1, 8\]"):
-        geometry.pool_shapes("pool", (1, 8), WINDOW)
-    assert geometry.pool_shapes("pool", (2, 3, 8, 8), WINDOW) == (2, 3, 6, 6)
+        geometry.pool_padding("pool", geometry.window("pool", (3, 3), padding=2))
+    geometry.pool_padding("pool", geometry.window("pool", (3, 3), padding=2, dilation=2))
+
+
+def test_places_of_windows():
+    window = geometry.window("pool", (3, 2), (2, 1), (1, 0), (2, 1))
+    assert window.places(0, 9, 3) == ([-1, 1, 3], [3, 3, 3], 2) and window.places(1, 3, 2) == ([0, 1], [2, 2], 1)
+    grid = geometry.Grid((3, 5))
+    assert grid.rank == 2 and grid.output_size((5, 3)) == (3, 5)
+    assert grid.places(0, 5, 3) == ([0, 1, 3], [2, 3, 2], 1)  # 0 1, 1 2 3, 3 4
+    assert grid.places(1, 3, 5) == ([0, 0, 1, 1, 2], [1, 2, 1, 2, 1], 1)
