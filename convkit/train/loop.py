@@ -20,7 +20,7 @@ from ..data import ArrayDataset, DataLoader
 from ..nn import Module
 from ..nn import functional as F
 from ..optim import Optimizer
-from ..optim.lr_scheduler import OneCycleLR
+from ..optim.lr_scheduler import CyclicLR, OneCycleLR, ReduceLROnPlateau
 from ..tensor import Tensor
 from .callbacks import Callback, Run
 from .checkpoint import FOLDER, Checkpoint, load_checkpoint, needs_safetensors, save_checkpoint
@@ -86,8 +86,9 @@ def fit(
             or a `DataLoader`, which is used as it is.
         epochs: passes over the data, 1 or more.
         optimizer: made of the model's parameters.
-        scheduler: of the learning rate, stepped after each batch or epoch:
-        schedule_each: "batch" or "epoch"; by default "batch" for OneCycleLR and "epoch" for the others.
+        scheduler: of the learning rate, stepped after each batch or epoch; ReduceLROnPlateau is given the validation loss of the epoch, or
+            the training loss without validation.
+        schedule_each: "batch" or "epoch"; by default "batch" for OneCycleLR and CyclicLR, and "epoch" for the others.
         loss: called with outputs and targets; gives the mean over the batch.
         validation: a data set, arrays, or a DataLoader, measured in evaluation mode after each epoch; nothing is learnt from it.
         metrics: functions of outputs and targets, each giving the mean over the batch, by name; {"accuracy": accuracy} by default.
@@ -105,6 +106,8 @@ def fit(
         raise ValueError(f"fit: epochs must be 1 or larger, got {epochs}")
     if schedule_each not in (None, "batch", "epoch"):
         raise ValueError(f"fit: schedule_each must be 'batch' or 'epoch', got {schedule_each!r}")
+    if isinstance(scheduler, ReduceLROnPlateau) and schedule_each == "batch":
+        raise ValueError("fit: ReduceLROnPlateau steps once an epoch, with its loss; schedule_each must not be 'batch'")
     loader = _loader("training", train_data, batch_size, shuffle=True, seed=seed)
     measured = None if validation is None else _loader("validation", validation, max(batch_size, 256))
     own = {id(p) for p in model.parameters()}
@@ -116,7 +119,7 @@ def fit(
         loss=loss,
         metrics={"accuracy": accuracy} if metrics is None else dict(metrics),
         validation=measured,
-        each_batch=scheduler is not None and (schedule_each or ("batch" if isinstance(scheduler, OneCycleLR) else "epoch")) == "batch",
+        each_batch=scheduler is not None and (schedule_each or ("batch" if isinstance(scheduler, (OneCycleLR, CyclicLR)) else "epoch")) == "batch",
         callbacks=list(callbacks),
         out=folder,
         about=dict(about or {}),
@@ -225,7 +228,9 @@ class _Loop:
                 self.interrupt()
             run.record.update(found.means("val_"), lr=run.record.pop("lr"))
         self._refuse_infinite_weights()
-        if run.scheduler is not None and not self.each_batch:
+        if isinstance(run.scheduler, ReduceLROnPlateau):
+            run.scheduler.step(run.record.get("val_loss", run.record["loss"]))
+        elif run.scheduler is not None and not self.each_batch:
             run.scheduler.step()
         seconds = already + time.perf_counter() - start
         run.record.update(seconds=round(seconds, 3), images_per_second=round(rate, 1))

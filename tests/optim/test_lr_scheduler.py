@@ -29,6 +29,18 @@ SCHEDULES = {
     "warm-up": (lr_scheduler.LinearLR, lambda base, t: base * (1 / 3 + 2 / 3 * min(t, 5) / 5)),
     "cosine": (lambda o: lr_scheduler.CosineAnnealingLR(o, 8, eta_min=0.01), lambda base, t: cosine(base, 0.01, t / 8)),
     "lambda": (lambda o: lr_scheduler.LambdaLR(o, lambda t: 1 / (1 + t)), lambda base, t: base / (1 + t)),
+    "constant": (lambda o: lr_scheduler.ConstantLR(o, 0.2, 4), lambda base, t: base * (0.2 if t < 4 else 1)),
+    "polynomial": (lambda o: lr_scheduler.PolynomialLR(o, 8, 2.0), lambda base, t: base * (1 - min(t, 8) / 8) ** 2),
+    "multiplicative": (lambda o: lr_scheduler.MultiplicativeLR(o, lambda t: 0.9), lambda base, t: base * 0.9**t),
+    "restarts": (lambda o: lr_scheduler.CosineAnnealingWarmRestarts(o, 3, eta_min=0.01), lambda base, t: cosine(base, 0.01, t % 3 / 3)),
+    "longer restarts": (
+        lambda o: lr_scheduler.CosineAnnealingWarmRestarts(o, 2, 2),
+        lambda base, t: cosine(base, 0, t / 2 if t < 2 else (t - 2) / 4 if t < 6 else (t - 6) / 8),
+    ),
+    "chain": (
+        lambda o: lr_scheduler.ChainedScheduler([lr_scheduler.LinearLR(o, 0.5, total_iters=3), lr_scheduler.CosineAnnealingLR(o, 20)]),
+        lambda base, t: base * (0.5 + 0.5 * min(t, 3) / 3) * (1 + math.cos(math.pi * t / 20)) / 2,
+    ),
     "sequence": (
         lambda o: lr_scheduler.SequentialLR(
             o, [lr_scheduler.LinearLR(o, 0.5, total_iters=3), lr_scheduler.CosineAnnealingLR(o, 6), lr_scheduler.ExponentialLR(o, 0.5)], [3, 9]
@@ -44,7 +56,7 @@ def test_values(name):
     o = optimizer()
     schedule = make(o)
     for t in range(13):
-        assert schedule.last_epoch == t
+        assert name == "chain" or schedule.last_epoch == t
         expected = pytest.approx([formula(base, t) for base in BASE], rel=1e-12)
         assert schedule.get_last_lr() == expected and [g["lr"] for g in o.param_groups] == expected
         o.step()
@@ -113,13 +125,33 @@ def test_last_epoch_goes_on_from_there():
     assert lr_scheduler.ExponentialLR(o, 0.5, last_epoch=3).get_last_lr() == [base * 0.5**4 for base in BASE]
 
 
-def test_a_rate_changed_by_hand_lasts_until_the_next_step():
+def test_a_rate_changed_by_hand_is_carried_on():
     o = optimizer()
     schedule = lr_scheduler.ExponentialLR(o, 0.5)
     o.param_groups[0]["lr"] = 7
-    assert o.param_groups[0]["lr"] == 7
+    for factor in (0.5, 0.25):
+        schedule.step()
+        assert [g["lr"] for g in o.param_groups] == [7 * factor, BASE[1] * factor]
+    schedule.step(3)  # as if nothing had been changed
+    assert [g["lr"] for g in o.param_groups] == [base / 8 for base in BASE]
+
+
+def test_a_rate_changed_where_a_schedule_overwrites():
+    o = optimizer()
+    schedule = lr_scheduler.LambdaLR(o, lambda t: t + 1)
+    o.param_groups[0]["lr"] = 7
     schedule.step()
-    assert o.param_groups[0]["lr"] == BASE[0] * 0.5
+    assert [g["lr"] for g in o.param_groups] == [base * 2 for base in BASE]
+
+
+def test_two_schedules_of_one_optimizer_multiply():
+    o = optimizer()
+    warm, decay = lr_scheduler.ConstantLR(o, 0.5, 3), lr_scheduler.ExponentialLR(o, 0.9)
+    for t in range(8):
+        expected = [base * (0.5 if t < 3 else 1) * 0.9**t for base in BASE]
+        assert [g["lr"] for g in o.param_groups] == pytest.approx(expected, rel=1e-14)
+        warm.step()
+        decay.step()
 
 
 def test_a_group_added_later_joins():
@@ -137,6 +169,52 @@ def test_a_function_for_each_group():
     assert schedule.get_last_lr() == [BASE[0] * 2, BASE[1] * 2] and "lr_lambdas" not in schedule.state_dict()
 
 
+@pytest.mark.parametrize("mode", ["triangular", "triangular2", "exp_range", None])
+@pytest.mark.parametrize("kind", [optim.SGD, optim.RAdam])
+def test_cycles(mode, kind):
+    o = optimizer(kind)
+    settings = {"mode": mode} if mode else {"scale_fn": lambda t: 1 / (1 + t), "scale_mode": "iterations"}
+    schedule = lr_scheduler.CyclicLR(o, [0.1, 0.2], [1.1, 2.2], step_size_up=3, step_size_down=5, gamma=0.9, **settings)
+    for t in range(20):
+        up = t % 8 / 3 if t % 8 <= 3 else 1 - (t % 8 - 3) / 5
+        scale = {"triangular": 1, "triangular2": 0.5 ** (t // 8), "exp_range": 0.9**t, None: 1 / (1 + t)}[mode]
+        assert schedule.get_last_lr() == pytest.approx([0.1 + up * scale, 0.2 + 2 * up * scale], rel=1e-12), t
+        for group in o.param_groups:
+            got = group["momentum"] if kind is optim.SGD else group["betas"][0]
+            assert got == pytest.approx(0.9 - 0.1 * up * scale, rel=1e-12)
+        schedule.step()
+
+
+def test_fractions_of_an_epoch():
+    o = optimizer()
+    schedule = lr_scheduler.CosineAnnealingWarmRestarts(o, 2)
+    schedule.step(2.5)
+    assert schedule.last_epoch == 2 and schedule.get_last_lr() == pytest.approx([cosine(base, 0, 0.25) for base in BASE], rel=1e-12)
+    schedule.step()
+    assert schedule.get_last_lr() == pytest.approx([cosine(base, 0, 0.75) for base in BASE], rel=1e-12)
+
+
+def test_plateau():
+    o = optimizer()
+    schedule = lr_scheduler.ReduceLROnPlateau(o, factor=0.5, patience=1, cooldown=2, min_lr=[0.06, 0.01])
+    seen = []
+    for loss in (1.0, 0.9, 0.9, 0.95, 0.9, 0.9, 0.9, 0.9, 0.8, 0.9, float("nan")):
+        schedule.step(convkit.tensor(loss))
+        seen.append(o.param_groups[1]["lr"] / BASE[1])
+    assert seen == [1, 1, 1, 0.5, 0.5, 0.5, 0.5, 0.25, 0.25, 0.25, 0.25]
+    assert o.param_groups[0]["lr"] == 0.06 and schedule.get_last_lr() == [g["lr"] for g in o.param_groups] and schedule.last_epoch == 11
+    twin = lr_scheduler.ReduceLROnPlateau(optimizer())
+    twin.load_state_dict(json.loads(json.dumps(schedule.state_dict())))
+    assert twin.state_dict() == schedule.state_dict() and twin.in_cooldown == schedule.in_cooldown
+
+
+def test_plateau_modes():
+    better = {("min", "rel"): (89, 91), ("max", "rel"): (111, 109), ("min", "abs"): (99.8, 99.95), ("max", "abs"): (100.2, 100.05)}
+    for (mode, threshold_mode), (good, bad) in better.items():
+        schedule = lr_scheduler.ReduceLROnPlateau(optimizer(), mode, threshold=0.1, threshold_mode=threshold_mode)
+        assert schedule.is_better(good, 100) and not schedule.is_better(bad, 100)
+
+
 def errors():
     s, o = lr_scheduler, optimizer()
     linear, other = s.LinearLR(o), s.LinearLR(optimizer())
@@ -152,6 +230,21 @@ def errors():
         (ValueError, "OneCycleLR: pct_start must be between 0 and 1, got 2", lambda: s.OneCycleLR(o, 1.0, 9, pct_start=2)),
         (ValueError, "OneCycleLR: anneal_strategy must be 'cos' or 'linear', got 'exp'", lambda: s.OneCycleLR(o, 1.0, 9, anneal_strategy="exp")),
         (ValueError, "OneCycleLR: max_lr needs one number for each of 2 groups, got 3", lambda: s.OneCycleLR(o, [1.0, 1.0, 1.0], 9)),
+        (ValueError, "PolynomialLR: total_iters must be at least 1, got 0", lambda: s.PolynomialLR(o, 0)),
+        (ValueError, "ConstantLR: factor must be in 0 .. 1, got 2", lambda: s.ConstantLR(o, 2)),
+        (TypeError, "MultiplicativeLR: lr_lambda must be a function or a list of functions, got 3", lambda: s.MultiplicativeLR(o, 3)),
+        (ValueError, "CosineAnnealingWarmRestarts: T_0 must be an integer of at least 1, got 1.5", lambda: s.CosineAnnealingWarmRestarts(o, 1.5)),
+        (ValueError, "CosineAnnealingWarmRestarts: T_mult must be an integer", lambda: s.CosineAnnealingWarmRestarts(o, 1, 0)),
+        (ValueError, "the epoch must not be negative, got -1", lambda: s.CosineAnnealingWarmRestarts(o, 1).step(-1)),
+        (ValueError, "CyclicLR: mode must be 'triangular', 'triangular2' or 'exp_range', got 'x'", lambda: s.CyclicLR(o, 0.1, 1, mode="x")),
+        (ValueError, "CyclicLR: cycle_momentum needs an optimizer with momentum or betas", lambda: s.CyclicLR(optimizer(optim.Adagrad), 0.1, 1)),
+        (ValueError, "ReduceLROnPlateau: factor must be below 1, got 1", lambda: s.ReduceLROnPlateau(o, factor=1)),
+        (ValueError, "ReduceLROnPlateau: mode must be 'min' or 'max', got 'x'", lambda: s.ReduceLROnPlateau(o, "x")),
+        (ValueError, "ReduceLROnPlateau: threshold_mode must be", lambda: s.ReduceLROnPlateau(o, threshold_mode="x")),
+        (ValueError, "ReduceLROnPlateau: min_lr needs one number for each of 2 groups, got 1", lambda: s.ReduceLROnPlateau(o, min_lr=[1])),
+        (ValueError, "ChainedScheduler: needs at least one scheduler", lambda: s.ChainedScheduler([])),
+        (ValueError, "ChainedScheduler: ReduceLROnPlateau cannot take part", lambda: s.ChainedScheduler([s.ReduceLROnPlateau(o)])),
+        (ValueError, "ChainedScheduler: every scheduler must set the learning rate of the same", lambda: s.ChainedScheduler([linear, other])),
         (ValueError, "SequentialLR: needs one milestone less than schedulers", lambda: s.SequentialLR(o, [linear], [3])),
         (ValueError, "SequentialLR: milestones must rise", lambda: s.SequentialLR(o, [linear] * 3, [3, 2])),
         (ValueError, "SequentialLR: every scheduler must set the learning rate of the same", lambda: s.SequentialLR(o, [linear, other], [3])),

@@ -130,6 +130,28 @@ def test_one_cycle_goes_batch_by_batch(new_run, part):
     assert schedule.last_epoch == 8
 
 
+@pytest.mark.parametrize("validated", [True, False])
+def test_a_plateau_is_told_the_loss(new_run, part, other_part, validated, tmp_path):
+    """The rate falls each epoch, whatever the loss; and a resumed run goes on with what the schedule remembers."""
+
+    def plateau(run):
+        return optim.lr_scheduler.ReduceLROnPlateau(run.optimizer, factor=0.5, patience=0, threshold=0.99)
+
+    options = {"batch_size": 50, "validation": other_part if validated else None}
+    run = new_run()
+    schedule = plateau(run)
+    history = quiet(run.model, part, epochs=3, optimizer=run.optimizer, scheduler=schedule, **options)
+    assert history.column("lr") == [0.01, 0.01, 0.005]
+    assert schedule.best == history[0]["val_loss" if validated else "loss"] and schedule.last_epoch == 3
+    first, second = new_run(), new_run()
+    quiet(first.model, part, epochs=2, optimizer=first.optimizer, scheduler=plateau(first), out=tmp_path, **options)
+    resumed = plateau(second)
+    quiet(second.model, part, epochs=3, optimizer=second.optimizer, scheduler=resumed, resume=tmp_path, **options)
+    assert bits(second.model) == bits(run.model) and resumed.state_dict() == schedule.state_dict()
+    with pytest.raises(ValueError, match="fit: ReduceLROnPlateau steps once an epoch"):
+        quiet(run.model, part, epochs=1, optimizer=run.optimizer, scheduler=schedule, schedule_each="batch")
+
+
 # ------------------------------------------------------------------------------------ resumption
 def scheduled(run, epochs=4):
     return optim.lr_scheduler.OneCycleLR(run.optimizer, 0.01, epochs=epochs, steps_per_epoch=4)
