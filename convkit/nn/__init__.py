@@ -1,12 +1,12 @@
 """Layers and the tools around them: torch's names, arguments, shapes and numbers.
 
-- `Module`, `Parameter`: what a net is made of; `Sequential`, `ModuleList`, `ModuleDict` hold modules.
+- `Module`, `Parameter`: what a net is made of; `Sequential`, `ModuleList`, `ModuleDict` hold modules, `ParameterList` and `ParameterDict` parameters.
 - Layers, as in `nn.layers`; the same operations as functions in `nn.functional`; initial values in `nn.init`.
 - `net.summary(input_size)`: layers, shapes, activations and parameters in a table.
 """
 
 from . import functional, init
-from .container import ModuleDict, ModuleList, Sequential
+from .container import ModuleDict, ModuleList, ParameterDict, ParameterList, Sequential
 from .layers import *  # noqa: F403
 from .layers import __all__ as _layers
 from .module import Module
@@ -18,6 +18,8 @@ __all__ = [
     "ModuleDict",
     "ModuleList",
     "Parameter",
+    "ParameterDict",
+    "ParameterList",
     "Sequential",
     "Summary",
     "functional",

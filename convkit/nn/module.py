@@ -3,31 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from ..autograd import Function, no_grad
+from ..autograd import no_grad
 from ..ops.creation import zeros_like
 from ..tensor import RemovableHandle, Tensor
+from . import hooks
 from .parameter import Parameter
+from .state import IncompatibleKeys, join, load
 
 if TYPE_CHECKING:
     from .summary import Summary
 
 Self = TypeVar("Self", bound="Module")
-
-
-class IncompatibleKeys(NamedTuple):
-    """What `load_state_dict` found: names that the state lacks, and names that the module lacks."""
-
-    missing_keys: list[str]
-    unexpected_keys: list[str]
-
-    def __repr__(self) -> str:
-        if not self.missing_keys and not self.unexpected_keys:
-            return "<All keys matched successfully>"
-        return f"IncompatibleKeys(missing_keys={self.missing_keys}, unexpected_keys={self.unexpected_keys})"
 
 
 class Module:
@@ -72,6 +62,7 @@ class Module:
             _forward_hooks={},
             _forward_pre_hooks={},
             _backward_hooks={},
+            _backward_pre_hooks={},
         )
 
     # ------------------------------------------------------------------------------- calling
@@ -80,29 +71,24 @@ class Module:
         raise NotImplementedError(f"{type(self).__name__}: write a forward method")
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if not (self._forward_pre_hooks or self._forward_hooks or self._backward_hooks):
+        if not (self._forward_pre_hooks or self._forward_hooks or self._backward_hooks or self._backward_pre_hooks):
             return self.forward(*args, **kwargs)
-        for hook in list(self._forward_pre_hooks.values()):
-            changed = hook(self, args)
-            if changed is not None:
-                args = changed if isinstance(changed, tuple) else (changed,)
-        watch = _BackwardWatch(self) if self._backward_hooks else None
-        seen = watch.inputs(args) if watch else args
-        result = self.forward(*seen, **kwargs)
-        if watch:
-            result = watch.outputs(result)
-        for hook in list(self._forward_hooks.values()):
-            changed = hook(self, args, result)
-            if changed is not None:
-                result = changed
-        return result
+        return hooks.call(self, args, kwargs)
 
-    def register_forward_pre_hook(self, hook: Callable[[Any, tuple], Any]) -> RemovableHandle:
-        """Call `hook(module, args)` before forward; what it returns, if not None, replaces the positional arguments."""
-        return RemovableHandle(self._forward_pre_hooks, hook)
+    def register_forward_pre_hook(self, hook: Callable, *, prepend: bool = False, with_kwargs: bool = False) -> RemovableHandle:
+        """Call `hook(module, args)` before forward; what it returns, if not None, replaces the positional arguments.
 
-    def register_forward_hook(self, hook: Callable[[Any, tuple, Any], Any]) -> RemovableHandle:
+        With `with_kwargs` it is `hook(module, args, kwargs)`, which gives None or (args, kwargs); `prepend` puts it before the others.
+        """
+        return hooks.register(self._forward_pre_hooks, hooks.Hook(hook, with_kwargs), prepend)
+
+    def register_forward_hook(
+        self, hook: Callable, *, prepend: bool = False, with_kwargs: bool = False, always_call: bool = False
+    ) -> RemovableHandle:
         """Call `hook(module, args, output)` after forward; what it returns, if not None, replaces the output.
+
+        With `with_kwargs` it is `hook(module, args, kwargs, output)`; `prepend` puts it before the others; with `always_call` it is called,
+        with None for the output, also where forward raises an error.
 
         >>> from convkit import nn, zeros
         >>> layer, seen = nn.Linear(4, 3), []
@@ -113,15 +99,19 @@ class Module:
         >>> seen
         [(2, 3)]
         """
-        return RemovableHandle(self._forward_hooks, hook)
+        return hooks.register(self._forward_hooks, hooks.Hook(hook, with_kwargs, always_call), prepend)
 
-    def register_full_backward_hook(self, hook: Callable[[Any, tuple, tuple], Any]) -> RemovableHandle:
+    def register_full_backward_hook(self, hook: Callable[[Any, tuple, tuple], Any], prepend: bool = False) -> RemovableHandle:
         """Call `hook(module, grad_input, grad_output)` when the gradients of the module's inputs are known.
 
         Both are tuples, one entry for each tensor among the positional arguments and the outputs; None where no gradient
         flows.  What the hook returns, if not None, replaces grad_input.
         """
-        return RemovableHandle(self._backward_hooks, hook)
+        return hooks.register(self._backward_hooks, hooks.Hook(hook), prepend)
+
+    def register_full_backward_pre_hook(self, hook: Callable[[Any, tuple], Any], prepend: bool = False) -> RemovableHandle:
+        """Call `hook(module, grad_output)` when the gradients of the outputs are known; what it returns, if not None, replaces them."""
+        return hooks.register(self._backward_pre_hooks, hooks.Hook(hook), prepend)
 
     # --------------------------------------------------------------------------- registration
     def __setattr__(self, name: str, value: Any) -> None:
@@ -158,7 +148,8 @@ class Module:
             object.__delattr__(self, name)
 
     def __dir__(self) -> list[str]:
-        return sorted({*super().__dir__(), *(name for registered, _ in self._kinds() or () for name in registered)})
+        names = {*super().__dir__(), *(name for registered, _ in self._kinds() or () for name in registered)}
+        return sorted(name for name in names if not name[0].isdigit())  # numbers are no attributes that can be typed
 
     def _kinds(self) -> tuple[tuple[dict, type], ...] | None:
         own = self.__dict__
@@ -220,7 +211,7 @@ class Module:
         yield prefix, self
         for name, child in self._modules.items():
             if child is not None:
-                yield from child.named_modules(memo, _join(prefix, name), remove_duplicate)
+                yield from child.named_modules(memo, join(prefix, name), remove_duplicate)
 
     def modules(self) -> Iterator[Module]:
         """This module and all below it."""
@@ -248,6 +239,33 @@ class Module:
             module = child
         return module
 
+    def set_submodule(self, target: str, module: Module) -> None:
+        """Put `module` in the place of the one with the dotted name `target`; AttributeError if there is none, ValueError for ''."""
+        if not target:
+            raise ValueError(f"{type(self).__name__}.set_submodule: needs a name, got ''")
+        if not isinstance(module, Module):
+            raise TypeError(f"{type(self).__name__}.set_submodule: needs a Module, got {type(module).__name__}")
+        path, _, name = target.rpartition(".")
+        parent = self.get_submodule(path)
+        parent.get_submodule(name)
+        parent._modules[name] = module
+
+    def get_parameter(self, target: str) -> Parameter:
+        """The parameter with a dotted name, as in `named_parameters`; AttributeError if there is none."""
+        return self._get("_parameters", "parameter", target)
+
+    def get_buffer(self, target: str) -> Tensor:
+        """The buffer with a dotted name, as in `named_buffers`; AttributeError if there is none."""
+        return self._get("_buffers", "buffer", target)
+
+    def _get(self, kind: str, word: str, target: str) -> Any:
+        path, _, name = target.rpartition(".")
+        module = self.get_submodule(path)
+        found = module.__dict__[kind].get(name)
+        if found is None:
+            raise AttributeError(f"{type(module).__name__} has no {word} {name!r} (looking for {target!r}); it has {list(module.__dict__[kind])}")
+        return found
+
     def _named(self, kind: str, prefix: str, recurse: bool, remove_duplicate: bool) -> Iterator[tuple[str, Any]]:
         memo: set[int] = set()
         modules = self.named_modules(None, prefix, remove_duplicate) if recurse else ((prefix, self),)
@@ -255,7 +273,7 @@ class Module:
             for name, tensor in module.__dict__[kind].items():
                 if tensor is not None and not (remove_duplicate and id(tensor) in memo):
                     memo.add(id(tensor))
-                    yield _join(path, name), tensor
+                    yield join(path, name), tensor
 
     def named_parameters(self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True) -> Iterator[tuple[str, Parameter]]:
         """(name, parameter) of all parameters; a shared one comes once, under its first name."""
@@ -317,18 +335,18 @@ class Module:
                 parameter.grad = zeros_like(parameter.grad)
 
     # ----------------------------------------------------------------------- device and dtype
-    def to(self: Self, *args: Any, device: Any = None, dtype: Any = None) -> Self:
+    def to(self: Self, *args: Any, device: Any = None, dtype: Any = None, non_blocking: bool = False) -> Self:
         """Move this module and all below, in place: `to('cpu')`, `to(convkit.float64)`, or `to(tensor)` for the tensor's both.
 
         Parameters stay the objects they are, so an optimizer made before keeps working.  A dtype applies to floating
-        parameters and buffers only.  TypeError for a dtype that is not floating.
+        parameters and buffers only; `non_blocking` changes nothing.  TypeError for a dtype that is not floating.
         """
         for arg in args:
             if isinstance(arg, Tensor):
                 device, dtype = arg.device, arg.dtype
             elif _is_dtype(arg):
                 dtype = arg
-            elif arg is not None:
+            elif arg is not None and not isinstance(arg, bool):  # a bool is torch's non_blocking
                 device = arg
         if dtype is not None:
             dtype = np.dtype(dtype)
@@ -365,21 +383,32 @@ class Module:
         """Floating parameters and buffers as float64."""
         return self.to(np.float64)
 
+    def half(self: Self) -> Self:
+        """Refused: float16 has no kernels here; a network in float32 is the smallest."""
+        raise TypeError(f"{type(self).__name__}.half: kernels compute in float32 and float64; to store weights smaller, convert the state_dict")
+
+    bfloat16 = half
+
+    def type(self: Self, dst_type: Any) -> Self:
+        """Floating parameters and buffers as `dst_type`."""
+        return self.to(np.dtype(dst_type))
+
     # ---------------------------------------------------------------------------------- state
-    def state_dict(self, prefix: str = "") -> dict[str, Tensor]:
+    def state_dict(self, *, destination: dict[str, Any] | None = None, prefix: str = "", keep_vars: bool = False) -> dict[str, Any]:
         """All parameters and persistent buffers by dotted name, in torch's order and with torch's names.
 
         As in torch the tensors share the module's memory: training goes on changing them.  For a snapshot copy them:
-        `{k: v.clone() for k, v in net.state_dict().items()}`.
+        `{k: v.clone() for k, v in net.state_dict().items()}`.  With `keep_vars` they are the parameters themselves, not detached;
+        `destination` is a dictionary to add them to.
 
         >>> from convkit import nn
         >>> list(nn.BatchNorm2d(8).state_dict())
         ['weight', 'bias', 'running_mean', 'running_var', 'num_batches_tracked']
         """
-        state: dict[str, Tensor] = {}
+        state: dict[str, Any] = {} if destination is None else destination
         for path, module in self.named_modules(None, prefix.removesuffix("."), remove_duplicate=False):
             for name, tensor in module._own_state():
-                state[_join(path, name)] = tensor.detach()
+                state[join(path, name)] = tensor if keep_vars else tensor.detach()
         return state
 
     def _own_state(self) -> Iterator[tuple[str, Tensor]]:
@@ -387,15 +416,16 @@ class Module:
             if tensor is not None and name not in self._transient:
                 yield name, tensor
 
-    def load_state_dict(self, state: Mapping[str, Any], strict: bool = True) -> IncompatibleKeys:
-        """Copy `state` (name -> Tensor or NumPy array) into the parameters and buffers; gives (missing_keys, unexpected_keys).
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> IncompatibleKeys:
+        """Copy `state_dict` (name -> Tensor or NumPy array) into the parameters and buffers; gives (missing_keys, unexpected_keys).
 
         `strict` asks for exactly the names of `state_dict()`; without it, names that either side lacks are passed over.
-        Shapes must agree in any case; dtypes are converted.  `num_batches_tracked` of a batch normalisation may be missing.
+        Shapes must agree in any case; dtypes are converted, unless `assign` makes the parameters and buffers share the memory and
+        take the dtypes of the state instead.  `num_batches_tracked` of a batch normalisation may be missing.
 
         Raises:
             RuntimeError: one message with every missing name, unexpected name and wrong shape; the module is unchanged.
-            TypeError: `state` is not a mapping.
+            TypeError: `state_dict` is not a mapping.
 
         >>> import numpy as np
         >>> from convkit import nn
@@ -409,37 +439,7 @@ class Module:
           unexpected: bais
           weight: shape [1, 3] in the state, [1, 2] in the module
         """
-        if not isinstance(state, Mapping):
-            raise TypeError(f"{type(self).__name__}.load_state_dict: the state must be a dictionary of arrays, got {type(state).__name__}")
-        own: dict[str, Tensor] = {}
-        optional: set[str] = set()
-        for path, module in self.named_modules(remove_duplicate=False):
-            for name, tensor in module._own_state():
-                own[_join(path, name)] = tensor
-                if name in module._optional_buffers:
-                    optional.add(_join(path, name))
-        missing = [name for name in own if name not in state and name not in optional]
-        unexpected = [name for name in state if name not in own]
-        problems = []
-        if strict:
-            problems += [f"missing: {', '.join(missing)}"] if missing else []
-            problems += [f"unexpected: {', '.join(unexpected)}"] if unexpected else []
-        arrays = {}
-        for name, tensor in own.items():
-            if name in state:
-                value = state[name]
-                arrays[name] = array = value.array if isinstance(value, Tensor) else np.asarray(value)
-                if array.dtype.kind not in "fiub":
-                    problems.append(f"{name}: {type(value).__name__} of {array.dtype} in the state, numbers in the module")
-                elif tuple(array.shape) != tensor.shape:
-                    problems.append(f"{name}: shape {list(array.shape)} in the state, {list(tensor.shape)} in the module")
-        if problems:
-            lines = "\n  ".join(problems)
-            raise RuntimeError(f"{type(self).__name__}.load_state_dict: the state does not fit, nothing was loaded:\n  {lines}")
-        with no_grad():
-            for name, array in arrays.items():
-                own[name].copy_(array)
-        return IncompatibleKeys(missing, unexpected)
+        return load(self, state_dict, strict, assign)
 
     # -------------------------------------------------------------------------------- looking
     def extra_repr(self) -> str:
@@ -462,10 +462,6 @@ class Module:
 
 
 # ------------------------------------------------------------------------------------ helpers
-def _join(path: str, name: str) -> str:
-    return f"{path}.{name}" if path else name
-
-
 def _is_dtype(value: Any) -> bool:
     if value is None or isinstance(value, str):  # a string names a device
         return False
@@ -474,60 +470,3 @@ def _is_dtype(value: Any) -> bool:
     except TypeError:
         return False
     return True
-
-
-class _BackwardWatch:
-    """Runs a module's backward hooks: marks on its inputs and outputs see the gradients that pass there."""
-
-    def __init__(self, module: Module) -> None:
-        self.module = module
-        self.grad_output: tuple = ()
-        self.tensors: list[int] = []  # positions of the tensors among the arguments
-        self.marked: list[int] = []  # of those whose gradients the hooks wait for
-
-    def inputs(self, args: tuple) -> tuple:
-        self.tensors = [i for i, a in enumerate(args) if isinstance(a, Tensor)]
-        self.marked = [i for i in self.tensors if args[i].requires_grad]
-        return _replaced(args, self.marked, self.call)
-
-    def outputs(self, result: Any) -> Any:
-        if isinstance(result, Tensor):
-            return _replaced((result,), [0], self.keep)[0]
-        if not isinstance(result, tuple | list):
-            return result
-        return type(result)(_replaced(tuple(result), [i for i, r in enumerate(result) if isinstance(r, Tensor)], self.keep))
-
-    def keep(self, grads: tuple) -> tuple:
-        self.grad_output = grads
-        if not self.marked:
-            self.call(())
-        return grads
-
-    def call(self, grads: tuple) -> tuple:
-        known = dict(zip(self.marked, grads, strict=True))
-        grad_input = tuple(known.get(i) for i in self.tensors)
-        for hook in list(self.module._backward_hooks.values()):
-            changed = hook(self.module, grad_input, self.grad_output)
-            if changed is not None:
-                grad_input = changed if isinstance(changed, tuple) else (changed,)
-        return tuple(g for i, g in zip(self.tensors, grad_input, strict=True) if i in known)
-
-
-def _replaced(values: tuple, where: list[int], passed: Callable[[tuple], tuple]) -> tuple:
-    """`values` with marks that call `passed` on the tensors at `where`."""
-    marks = _Mark.apply(*(values[i] for i in where), passed=passed) if where else ()
-    found = dict(zip(where, marks, strict=True))
-    return tuple(found.get(i, value) for i, value in enumerate(values))
-
-
-class _Mark(Function):
-    """Passes arrays through, and lets `passed` see or replace their gradients."""
-
-    @staticmethod
-    def forward(ctx: Any, *arrays: Any, passed: Callable[[tuple], tuple]) -> tuple:  # type: ignore[override]
-        ctx.passed = passed
-        return arrays
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Any) -> tuple:
-        return ctx.passed(grads)

@@ -120,6 +120,31 @@ def test_get_submodule():
         net.get_submodule("head.7")
 
 
+def test_get_parameter_get_buffer_and_set_submodule():
+    net = Net()
+    assert net.get_parameter("head.1.weight") is net.head[1].weight and net.get_parameter("scale") is net.scale
+    assert net.get_buffer("norm.running_mean") is net.norm.running_mean
+    new = nn.Linear(144, 7)
+    net.set_submodule("head.1", new)
+    assert net.head[1] is new
+    for match, call in [
+        (r"Conv2d has no parameter 'bias' \(looking for 'conv.bias'\)", lambda: net.get_parameter("conv.bias")),
+        (r"BatchNorm2d has no buffer 'weight' \(looking for 'norm.weight'\); it has \['running_mean'", lambda: net.get_buffer("norm.weight")),
+        ("Net has no module 'tail'", lambda: net.set_submodule("tail", new)),
+        ("Net has no module 'tail'", lambda: net.get_parameter("tail.weight")),
+    ]:
+        with pytest.raises(AttributeError, match=match):
+            call()
+    with pytest.raises(ValueError, match="set_submodule: needs a name, got ''"):
+        net.set_submodule("", new)
+    with pytest.raises(TypeError, match="set_submodule: needs a Module, got int"):
+        net.set_submodule("conv", 3)
+
+
+def test_dir_leaves_numbers_out():
+    assert "0" not in dir(nn.Sequential(nn.ReLU())) and "weight" in dir(nn.Linear(1, 1))
+
+
 # --------------------------------------------------------------------------------------- state
 def test_state_dict_has_torchs_names_and_shares_memory():
     net = Net()
@@ -175,6 +200,22 @@ def test_loading_without_strict_passes_over_names_but_not_shapes():
         net.load_state_dict({"scale": np.zeros(2)}, strict=False)
     with pytest.raises(TypeError, match="the state must be a dictionary of arrays, got list"):
         net.load_state_dict([1])
+
+
+def test_state_dict_can_keep_the_parameters_and_add_to_a_dictionary():
+    net, found = nn.Linear(2, 1), {"other": 1}
+    assert net.state_dict(destination=found, prefix="net.", keep_vars=True) is found
+    assert list(found) == ["other", "net.weight", "net.bias"] and found["net.weight"] is net.weight
+
+
+def test_assigned_state_is_shared_and_keeps_its_dtype():
+    net = nn.Linear(2, 1)
+    weight, state = net.weight, {"weight": np.ones((1, 2)), "bias": convkit.zeros(1, dtype=np.float64)}
+    assert net.load_state_dict(state, assign=True) == ([], [])
+    assert net.weight is weight and weight.array is state["weight"] and net.bias.array is state["bias"].array and weight.requires_grad
+    assert net(convkit.ones(1, 2, dtype=np.float64)).item() == 2
+    with pytest.raises(RuntimeError, match="weight: int64 in the state cannot take the place of float64 in the module"):
+        net.load_state_dict({"weight": np.ones((1, 2), np.int64), "bias": np.zeros(1)}, assign=True)
 
 
 def test_num_batches_tracked_may_be_missing():
@@ -252,6 +293,10 @@ def test_to_changes_floating_tensors_in_place():
     assert net.float().conv.weight.dtype == np.float32
     assert net.to("cpu", dtype=convkit.float64).cpu().scale.dtype == np.float64
     assert net.to(convkit.zeros(1)).scale.dtype == np.float32
+    assert net.type(convkit.float64).scale.dtype == np.float64 and net.to("cpu", np.float32, non_blocking=True).scale.dtype == np.float32
+    for refused in (net.half, net.bfloat16):
+        with pytest.raises(TypeError, match="Net.half: kernels compute in float32 and float64"):
+            refused()
     with pytest.raises(TypeError, match="Net.to: a module has floating dtypes, got int64"):
         net.to(convkit.int64)
     with pytest.raises(ValueError, match="device must be"):
@@ -275,6 +320,44 @@ def test_forward_hooks_see_and_replace():
         handle.remove()
         handle.remove()
     assert layer(x).item() == 3 and len(seen) == 2
+
+
+def test_hooks_with_keyword_arguments_and_in_order():
+    class Scaled(nn.Module):
+        def forward(self, x, factor=1.0):
+            if factor is None:
+                raise ZeroDivisionError("no factor")
+            return x * factor
+
+    module, seen = Scaled(), []
+    x = convkit.tensor([2.0])
+    module.register_forward_pre_hook(lambda m, args, kwargs: (args, {**kwargs, "factor": kwargs["factor"] * 10}), with_kwargs=True)
+    module.register_forward_pre_hook(lambda m, args, kwargs: seen.append(("first", kwargs["factor"])), with_kwargs=True, prepend=True)
+    module.register_forward_hook(lambda m, args, kwargs, y: seen.append(("after", kwargs["factor"], y.item())), with_kwargs=True)
+    handle = module.register_forward_hook(lambda m, args, y: y + 1, prepend=True)
+    assert module(x, factor=3.0).item() == 61 and seen == [("first", 3.0), ("after", 30.0, 61.0)]
+    handle.remove()
+    assert module(x, factor=3.0).item() == 60
+    module = Scaled()
+    module.register_forward_hook(lambda m, args, y: seen.append("never"))
+    module.register_forward_hook(lambda m, args, y: seen.append(y), always_call=True)
+    with pytest.raises(ZeroDivisionError, match="no factor"):
+        module(x, factor=None)
+    assert seen[-1] is None and "never" not in seen
+    module.register_forward_pre_hook(lambda m, args, kwargs: 3, with_kwargs=True)
+    with pytest.raises(RuntimeError, match=r"Scaled: a forward pre-hook with kwargs must return None or \(args, kwargs\), got 3"):
+        module(x)
+
+
+def test_backward_pre_hooks_see_and_replace_the_gradients_of_outputs():
+    layer, seen = nn.Linear(1, 1, bias=False), []
+    nn.init.constant_(layer.weight, 4)
+    layer.register_full_backward_pre_hook(lambda m, go: (go[0] * 10,))
+    layer.register_full_backward_pre_hook(lambda m, go: seen.append(("first", go[0].item())), prepend=True)
+    layer.register_full_backward_hook(lambda m, gi, go: seen.append((gi[0].item(), go[0].item())))
+    x = convkit.ones(1, 1, requires_grad=True)
+    layer(x).sum().backward()
+    assert seen == [("first", 1.0), (40.0, 10.0)] and x.grad.item() == 40 and layer.weight.grad.item() == 10
 
 
 def test_backward_hooks_see_the_gradients_of_inputs_and_outputs():
