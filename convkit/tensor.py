@@ -7,13 +7,13 @@ import copy
 import itertools
 import weakref
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from . import device as devices
 from .autograd import Function, TensorBase, backward, version_of
-from .ops import activation, elementwise, indexing, inplace, matmul, reduce
+from .ops import activation, arrange, compare, creation, elementwise, functions, indexing, inplace, matmul, products, reduce, sort
 from .ops import shape as shapes
 from .ops.creation import from_numpy, rand, randn, tensor, zeros, zeros_like
 
@@ -41,12 +41,12 @@ class Tensor(TensorBase):
 
     # --------------------------------------------------------------------------------- what it is
     @property
-    def shape(self) -> tuple[int, ...]:
+    def shape(self) -> tuple[builtins.int, ...]:
         """Sizes of the dimensions."""
         return self.array.shape
 
     @property
-    def ndim(self) -> int:
+    def ndim(self) -> builtins.int:
         """Number of dimensions."""
         return self.array.ndim
 
@@ -84,19 +84,44 @@ class Tensor(TensorBase):
         """Dimensions reversed."""
         return shapes.permute(self, *reversed(range(self.ndim)))
 
-    def size(self, dim: int | None = None) -> Any:
+    mT = property(arrange.adjoint, doc="The last two dimensions exchanged.")
+
+    def size(self, dim: builtins.int | None = None) -> Any:
         """`shape`, or the size of one dimension."""
         return self.array.shape if dim is None else self.array.shape[shapes.axis("size", dim, self.array.ndim)]
 
-    def dim(self) -> int:
+    def dim(self) -> builtins.int:
         """Number of dimensions."""
         return self.array.ndim
 
-    def numel(self) -> int:
+    def numel(self) -> builtins.int:
         """Number of elements."""
         return self.array.size
 
-    def __len__(self) -> int:
+    nelement = numel
+
+    def element_size(self) -> builtins.int:
+        """Bytes of one element."""
+        return self.array.itemsize
+
+    def stride(self, dim: builtins.int | None = None) -> Any:
+        """Elements from one place to the next along each dimension, or along one."""
+        steps = tuple(n // self.array.itemsize for n in self.array.strides)
+        return steps if dim is None else steps[shapes.axis("stride", dim, self.array.ndim)]
+
+    def is_contiguous(self) -> builtins.bool:
+        """Does the memory have row-major order?  (Results of image operations have channels-last order.)"""
+        return self.array.flags.c_contiguous
+
+    def is_floating_point(self) -> builtins.bool:
+        """Are the elements floats?"""
+        return self.array.dtype.kind == "f"
+
+    def get_device(self) -> builtins.int:
+        """-1: on the CPU."""
+        return -1
+
+    def __len__(self) -> builtins.int:
         if not self.array.ndim:
             raise TypeError("len() of a tensor without dimensions")
         return self.array.shape[0]
@@ -110,16 +135,26 @@ class Tensor(TensorBase):
             extra += ", requires_grad=True"
         return f"tensor({body}{extra})"
 
+    def __format__(self, spec: str) -> str:
+        return format(self.item(), spec) if spec and not self.array.ndim else format(repr(self), spec)
+
+    def __contains__(self, value: Any) -> builtins.bool:
+        if not isinstance(value, (TensorBase, np.generic, builtins.int, builtins.float)):
+            raise TypeError(f"in: a tensor contains numbers, not {builtins.type(value).__name__}")
+        return builtins.bool((self == value).array.any())
+
     def __bool__(self) -> builtins.bool:
-        return bool(self.item())
+        if self.array.size != 1:
+            raise ValueError(f"bool: needs exactly one element, got shape {list(self.array.shape)}; use .all() or .any()")
+        return builtins.bool(self.array.item())
 
     def __float__(self) -> float:
         return float(self.item())
 
-    def __int__(self) -> int:
-        return int(self.item())
+    def __int__(self) -> builtins.int:
+        return builtins.int(self.item())
 
-    def __index__(self) -> int:
+    def __index__(self) -> builtins.int:
         return self.array.__index__()
 
     def __iter__(self) -> Any:
@@ -155,12 +190,16 @@ class Tensor(TensorBase):
         return self.array.tolist()
 
     def __array__(self, dtype: Any = None, copy: builtins.bool | None = None) -> np.ndarray:
+        if self.requires_grad:
+            raise RuntimeError("__array__: the tensor requires a gradient, which NumPy would not see; use .detach()")
         return np.array(self.array, dtype=dtype, copy=copy)
 
     def __dlpack__(self, **options: Any) -> Any:
-        return self.detach().array.__dlpack__(**options)
+        if self.requires_grad:
+            raise BufferError("__dlpack__: the tensor requires a gradient, which the other library would not see; use .detach()")
+        return self.array.__dlpack__(**options)
 
-    def __dlpack_device__(self) -> tuple[int, int]:
+    def __dlpack_device__(self) -> tuple[builtins.int, builtins.int]:
         return self.array.__dlpack_device__()
 
     def to(self, *args: Any, device: Any = None, dtype: Any = None) -> Tensor:
@@ -202,6 +241,10 @@ class Tensor(TensorBase):
         """As int64."""
         return self.to(np.int64)
 
+    def int(self) -> Tensor:
+        """As int32."""
+        return self.to(np.int32)
+
     def bool(self) -> Tensor:
         """As booleans: True where not zero."""
         return self.to(np.bool_)
@@ -209,6 +252,10 @@ class Tensor(TensorBase):
     def type(self, dtype: Any) -> Tensor:
         """As `dtype`."""
         return self.to(dtype)
+
+    def type_as(self, other: Tensor) -> Tensor:
+        """In the dtype of `other`."""
+        return self.to(other.dtype)
 
     def contiguous(self) -> Tensor:
         """In row-major memory; itself if it already is."""
@@ -270,10 +317,10 @@ class Tensor(TensorBase):
         return elementwise.Add.apply(other, self)
 
     def __sub__(self, other: Any) -> Tensor:
-        return elementwise.Sub.apply(self, other)
+        return elementwise.sub(self, other)
 
     def __rsub__(self, other: Any) -> Tensor:
-        return elementwise.Sub.apply(other, self)
+        return elementwise.sub(other, self)
 
     def __mul__(self, other: Any) -> Tensor:
         return elementwise.Mul.apply(self, other)
@@ -287,83 +334,129 @@ class Tensor(TensorBase):
     def __rtruediv__(self, other: Any) -> Tensor:
         return elementwise.Div.apply(other, self)
 
+    def __floordiv__(self, other: Any) -> Tensor:
+        return elementwise.floor_divide(self, other)
+
+    def __rfloordiv__(self, other: Any) -> Tensor:
+        return elementwise.floor_divide(other, self)
+
+    def __mod__(self, other: Any) -> Tensor:
+        return elementwise.remainder(self, other)
+
+    def __rmod__(self, other: Any) -> Tensor:
+        return elementwise.remainder(other, self)
+
+    def __divmod__(self, other: Any) -> tuple[Tensor, Tensor]:
+        return elementwise.floor_divide(self, other), elementwise.remainder(self, other)
+
     def __pow__(self, other: Any) -> Tensor:
-        return elementwise.Pow.apply(self, other)
+        return elementwise.pow(self, other)
 
     def __rpow__(self, other: Any) -> Tensor:
-        return elementwise.Pow.apply(other, self)
+        return elementwise.pow(other, self)
 
     def __neg__(self) -> Tensor:
-        return elementwise.Neg.apply(self)
+        return functions.neg(self)
+
+    def __pos__(self) -> Tensor:
+        return functions.positive(self)
 
     def __abs__(self) -> Tensor:
-        return elementwise.abs(self)
+        return functions.abs(self)
 
     def __matmul__(self, other: Any) -> Tensor:
         return matmul.matmul(self, other)
 
-    add, sub, mul, div, pow, neg = __add__, __sub__, __mul__, __truediv__, __pow__, __neg__
+    def __rmatmul__(self, other: Any) -> Tensor:
+        return matmul.matmul(other, self)
 
-    # ------------------------------------------------------------------------------- comparison
-    def _compare(self, ufunc: Any, other: Any) -> Any:
-        other = getattr(other, "array", other)
-        if not isinstance(other, (np.ndarray, np.generic, int, float, list, tuple)):
+    # ------------------------------------------------------------------------ comparison and bits
+    def _compare(self, comparison: Any, other: Any) -> Any:
+        if not isinstance(other, (TensorBase, np.ndarray, np.generic, builtins.int, builtins.float, list, tuple)):
             return NotImplemented
-        elementwise.check_broadcast(ufunc.__name__, self.array, other)
-        return Tensor(np.asarray(ufunc(self.array, other)))
+        return comparison(self, other)
 
     def __eq__(self, other: Any) -> Any:
-        return self._compare(np.equal, other)
+        return self._compare(compare.eq, other)
 
     def __ne__(self, other: Any) -> Any:
-        return self._compare(np.not_equal, other)
+        return self._compare(compare.ne, other)
 
     def __lt__(self, other: Any) -> Tensor:
-        return self._compare(np.less, other)
+        return self._compare(compare.lt, other)
 
     def __le__(self, other: Any) -> Tensor:
-        return self._compare(np.less_equal, other)
+        return self._compare(compare.le, other)
 
     def __gt__(self, other: Any) -> Tensor:
-        return self._compare(np.greater, other)
+        return self._compare(compare.gt, other)
 
     def __ge__(self, other: Any) -> Tensor:
-        return self._compare(np.greater_equal, other)
+        return self._compare(compare.ge, other)
 
     def __invert__(self) -> Tensor:
-        return Tensor(~self.array)
+        return compare.bitwise_not(self)
 
-    def all(self) -> Tensor:
-        """Are all elements true?"""
-        return Tensor(np.asarray(self.array.all()))
+    def __and__(self, other: Any) -> Tensor:
+        return compare.bitwise_and(self, other)
 
-    def any(self) -> Tensor:
-        """Is any element true?"""
-        return Tensor(np.asarray(self.array.any()))
+    def __or__(self, other: Any) -> Tensor:
+        return compare.bitwise_or(self, other)
 
-    def isnan(self) -> Tensor:
-        """Which elements are nan."""
-        return Tensor(np.isnan(self.array))
+    def __xor__(self, other: Any) -> Tensor:
+        return compare.bitwise_xor(self, other)
 
-    if TYPE_CHECKING:  # the methods of the table below
+    def __lshift__(self, other: Any) -> Tensor:
+        return compare.bitwise_left_shift(self, other)
 
-        def __getattr__(self, name: str) -> Any: ...
+    def __rshift__(self, other: Any) -> Tensor:
+        return compare.bitwise_right_shift(self, other)
+
+    __rand__, __ror__, __rxor__ = __and__, __or__, __xor__
 
 
 # Methods that are functions of `ops` with the tensor as their first argument, by the file that has them.
 METHODS: dict[ModuleType, str] = {
-    elementwise: "abs clamp exp log maximum minimum sqrt",
     activation: "log_softmax relu sigmoid softmax tanh",
-    indexing: "gather",
-    inplace: "add_ clamp_ copy_ div_ fill_ mul_ sub_ zero_",
+    arrange: """
+        broadcast_tensors diag diag_embed diagonal expand_as flip fliplr flipud movedim repeat repeat_interleave reshape_as roll rot90
+        t tensor_split tile trace tril triu unbind unflatten view_as""",
+    compare: """
+        all allclose any bitwise_and bitwise_left_shift bitwise_not bitwise_or bitwise_right_shift bitwise_xor eq equal ge gt isclose
+        isfinite isinf isnan le logical_and logical_not logical_or logical_xor lt ne signbit""",
+    creation: "bernoulli multinomial new_empty new_full new_ones new_tensor new_zeros",
+    elementwise: """
+        add addcdiv addcmul atan2 clamp clamp_max clamp_min div floor_divide fmod lerp maximum minimum mul pow remainder sub""",
+    functions: """
+        abs acos acosh asin asinh atan atanh ceil cos cosh exp exp2 expm1 floor frac log log10 log1p log2 nan_to_num neg positive
+        reciprocal round rsqrt sign sin sinh sqrt square tan trunc""",
+    indexing: """
+        argwhere gather index_add index_copy index_fill index_put index_select masked_fill masked_select narrow nonzero scatter
+        scatter_add select take take_along_dim""",
+    inplace: """
+        add_ bernoulli_ copy_ div_ exponential_ fill_ fill_diagonal_ mul_ normal_ random_ sub_ uniform_ zero_""",
     matmul: "matmul",
-    reduce: "amax amin argmax argmin max mean min std sum var",
-    shapes: "chunk expand flatten permute reshape split squeeze transpose unsqueeze",
+    products: "addbmm addmm addmv addr baddbmm bmm dot inner mm mv outer",
+    reduce: """
+        amax amin aminmax argmax argmin count_nonzero cummax cummin cumprod cumsum logsumexp max mean min nanmean nansum norm prod std
+        sum var""",
+    shapes: "broadcast_to chunk expand flatten permute ravel reshape split squeeze transpose unsqueeze",
+    sort: "argsort bincount kthvalue median sort topk unique",
 }
+# Other names of the same.
+ALIASES = {
+    "absolute": "abs", "arccos": "acos", "arccosh": "acosh", "arcsin": "asin", "arcsinh": "asinh", "arctan": "atan", "arctan2": "atan2",
+    "arctanh": "atanh", "clip": "clamp", "divide": "div", "fix": "trunc", "greater": "gt", "greater_equal": "ge", "less": "lt",
+    "less_equal": "le", "moveaxis": "movedim", "multiply": "mul", "negative": "neg", "not_equal": "ne",
+    "subtract": "sub", "swapaxes": "transpose", "swapdims": "transpose", "true_divide": "div", "view": "reshape",
+}  # fmt: skip
 for _family, _names in METHODS.items():
     for _name in _names.split():
         setattr(Tensor, _name, getattr(_family, _name))
-Tensor.view = shapes.reshape  # type: ignore[attr-defined]
+for _name, _method in inplace.RESULTS.items():
+    setattr(Tensor, _name, _method)
+for _name, _same in ALIASES.items():
+    setattr(Tensor, _name, getattr(Tensor, _same))
 
 
 TensorBase.result = Tensor

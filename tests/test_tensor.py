@@ -44,7 +44,7 @@ def test_python_numbers():
     assert [10, 20, 30][ck.tensor(1)] == 20 and operator.index(ck.tensor(7)) == 7
     for wrong in (ck.ones(2), ck.ones(0)):
         for convert in (lambda t: t.item(), float, int, bool):
-            with pytest.raises(ValueError, match="item: needs exactly one element, got shape"):
+            with pytest.raises(ValueError, match="needs exactly one element, got shape"):
                 convert(wrong)
     with pytest.raises(TypeError):
         operator.index(ck.tensor(1.0))
@@ -160,9 +160,9 @@ def test_comparison_with_what_is_no_number():
     assert (x == None) is False and (x != None) is True and (x == "text") is False  # noqa: E711
     with pytest.raises(TypeError, match="not supported between"):
         _ = x < "text"
-    with pytest.raises(ValueError, match=r"less: shapes \[2\] and \[3\] do not broadcast"):
+    with pytest.raises(ValueError, match=r"lt: shapes \[2\] and \[3\] do not broadcast"):
         _ = x < ck.ones(3)
-    with pytest.raises(ValueError, match="item: needs exactly one element"):
+    with pytest.raises(ValueError, match="bool: needs exactly one element"):
         bool(x == x)
 
 
@@ -195,7 +195,8 @@ def test_dlpack():
     back = np.from_dlpack(x)
     assert np.shares_memory(back, a) and back.tolist() == a.tolist()
     x.requires_grad_()
-    assert np.from_dlpack(x).tolist() == a.tolist()
+    with pytest.raises(BufferError, match=r"use .detach\(\)"):
+        np.from_dlpack(x)
     strided = channels_last_copy(numbers(0, (2, 3, 4, 5), np.float32))
     assert np.array_equal(ck.from_dlpack(ck.from_numpy(strided)).numpy(), strided)
 

@@ -7,6 +7,15 @@ from .common import ACTIVATIONS, DTYPES, _Kernel, random, some
 AXES = {"channels stay": (0, 2, 3), "spatial": (2, 3), "all": (0, 1, 2, 3)}
 
 
+class Scan(_Kernel):
+    params = [["sum", "max"], some(ACTIVATIONS), DTYPES]
+    param_names = ["function", "shape", "dtype"]
+
+    def prepare(self, function, shape, dtype):
+        x = random(ACTIVATIONS[shape], dtype)
+        return lambda: cpu.scan(function, x, 1)
+
+
 class Reduce(_Kernel):
     params = [["sum", "amax"], some(AXES), some(ACTIVATIONS), DTYPES]
     param_names = ["function", "axes", "shape", "dtype"]

@@ -110,6 +110,11 @@ class TensorBase:
         self._hooks: dict[int, Callable] | None = None
         self._version: list[int] | None = None  # [number of in-place changes], shared with views and detached copies
 
+    if TYPE_CHECKING:  # the methods that Tensor adds
+
+        def __getattr__(self, name: str) -> Any: ...
+        def __getitem__(self, key: Any) -> Any: ...
+
 
 class _Leaf:
     """The node of a tensor that no operation made: its gradient ends here, in `tensor.grad`.  It lives as long as a graph uses it."""

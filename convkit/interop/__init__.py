@@ -9,10 +9,10 @@ import importlib as _importlib
 import os
 from typing import Any
 
-from . import safetensors, torch_checkpoint
+from . import array_api, safetensors, torch_checkpoint
 from .safetensors import save
 
-__all__ = ["load", "onnx", "safetensors", "save", "torch_checkpoint"]
+__all__ = ["array_api", "load", "onnx", "safetensors", "save", "torch_checkpoint"]
 
 
 def load(path: str | os.PathLike) -> dict[str, Any]:

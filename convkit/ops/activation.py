@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 
 from ..autograd import Function, TensorBase, is_grad_enabled
 from ..device import kernels
-from .elementwise import SumTo, exp, floating, where
+from .elementwise import SumTo, floating, where
+from .functions import exp
 from .reduce import sum
 from .shape import axis
 

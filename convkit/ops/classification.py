@@ -9,7 +9,8 @@ import numpy as np
 from ..autograd import Function, TensorBase, is_grad_enabled
 from ..device import kernels
 from .activation import log_softmax, sigmoid, softmax
-from .elementwise import exp, floating
+from .elementwise import floating
+from .functions import exp
 from .indexing import Gather, one_hot
 from .loss import Pointwise, Switch, check_reduction, of_one_shape, reduced, tensor, together
 from .reduce import mean, sum

@@ -55,7 +55,7 @@ def from_dlpack(source: Any) -> Tensor:
     return from_numpy(np.from_dlpack(source))
 
 
-def _sizes(op: str, size: tuple) -> tuple[int, ...]:
+def _sizes(op: str, size: Any) -> tuple[int, ...]:
     if len(size) == 1 and isinstance(size[0], (tuple, list)):
         size = tuple(size[0])
     if any(isinstance(s, bool) or not hasattr(s, "__index__") for s in size):
@@ -65,45 +65,110 @@ def _sizes(op: str, size: tuple) -> tuple[int, ...]:
     return tuple(int(s) for s in size)
 
 
+def _dtype(op: str, dtype: Any, default: Any = np.float32) -> np.dtype:
+    """The NumPy dtype; TypeError if it is not one of real numbers or booleans."""
+    try:
+        found = np.dtype(default if dtype is None else dtype)
+    except TypeError:
+        raise TypeError(f"{op}: needs a dtype, got {dtype!r}") from None
+    if found.kind not in "fiub":
+        raise TypeError(f"{op}: the dtype must be of real numbers or booleans, got {found}")
+    return found
+
+
+def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
+    """A tensor of `data`, which shares memory with a tensor or an array of that dtype, and copies anything else."""
+    if isinstance(data, TensorBase):
+        return data if dtype is None or data.array.dtype == dtype else data.to(dtype)  # type: ignore[attr-defined,return-value]
+    if isinstance(data, np.ndarray) and (dtype is None or data.dtype == dtype):
+        return from_numpy(data)
+    return tensor(data, dtype, device)
+
+
+def zeros_like(x: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """Zeros in x's shape and memory layout, and its dtype unless told otherwise."""
+    return _finish(np.zeros_like(x.array, _dtype("zeros_like", dtype, x.array.dtype)), requires_grad, device)
+
+
+def ones_like(x: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """Ones in x's shape and memory layout, and its dtype unless told otherwise."""
+    return _finish(np.ones_like(x.array, _dtype("ones_like", dtype, x.array.dtype)), requires_grad, device)
+
+
+def full_like(x: Any, fill_value: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """One value in x's shape and memory layout, and its dtype unless told otherwise."""
+    return _finish(np.full_like(x.array, fill_value, _dtype("full_like", dtype, x.array.dtype)), requires_grad, device)
+
+
+def empty_like(x: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """Numbers that happened to be in memory, in x's shape and memory layout, and its dtype unless told otherwise."""
+    return _finish(np.empty_like(x.array, _dtype("empty_like", dtype, x.array.dtype)), requires_grad, device)
+
+
+# -------------------------------------------------------------------------------- of one value, in steps
 def full(size: Any, fill_value: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """A tensor of `size` filled with one value; float32 unless dtype or an integer value says otherwise."""
-    if dtype is None:
-        dtype = np.bool_ if isinstance(fill_value, (bool, np.bool_)) else np.int64 if isinstance(fill_value, (int, np.integer)) else np.float32
-    return _finish(np.full(_sizes("full", (size,)), fill_value, dtype), requires_grad, device)
+    fill_value = fill_value.item() if isinstance(fill_value, TensorBase) else fill_value  # type: ignore[attr-defined]
+    kind = np.bool_ if isinstance(fill_value, (bool, np.bool_)) else np.int64 if isinstance(fill_value, (int, np.integer)) else np.float32
+    return _finish(np.full(_sizes("full", (size,)), fill_value, _dtype("full", dtype, kind)), requires_grad, device)
 
 
-def zeros(*size: Any, dtype: Any = np.float32, device: Any = None, requires_grad: bool = False) -> Tensor:
-    """A tensor of zeros."""
-    return _finish(np.zeros(_sizes("zeros", size), dtype), requires_grad, device)
+def zeros(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """A tensor of zeros, float32 unless told otherwise."""
+    return _finish(np.zeros(_sizes("zeros", size), _dtype("zeros", dtype)), requires_grad, device)
 
 
-def ones(*size: Any, dtype: Any = np.float32, device: Any = None, requires_grad: bool = False) -> Tensor:
-    """A tensor of ones."""
-    return _finish(np.ones(_sizes("ones", size), dtype), requires_grad, device)
+def ones(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """A tensor of ones, float32 unless told otherwise."""
+    return _finish(np.ones(_sizes("ones", size), _dtype("ones", dtype)), requires_grad, device)
 
 
-def zeros_like(x: Tensor) -> Tensor:
-    """Zeros in x's shape, dtype and memory layout."""
-    return TensorBase.result(np.zeros_like(x.array))
+def empty(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """A tensor of the numbers that happened to be in memory, float32 unless told otherwise."""
+    return _finish(np.empty(_sizes("empty", size), _dtype("empty", dtype)), requires_grad, device)
 
 
-def ones_like(x: Tensor) -> Tensor:
-    """Ones in x's shape, dtype and memory layout."""
-    return TensorBase.result(np.ones_like(x.array))
+def eye(n: int, m: int | None = None, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """A matrix [n, m or n] of ones on the diagonal and zeros elsewhere."""
+    return _finish(np.eye(*_sizes("eye", (n, n if m is None else m)), dtype=_dtype("eye", dtype)), requires_grad, device)
 
 
-def arange(start: Any, end: Any = None, step: Any = 1, *, dtype: Any = None, device: Any = None) -> Tensor:
+def arange(start: Any, end: Any = None, step: Any = 1, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """Numbers from start (0 if only an end is given) to before end; int64 for integers, else float32."""
     start, end = (0, start) if end is None else (start, end)
-    if dtype is None:
-        dtype = np.int64 if all(isinstance(v, (int, np.integer)) for v in (start, end, step)) else np.float32
+    start, end, step = (v.item() if isinstance(v, TensorBase) else v for v in (start, end, step))  # type: ignore[attr-defined]
+    whole = all(isinstance(v, (int, np.integer)) for v in (start, end, step))
     if not step:
         raise ValueError("arange: step must not be 0")
-    return _finish(np.arange(start, end, step, dtype=dtype), False, device)
+    if not all(np.isfinite(v) for v in (start, end, step)):
+        raise ValueError(f"arange: needs finite numbers, got {start}, {end} and {step}")
+    if (end - start) * (1 if step > 0 else -1) < 0:
+        raise ValueError(f"arange: steps of {step} do not lead from {start} to {end}")
+    count = -((start - end) // step) if whole else int(np.ceil((end - start) / step))
+    return _finish((start + step * np.arange(count)).astype(_dtype("arange", dtype, np.int64 if whole else np.float32)), requires_grad, device)
 
 
+def linspace(start: Any, end: Any, steps: int, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """`steps` numbers evenly spaced from start to end, both included."""
+    start, end = (v.item() if isinstance(v, TensorBase) else v for v in (start, end))  # type: ignore[attr-defined]
+    if steps < 0:
+        raise ValueError(f"linspace: steps must not be negative, got {steps}")
+    values = np.linspace(start, end, steps)
+    kind = _dtype("linspace", dtype)
+    return _finish((np.trunc(values) if kind.kind in "iu" else values).astype(kind), requires_grad, device)
+
+
+def logspace(start: Any, end: Any, steps: int, base: float = 10.0, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """`base` to the power of `steps` numbers evenly spaced from start to end."""
+    start, end = (v.item() if isinstance(v, TensorBase) else v for v in (start, end))
+    if steps < 0:
+        raise ValueError(f"logspace: steps must not be negative, got {steps}")
+    return _finish((float(base) ** np.linspace(start, end, steps)).astype(_dtype("logspace", dtype)), requires_grad, device)
+
+
+# ---------------------------------------------------------------------------------------- at random
 def _drawn(kind: str, size: tuple, dtype: Any, generator: Generator | None, device: Any, requires_grad: bool) -> Tensor:
-    dtype = np.dtype(dtype)
+    dtype = _dtype(kind, dtype)
     if dtype not in (np.float32, np.float64):
         raise TypeError(f"{kind}: dtype must be float32 or float64, got {dtype}")
     name = {"rand": "uniform", "randn": "normal"}[kind]
@@ -111,24 +176,122 @@ def _drawn(kind: str, size: tuple, dtype: Any, generator: Generator | None, devi
     return _finish(draw(_sizes(kind, size), *(generator or default_generator).take(), dtype), requires_grad, device)
 
 
-def rand(*size: Any, generator: Generator | None = None, dtype: Any = np.float32, device: Any = None, requires_grad: bool = False) -> Tensor:
+def rand(*size: Any, generator: Generator | None = None, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """Uniform random numbers in [0, 1)."""
     return _drawn("rand", size, dtype, generator, device, requires_grad)
 
 
-def randn(*size: Any, generator: Generator | None = None, dtype: Any = np.float32, device: Any = None, requires_grad: bool = False) -> Tensor:
+def randn(*size: Any, generator: Generator | None = None, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """Normally distributed random numbers, mean 0 and variance 1."""
     return _drawn("randn", size, dtype, generator, device, requires_grad)
 
 
-def randint(low: int, high: int, size: Any, *, generator: Generator | None = None) -> Tensor:
-    """Random integers (int64) from low to high - 1."""
+def rand_like(x: Any, *, generator: Generator | None = None, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """Uniform random numbers in [0, 1) in x's shape, and its dtype unless told otherwise."""
+    return _drawn("rand", x.array.shape, dtype or x.array.dtype, generator, device, requires_grad)
+
+
+def randn_like(x: Any, *, generator: Generator | None = None, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """Normally distributed random numbers in x's shape, and its dtype unless told otherwise."""
+    return _drawn("randn", x.array.shape, dtype or x.array.dtype, generator, device, requires_grad)
+
+
+def randint(low: int, high: Any = None, size: Any = None, *, generator: Generator | None = None, dtype: Any = None, device: Any = None) -> Tensor:
+    """Random integers (int64) from low (0 in `randint(high, size)`) to high - 1."""
+    if size is None:
+        low, high, size = 0, low, high
+    if size is None or isinstance(high, (tuple, list)):
+        raise TypeError("randint: needs (high, size) or (low, high, size)")
     if high <= low:
         raise ValueError(f"randint: high must be above low, got {low} and {high}")
-    u = _drawn("rand", (size,), np.float64, generator, None, False).array
-    return TensorBase.result((np.floor(u * (high - low)) + low).astype(np.int64))
+    u = _drawn("rand", (size,), np.float64, generator, device, False).array
+    return TensorBase.result((np.floor(u * (high - low)) + low).astype(_dtype("randint", dtype, np.int64)))
 
 
-def randperm(n: int, *, generator: Generator | None = None) -> Tensor:
+def randint_like(x: Any, low: int, high: int | None = None, *, generator: Generator | None = None, dtype: Any = None) -> Tensor:
+    """Random integers from low (0 in `randint_like(x, high)`) to high - 1 in x's shape, and its dtype unless told otherwise."""
+    low, high = (0, low) if high is None else (low, high)
+    return randint(low, high, x.array.shape, generator=generator, dtype=dtype or x.array.dtype)
+
+
+def randperm(n: int, *, generator: Generator | None = None, dtype: Any = None) -> Tensor:
     """The integers 0 .. n-1 in random order."""
-    return TensorBase.result(np.argsort(_drawn("rand", (n,), np.float64, generator, None, False).array, kind="stable"))
+    order = np.argsort(_drawn("rand", (n,), np.float64, generator, None, False).array, kind="stable")
+    return TensorBase.result(order.astype(_dtype("randperm", dtype, np.int64)))
+
+
+def sampled(op: str, odds: np.ndarray, generator: Generator | None) -> np.ndarray:
+    """True at the given probabilities; ValueError outside [0, 1]."""
+    if not ((odds >= 0) & (odds <= 1)).all():
+        raise ValueError(f"{op}: probabilities must be 0 to 1")
+    return _drawn("rand", odds.shape, np.float64, generator, None, False).array < odds
+
+
+def bernoulli(x: Any, p: float | None = None, *, generator: Generator | None = None) -> Tensor:
+    """1 at the probabilities that x holds (or p everywhere), else 0."""
+    if x.array.dtype.kind != "f":
+        raise TypeError(f"bernoulli: needs probabilities of a floating dtype, got {x.dtype}")
+    odds = x.array if p is None else np.full(x.array.shape, p)
+    return TensorBase.result(sampled("bernoulli", odds, generator).astype(x.array.dtype))
+
+
+def normal(mean: Any, std: Any = 1.0, size: Any = None, *, generator: Generator | None = None, dtype: Any = None) -> Tensor:
+    """Normally distributed random numbers: mean and std are numbers, with a size, or tensors that broadcast."""
+    m, s = (np.asarray(getattr(v, "array", v)) for v in (mean, std))
+    if not (s >= 0).all():
+        raise ValueError(f"normal: std must not be negative, got {std}")
+    if size is None and not isinstance(mean, TensorBase) and not isinstance(std, TensorBase):
+        raise TypeError("normal: a mean and a std that are numbers need a size")
+    shape = np.broadcast_shapes(m.shape, s.shape) if size is None else _sizes("normal", (size,))
+    kind = dtype or next((v.array.dtype for v in (mean, std) if isinstance(v, TensorBase)), np.float32)
+    draw = _drawn("randn", shape, kind, generator, None, False).array
+    return TensorBase.result((draw * s + m).astype(draw.dtype))
+
+
+def multinomial(x: Any, num_samples: int, replacement: bool = False, *, generator: Generator | None = None) -> Tensor:
+    """[..., num_samples] places drawn with the weights in the last dimension of x [..., N], which need not add up to 1.
+
+    Without replacement each place is drawn once: those whose exponential times u / weight come first (Efraimidis & Spirakis 2006).
+    """
+    weights = np.asarray(x.array, np.float64)
+    if x.array.dtype.kind != "f" or weights.ndim not in (1, 2):
+        raise ValueError(f"multinomial: needs floating weights of 1 or 2 dimensions, got {x.dtype} of shape {list(x.shape)}")
+    if not np.isfinite(weights).all() or (weights < 0).any() or not (weights.sum(-1) > 0).all():
+        raise ValueError("multinomial: weights must be finite, not negative, and not all 0")
+    if num_samples < 1 or (not replacement and num_samples > (weights > 0).sum(-1).min()):
+        raise ValueError(f"multinomial: cannot draw {num_samples} of {weights.shape[-1]} places {'with' if replacement else 'without'} replacement")
+    shape = weights.shape[:-1] + ((num_samples,) if replacement else weights.shape[-1:])
+    u = _drawn("rand", shape, np.float64, generator, None, False).array
+    if replacement:
+        ends = np.cumsum(weights, -1)
+        places = (u[..., None] * ends[..., None, -1:] >= ends[..., None, :]).sum(-1)
+        return TensorBase.result(np.minimum(places, weights.shape[-1] - 1).astype(np.int64))
+    with np.errstate(divide="ignore"):
+        times = np.where(weights > 0, -np.log1p(-u) / weights, np.inf)
+    return TensorBase.result(np.argsort(times, -1, kind="stable")[..., :num_samples].astype(np.int64))
+
+
+# ---------------------------------------------------------------------------- like a tensor: x.new_...
+def new_tensor(x: Any, data: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """A tensor with a copy of `data` in x's dtype."""
+    return tensor(data, dtype or x.array.dtype, device, requires_grad)
+
+
+def new_zeros(x: Any, *size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """Zeros in x's dtype."""
+    return zeros(*size, dtype=dtype or x.array.dtype, device=device, requires_grad=requires_grad)
+
+
+def new_ones(x: Any, *size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """Ones in x's dtype."""
+    return ones(*size, dtype=dtype or x.array.dtype, device=device, requires_grad=requires_grad)
+
+
+def new_empty(x: Any, *size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """Memory as it was, in x's dtype."""
+    return empty(*size, dtype=dtype or x.array.dtype, device=device, requires_grad=requires_grad)
+
+
+def new_full(x: Any, size: Any, fill_value: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """One value in x's dtype."""
+    return full(size, fill_value, dtype=dtype or x.array.dtype, device=device, requires_grad=requires_grad)

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from ..autograd import TensorBase
-from .elementwise import abs, floating, maximum, sqrt, where
+from .elementwise import floating, maximum, where
+from .functions import abs, sqrt
 from .matmul import matmul
 from .reduce import amax, amin, sum
 from .shape import axis

@@ -29,25 +29,63 @@ def check_broadcast(op: str, a: Any, b: Any) -> None:
             raise ValueError(f"{op}: shapes {list(a.shape)} and {list(b.shape)} do not broadcast") from None
 
 
-def operands(op: str, a: Any, b: Any) -> tuple[Any, Any]:
-    """a and b as arrays or Python numbers that NumPy promotes as torch does; TypeError for anything else.
+def _category(dtype: np.dtype) -> int:
+    return "biuf".index(dtype.kind) and (1 if dtype.kind in "iu" else 2)
 
-    NumPy makes float64 of integers that meet float32, and of anything that meets a NumPy number, as in `x * np.sqrt(2)`: here
-    integers take the dtype of the floats they meet, float32 if those are a number, and numbers that of the array.
+
+_WEAK = {bool: np.dtype(bool), int: np.dtype(np.int64), float: np.dtype(np.float32)}
+
+
+def result_type(*values: Any) -> np.dtype:
+    """The dtype in which tensors, arrays and Python numbers meet, by torch's rule.
+
+    There are three categories: booleans below integers below floats.  Tensors with dimensions decide; tensors without dimensions count only
+    if their category is higher than that, and numbers only if theirs is higher than both (an int is then int64, a float float32).
+    Among those of the highest category that count, dtypes promote as in NumPy.
+
+    >>> import convkit
+    >>> convkit.result_type(convkit.ones(2), convkit.tensor(1.0, dtype=convkit.float64)).name
+    'float32'
+    """
+    groups: tuple[list, list, list] = [], [], []
+    for v in values:
+        v = v.array if isinstance(v, TensorBase) else v
+        if isinstance(v, np.ndarray):
+            groups[0 if v.ndim else 1].append(v.dtype)
+        else:
+            groups[2].append(_WEAK[type(v.item() if isinstance(v, np.generic) else v)])
+    found: np.dtype | None = None
+    for dtypes in groups:
+        if dtypes:
+            highest = max(_category(d) for d in dtypes)
+            dtype = np.result_type(*(d for d in dtypes if _category(d) == highest))
+            if found is None or _category(dtype) > _category(found):
+                found = dtype
+    if found is None:
+        raise TypeError("result_type: needs at least one tensor or number")
+    return found
+
+
+def operands(op: str, a: Any, b: Any, fractions: bool = False) -> tuple[Any, Any]:
+    """a and b as arrays of one dtype, or Python numbers beside an array, by the rule of `result_type`; TypeError for anything else.
+
+    With `fractions`, integers become float32: quotients are no integers.
     """
     array, other = (a, b) if type(a) is np.ndarray else (b, a)
     if type(array) is np.ndarray and array.dtype.kind == "f":  # mostly
-        if type(other) is float or type(other) is np.ndarray and other.dtype is array.dtype:
+        if type(other) is float or type(other) is int or type(other) is np.ndarray and other.dtype is array.dtype:
             return a, b
     a, b = (v.item() if isinstance(v, np.generic) else v for v in (a, b))
     for v in (a, b):
         if not isinstance(v, (np.ndarray, int, float)):
             raise TypeError(f"{op}: needs tensors, arrays or numbers, got {type(v).__name__}")
-    arrays = [v for v in (a, b) if isinstance(v, np.ndarray)]
-    if op == "div" or any(isinstance(v, float) or isinstance(v, np.ndarray) and v.dtype.kind == "f" for v in (a, b)):
-        dtype = next((v.dtype for v in arrays if v.dtype.kind == "f"), np.dtype(np.float32))
-        a, b = (v.astype(dtype) if isinstance(v, np.ndarray) and v.dtype.kind != "f" else v for v in (a, b))
-        a = a if arrays else np.asarray(a, dtype)
+    dtype = result_type(a, b)
+    dtype = np.dtype(np.float32) if fractions and dtype.kind != "f" else dtype
+    a, b = (v.astype(dtype) if isinstance(v, np.ndarray) and v.dtype != dtype else v for v in (a, b))
+    if not isinstance(a, np.ndarray) and not isinstance(b, np.ndarray):
+        if op != "where":
+            raise TypeError(f"{op}: needs at least one tensor, got {a!r} and {b!r}")
+        a = np.asarray(a, dtype)
     return a, b
 
 
@@ -110,14 +148,21 @@ class _Binary(Function):
 
     op = ""
     keeps = True  # does backward need the operands?
+    fractions = False  # do integers give floats?
 
     @classmethod
     def forward(cls, ctx, a, b):
         ctx.a, ctx.b = _shape_and_dtype(a), _shape_and_dtype(b)
-        a, b = operands(cls.op, a, b)
-        check_broadcast(cls.op, a, b)
-        if cls.keeps:
+        p, q = operands(cls.op, a, b, cls.fractions)
+        check_broadcast(cls.op, p, q)
+        if cls.keeps and True in ctx.needs_input_grad:
+            # As they came: a copy in the common dtype would have no place in the graph.
             ctx.save_for_backward(a if isinstance(a, np.ndarray) else _number(a, b), b if isinstance(b, np.ndarray) else _number(b, a))
+        return cls.compute(p, q)
+
+    @classmethod
+    def compute(cls, a, b):
+        """The result, an array."""
         return getattr(_backend(a, b), cls.op)(a, b)
 
     @classmethod
@@ -177,7 +222,7 @@ class Mul(_Binary):
 
 
 class Div(_Binary):
-    op = "div"
+    op, fractions = "div", True
 
     @staticmethod
     def left(gy, a, b):
@@ -185,7 +230,7 @@ class Div(_Binary):
 
     @staticmethod
     def right(gy, a, b):
-        return -gy * a / (b * b)
+        return -gy * (a / b / b)
 
 
 class Pow(_Binary):
@@ -194,12 +239,88 @@ class Pow(_Binary):
     @staticmethod
     def left(gy, a, b):
         # Where b is 0 the derivative is 0, also at a = 0, where b * a**(b-1) would be 0 * inf.
-        return gy * where(b.array == 0, 0.0, b * a ** (b - 1))
+        if b.array.ndim:
+            return gy * where(b.array == 0, 0.0, b * a ** (b - 1))
+        n = b.array.item()
+        return gy * 0.0 if n == 0 else gy * (a * 2.0) if n == 2 and not b.requires_grad else gy * (b * a ** (b - 1))
 
     @staticmethod
     def right(gy, a, b):
-        # Where a is 0 the derivative 0**b * log(0) is 0 for b > 0, not 0 * -inf.
-        return gy * where(a.array == 0, 0.0, a**b * log(where(a.array == 0, 1.0, a)))
+        # Where a is 0 the derivative 0**b * log(0) is 0 for b >= 0, not 0 * -inf.
+        still = (a.array == 0) & (b.array >= 0)
+        return gy * where(still, 0.0, a**b * where(still, 1.0, a).log())
+
+
+class Remainder(_Binary):
+    """a - b floor(a / b): the sign of the divisor, as Python's %."""
+
+    op = "remainder"
+    rounded = "floor"
+
+    @classmethod
+    def compute(cls, a, b):
+        _no_division_by_zero(cls.op, a, b)
+        return kernels(a if isinstance(a, np.ndarray) else b).binary(cls.op, a, b)
+
+    @classmethod
+    def left(cls, gy, a, b):
+        return gy
+
+    @classmethod
+    def right(cls, gy, a, b):
+        return -gy * div(a.detach(), b.detach(), rounding_mode=cls.rounded)  # flat, like any rounding
+
+
+class Fmod(Remainder):
+    """a - b trunc(a / b): the sign of the dividend, as C's fmod."""
+
+    op, rounded = "fmod", "trunc"
+
+
+class FloorDivide(_Binary):
+    """a / b rounded down: flat, so its derivative is 0."""
+
+    op, keeps = "floor_divide", False
+
+    @classmethod
+    def compute(cls, a, b):
+        _no_division_by_zero(cls.op, a, b)
+        return kernels(a if isinstance(a, np.ndarray) else b).binary(cls.op, a, b)
+
+    @staticmethod
+    def left(gy, a, b):
+        return TensorBase.result(np.zeros_like(gy.array))
+
+    right = left
+
+
+class DivTrunc(FloorDivide):
+    """a / b rounded towards 0."""
+
+    op = "div_trunc"
+
+
+class Atan2(_Binary):
+    """The angle of the point (b, a)."""
+
+    op, fractions = "atan2", True
+
+    @classmethod
+    def compute(cls, a, b):
+        return kernels(a if isinstance(a, np.ndarray) else b).binary(cls.op, a, b)
+
+    @staticmethod
+    def left(gy, a, b):
+        return gy * (b / (a * a + b * b))
+
+    @staticmethod
+    def right(gy, a, b):
+        return -gy * (a / (a * a + b * b))
+
+
+def _no_division_by_zero(op: str, a: Any, b: Any) -> None:
+    if all(v.dtype.kind in "iub" if isinstance(v, np.ndarray) else not isinstance(v, float) for v in (a, b)) and not np.all(b):
+        raise RuntimeError(f"{op}: division of integers by zero")
 
 
 class _Choice(_Binary):
@@ -225,73 +346,6 @@ class Minimum(_Choice):
 def _share(op: str, a: np.ndarray, b: np.ndarray) -> Any:
     loses = a < b if op == "maximum" else a > b  # nan does not lose: the gradient reaches it
     return TensorBase.result((1.0 - loses - 0.5 * (a == b)).astype(np.result_type(a, b)))
-
-
-class _Unary(Function):
-    """y = op(x), keeping x or y for backward."""
-
-    op = ""
-    keeps = "y"
-
-    @classmethod
-    def forward(cls, ctx, x):
-        y = getattr(kernels(x), cls.op)(x)
-        ctx.save_for_backward(y if cls.keeps == "y" else x)
-        return y
-
-    @classmethod
-    def backward(cls, ctx, gy):
-        (kept,) = ctx.saved_tensors
-        return cls.pull(gy, kept)
-
-    @staticmethod
-    def pull(gy, kept):
-        """Gradient with respect to x."""
-        raise NotImplementedError
-
-
-class Neg(_Unary):
-    op = "neg"
-
-    @classmethod
-    def forward(cls, ctx, x):
-        return kernels(x).neg(x)
-
-    @classmethod
-    def backward(cls, ctx, gy):
-        return -gy
-
-
-class Exp(_Unary):
-    op = "exp"
-
-    @staticmethod
-    def pull(gy, y):
-        return gy * y
-
-
-class Log(_Unary):
-    op, keeps = "log", "x"
-
-    @staticmethod
-    def pull(gy, x):
-        return gy / x
-
-
-class Sqrt(_Unary):
-    op = "sqrt"
-
-    @staticmethod
-    def pull(gy, y):
-        return gy / (y * 2.0)
-
-
-class Abs(_Unary):
-    op, keeps = "abs", "x"
-
-    @staticmethod
-    def pull(gy, x):
-        return gy * TensorBase.result(kernels(x.array).sign(x.array))
 
 
 class Clamp(Function):
@@ -324,11 +378,42 @@ class ClampGrad(Function):
         return ClampGrad.apply(ggx, x, *ctx.limits), None, None, None
 
 
+class ClampTensors(Function):
+    """min(max(x, low), high) with limits that broadcast; None is no limit."""
+
+    @staticmethod
+    def forward(ctx, x, low, high):
+        ctx.likes = [_shape_and_dtype(v) for v in (x, low, high)]
+        y = x
+        for op, limit in (("maximum", low), ("minimum", high)):
+            if limit is not None:
+                p, q = operands("clamp", y, limit)
+                check_broadcast("clamp", p, q)
+                y = getattr(kernels(x), op)(p, q)
+        ctx.save_for_backward(x, *(np.asarray(v) for v in (low, high) if v is not None))
+        ctx.given = low is not None, high is not None
+        return y
+
+    @staticmethod
+    def backward(ctx, gy):
+        saved = [t.array for t in ctx.saved_tensors]
+        x = saved[0]
+        low = saved[1] if ctx.given[0] else -np.inf
+        high = saved[-1] if ctx.given[1] else np.inf
+        routes = (x >= low) & (x <= high), (x < low) & (low < high), (x > high) | (high < low)
+        return tuple(
+            fit(where(route, gy, 0.0), like) if need else None for route, like, need in zip(routes, ctx.likes, ctx.needs_input_grad, strict=True)
+        )
+
+
 class Where(Function):
     """a where the condition holds, else b."""
 
     @staticmethod
     def forward(ctx, condition, a, b):
+        condition = np.asarray(condition)
+        if condition.dtype != np.bool_:
+            raise TypeError(f"where: the condition must be boolean, got {condition.dtype}")
         ctx.a, ctx.b = _shape_and_dtype(a), _shape_and_dtype(b)
         a, b = operands("where", a, b)
         check_broadcast("where", a, b)
@@ -357,33 +442,72 @@ def floating(op: str, x: Any) -> Any:
     return x
 
 
-def exp(x: Any) -> Any:
-    """e to the power of each element; the gradient is the result."""
-    return Exp.apply(floating("exp", x))
+def as_float(op: str, x: Any) -> Any:
+    """x itself if it is a float32 or float64 tensor, in float32 if it holds integers or booleans; TypeError for anything else."""
+    if isinstance(x, TensorBase) and x.array.dtype.kind in "iub":
+        return Cast.apply(x, np.dtype(np.float32))
+    return floating(op, x)
 
 
-def log(x: Any) -> Any:
-    """Natural logarithm of each element: -inf at 0, nan below."""
-    return Log.apply(floating("log", x))
+# ---------------------------------------------------------------------------------------- functions
+def add(a: Any, b: Any, *, alpha: float = 1) -> Any:
+    """a + alpha b, broadcast against each other."""
+    return Add.apply(a, b if alpha == 1 else b * alpha)
 
 
-def sqrt(x: Any) -> Any:
-    """Square root of each element: nan below 0."""
-    return Sqrt.apply(floating("sqrt", x))
+def sub(a: Any, b: Any, *, alpha: float = 1) -> Any:
+    """a - alpha b, broadcast against each other."""
+    if all(isinstance(v, TensorBase) and v.array.dtype == np.bool_ for v in (a, b)):
+        raise TypeError("sub: booleans have no difference; use a ^ b, or ~")
+    return Sub.apply(a, b if alpha == 1 else b * alpha)
 
 
-def abs(x: Any) -> Any:
-    """Absolute value; its gradient at 0 is 0."""
-    return Abs.apply(x)
+def mul(a: Any, b: Any) -> Any:
+    """a b, broadcast against each other."""
+    return Mul.apply(a, b)
 
 
-def clamp(x: Any, min: float | None = None, max: float | None = None) -> Any:
-    """x limited to [min, max]; ValueError if neither is given."""
-    if min is None and max is None:
-        raise ValueError("clamp: needs min or max")
-    if not all(v is None or isinstance(v, (int, float, np.generic)) for v in (min, max)):
-        raise TypeError(f"clamp: min and max must be numbers, got {min!r} and {max!r}; use maximum and minimum for tensors")
-    return Clamp.apply(x, min, max)
+def div(a: Any, b: Any, *, rounding_mode: str | None = None) -> Any:
+    """a / b, broadcast against each other; `rounding_mode` 'floor' or 'trunc' rounds down or towards 0 (then integers stay integers).
+
+    >>> import convkit
+    >>> convkit.div(convkit.tensor([-7, 7]), 2, rounding_mode="trunc").tolist()
+    [-3, 3]
+    """
+    if rounding_mode is None:
+        return Div.apply(a, b)
+    if rounding_mode == "floor":
+        return floor_divide(a, b)
+    if rounding_mode != "trunc":
+        raise ValueError(f"div: rounding_mode must be None, 'floor' or 'trunc', got {rounding_mode!r}")
+    return DivTrunc.apply(a, b)
+
+
+def floor_divide(a: Any, b: Any) -> Any:
+    """a / b rounded down; RuntimeError for an integer divided by 0.  Its gradient is 0."""
+    return FloorDivide.apply(a, b)
+
+
+def remainder(a: Any, b: Any) -> Any:
+    """What is left of a after division by b, with the sign of b, as Python's %."""
+    return Remainder.apply(a, b)
+
+
+def fmod(a: Any, b: Any) -> Any:
+    """What is left of a after division by b, with the sign of a."""
+    return Fmod.apply(a, b)
+
+
+def pow(a: Any, b: Any) -> Any:
+    """a to the power b, broadcast against each other."""
+    if isinstance(b, int) and b < 0 and result_type(a, b).kind != "f":
+        raise ValueError(f"pow: integers have no integer power {b}; convert with .to(convkit.float32)")
+    return Pow.apply(a, b)
+
+
+def atan2(a: Any, b: Any) -> Any:
+    """The angle, in -pi to pi, of the point with height a and width b."""
+    return Atan2.apply(a, b)
 
 
 def maximum(a: Any, b: Any) -> Any:
@@ -396,12 +520,63 @@ def minimum(a: Any, b: Any) -> Any:
     return Minimum.apply(a, b)
 
 
-def where(condition: Any, a: Any, b: Any) -> Any:
-    """a where `condition` holds, else b; all three broadcast.
+def clamp(x: Any, min: Any = None, max: Any = None) -> Any:
+    """x limited to [min, max], numbers or tensors that broadcast; ValueError if neither is given.
+
+    Where min > max the result is max.  The gradient goes to x where it is inside, edges included, else to the limit that holds.
+    """
+    if min is None and max is None:
+        raise ValueError("clamp: needs min or max")
+    if not isinstance(x, TensorBase):
+        raise TypeError(f"clamp: needs a tensor, got {type(x).__name__}")
+    if any(isinstance(v, TensorBase) for v in (min, max)):
+        return ClampTensors.apply(x, min, max)
+    if not all(v is None or isinstance(v, (int, float, np.generic)) for v in (min, max)):
+        raise TypeError(f"clamp: min and max must be numbers or tensors, got {min!r} and {max!r}")
+    if x.array.dtype.kind in "iub":  # numbers of a higher category raise the result to theirs
+        dtype = result_type(x, *(v for v in (min, max) if v is not None))
+        x = x if dtype == x.array.dtype else Cast.apply(x, dtype)
+    return Clamp.apply(x, min, max)
+
+
+def clamp_min(x: Any, min: Any) -> Any:
+    """x, but `min` at least."""
+    return clamp(x, min=min)
+
+
+def clamp_max(x: Any, max: Any) -> Any:
+    """x, but `max` at most."""
+    return clamp(x, max=max)
+
+
+def lerp(start: Any, end: Any, weight: Any) -> Any:
+    """start + weight (end - start): a point on the line between two tensors; `weight` is a number or a tensor."""
+    away = end - start
+    if isinstance(weight, (int, float)):
+        return start + away * weight if weight < 0.5 else end - away * (1 - weight)
+    return where(weight < 0.5, start + weight * away, end - away * (1 - weight))
+
+
+def addcmul(x: Any, a: Any, b: Any, *, value: float = 1) -> Any:
+    """x + value a b."""
+    return x + (a * b if value == 1 else a * value * b)
+
+
+def addcdiv(x: Any, a: Any, b: Any, *, value: float = 1) -> Any:
+    """x + value a / b; TypeError for integers."""
+    if all(v.array.dtype.kind != "f" for v in (a, b)):
+        raise TypeError(f"addcdiv: needs floats to divide, got {a.dtype} and {b.dtype}")
+    return x + (a / b if value == 1 else a * value / b)
+
+
+def where(condition: Any, a: Any = None, b: Any = None) -> Any:
+    """a where `condition` (boolean) holds, else b; all three broadcast.  The condition alone gives its indices, a tensor for each dimension.
 
     >>> import convkit
     >>> x = convkit.tensor([-1.0, 2.0])
     >>> convkit.where(x > 0, x, 0.0).numpy().tolist()
     [0.0, 2.0]
     """
+    if a is None and b is None:
+        return condition.nonzero(as_tuple=True)
     return Where.apply(condition, a, b)

@@ -1,4 +1,8 @@
-"""Taking elements out and putting them in: by slices, integers, booleans, and along a dimension."""
+"""Taking elements out and putting them in: by slices, integers, booleans, and along a dimension.
+
+`GetItem` and `PutItem` are each other's adjoints, and everything that reads by index or adds by index is one of them with a key of
+its own; `IndexPut` is a copy with some elements replaced.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from ..autograd import Function
+from ..autograd import Function, TensorBase
+from ..device import kernels
+from .elementwise import Cast, fit, where
 from .shape import axis, view_of
+
+Key = Any  # what NumPy takes between brackets
 
 
 class GetItem(Function):
@@ -29,13 +37,7 @@ class PutItem(Function):
     @staticmethod
     def forward(ctx, x, key, shape):
         ctx.key = key
-        y = np.zeros(shape, x.dtype)
-        parts = key if isinstance(key, tuple) else (key,)
-        if any(isinstance(k, (np.ndarray, list)) for k in parts):
-            np.add.at(y, key, x)
-        else:
-            y[key] = x
-        return y
+        return added(np.zeros(shape, x.dtype), key, x)
 
     @staticmethod
     def backward(ctx, gy):
@@ -64,21 +66,70 @@ class ScatterAdd(Function):
         y = np.zeros(shape, x.dtype)
         if index.shape[dim] == 1:  # no element can be named twice
             np.put_along_axis(y, index, x, dim)
-        else:
-            grid = np.ogrid[tuple(slice(n) for n in index.shape)]
-            np.add.at(y, tuple(index if i == dim else g for i, g in enumerate(grid)), x)
-        return y
+            return y
+        return added(y, along(index, dim), x)
 
     @staticmethod
     def backward(ctx, gy):
         return Gather.apply(gy, ctx.dim, ctx.index), None, None, None
 
 
-def index_key(key: Any) -> Any:
-    """An index with tensors replaced by arrays."""
+class IndexPut(Function):
+    """A copy of x with values at `key`: in place of what was there, or added to it."""
+
+    @staticmethod
+    def forward(ctx, x, values, key, accumulate):
+        ctx.key, ctx.accumulate, ctx.values = key, accumulate, (np.shape(values), getattr(values, "dtype", None))
+        y = x.copy(order="K")
+        if accumulate:
+            return added(y, key, values)
+        y[key] = values
+        return y
+
+    @staticmethod
+    def backward(ctx, gy):
+        need_x, need_values, *_ = ctx.needs_input_grad
+        gx = None if not need_x else gy if ctx.accumulate else IndexPut.apply(gy, 0, ctx.key, False)
+        return gx, fit(GetItem.apply(gy, ctx.key), ctx.values) if need_values else None, None, None
+
+
+def added(y: np.ndarray, key: Key, values: Any) -> np.ndarray:
+    """y, with `values` added at `key`: where an element is named twice, both count."""
+    parts = key if isinstance(key, tuple) else (key,)
+    lists = [np.asarray(k) for k in parts if isinstance(k, (np.ndarray, list))]
+    if all(k.dtype == np.bool_ for k in lists):  # slices and masks name nothing twice
+        y[key] += values
+    elif y.dtype.kind != "f" or not y.size:
+        np.add.at(y, key, values)
+    else:  # rows of a table picked by number; for anything but whole rows, a table of one column
+        rows = lists[0] if isinstance(parts[0], (np.ndarray, list)) and len(parts) == 1 and y.flags.c_contiguous else None
+        count = y.shape[0] if rows is not None else y.size
+        places = rows if rows is not None else np.arange(y.size).reshape(y.shape)[key]
+        if not places.size:
+            return y
+        values = np.broadcast_to(np.asarray(values, y.dtype), places.shape + (y.shape[1:] if rows is not None else ()))
+        total = kernels(y).embedding_grad(values.reshape(places.size, -1), places.reshape(-1) % count, count)
+        y += total.reshape(y.shape)
+    return y
+
+
+def along(index: np.ndarray, dim: int) -> Key:
+    """The key that names the elements at `index` along `dim`, each in its own place of the other dimensions."""
+    grid = np.ogrid[tuple(slice(n) for n in index.shape)]
+    return tuple(index if i == dim else g for i, g in enumerate(grid))
+
+
+# --------------------------------------------------------------------------------------- by a key
+def index_key(key: Any) -> Key:
+    """An index with tensors replaced by arrays; IndexError for arrays that are no integers or booleans."""
     if isinstance(key, tuple):
         return tuple(index_key(k) for k in key)
-    return getattr(key, "array", key)
+    if isinstance(key, TensorBase):
+        array = key.array
+        if array.dtype == np.uint8:
+            return array.astype(np.bool_)  # as torch does: uint8 was once its boolean
+        return array if array.ndim or array.dtype.kind not in "iu" else int(array)
+    return key
 
 
 def getitem(x: Any, key: Any) -> Any:
@@ -89,18 +140,222 @@ def getitem(x: Any, key: Any) -> Any:
         raise IndexError(f"indexing a tensor of shape {list(x.array.shape)}: {error}") from None
 
 
+def index_put(x: Any, indices: Any, values: Any, accumulate: bool = False) -> Any:
+    """A copy of x with x[indices] = values (a tensor that broadcasts), or, with `accumulate`, += values; both pass gradients on.
+
+    >>> import convkit
+    >>> convkit.index_put(convkit.zeros(3), (convkit.tensor([0, 0]),), convkit.tensor(1.0), accumulate=True).tolist()
+    [2.0, 0.0, 0.0]
+    """
+    if not isinstance(indices, (tuple, list)):
+        raise TypeError(f"index_put: indices must be a tuple of tensors, got {type(indices).__name__}")
+    key = tuple(slice(None) if k is None else index_key(k) for k in indices)
+    return _put("index_put", x, key, values, accumulate)
+
+
+def _put(op: str, x: Any, key: Key, values: Any, accumulate: bool = False) -> Any:
+    if isinstance(values, TensorBase) and values.array.dtype != x.array.dtype:
+        raise TypeError(f"{op}: values must have the tensor's dtype {x.dtype}, got {values.dtype}")
+    try:
+        return IndexPut.apply(x, values, key, accumulate)
+    except IndexError as error:
+        raise IndexError(f"{op}: a tensor of shape {list(x.shape)}: {error}") from None
+    except ValueError as error:
+        raise ValueError(f"{op}: {error}") from None
+
+
+def masked_fill(x: Any, mask: Any, value: Any) -> Any:
+    """A copy of x with `value` (a number, or a tensor without dimensions) where the boolean `mask`, which broadcasts, holds."""
+    if mask.array.dtype != np.bool_:
+        raise TypeError(f"masked_fill: the mask must be boolean, got {mask.dtype}")
+    if isinstance(value, TensorBase):
+        if value.ndim:
+            raise ValueError(f"masked_fill: the value must have no dimensions, got shape {list(value.shape)}")
+        value = value if value.array.dtype == x.array.dtype else Cast.apply(value, x.array.dtype)
+    else:
+        value = TensorBase.result(np.asarray(value).astype(x.array.dtype))
+    return where(mask, value, x)
+
+
+def masked_select(x: Any, mask: Any) -> Any:
+    """The elements where the boolean `mask` holds (x and mask broadcast), in one dimension."""
+    if mask.array.dtype != np.bool_:
+        raise TypeError(f"masked_select: the mask must be boolean, got {mask.dtype}")
+    try:
+        shape = np.broadcast_shapes(x.shape, mask.shape)
+    except ValueError:
+        raise ValueError(f"masked_select: shapes {list(x.shape)} and {list(mask.shape)} do not broadcast") from None
+    return GetItem.apply(x.expand(shape), np.broadcast_to(mask.array, shape))
+
+
+def nonzero(x: Any, *, as_tuple: bool = False) -> Any:
+    """Where x is not 0: [count, dimensions] (int64), or a tuple with a vector for each dimension."""
+    if as_tuple:
+        return tuple(TensorBase.result(i) for i in np.nonzero(np.atleast_1d(x.array)))
+    return TensorBase.result(np.argwhere(x.array).astype(np.int64, copy=False))
+
+
+argwhere = nonzero
+
+
+# --------------------------------------------------------------------------------- along a dimension
+def _whole(op: str, index: Any) -> np.ndarray:
+    if not isinstance(index, TensorBase):
+        raise TypeError(f"{op}: index must be a tensor, got {type(index).__name__}")
+    if index.array.dtype.kind not in "iu":
+        raise TypeError(f"{op}: index must hold integers, got {index.dtype}")
+    return index.array
+
+
+def _inside(op: str, index: np.ndarray, n: int, d: int, negative: bool = False) -> np.ndarray:
+    """The index; IndexError if it leaves 0 .. n-1 (or -n .. n-1)."""
+    if index.size and (index.min() < (-n if negative else 0) or index.max() >= n):
+        raise IndexError(f"{op}: indices {int(index.min())} to {int(index.max())} leave dimension {d} of size {n}")
+    return index
+
+
+def _smaller(op: str, x: Any, dim: int, index: Any) -> tuple[int, np.ndarray]:
+    """The dimension and the index of gather and scatter: of x's rank, inside x along `dim`, no larger than x elsewhere."""
+    d, i = axis(op, dim, max(x.array.ndim, 1)), _whole(op, index)
+    if not i.size and i.ndim != x.array.ndim:  # torch lets an empty index of any rank pass
+        return d, np.zeros((0,) * x.array.ndim, np.int64)
+    if max(i.ndim, 1) != max(x.array.ndim, 1):
+        raise ValueError(f"{op}: index must hold integers and have {x.array.ndim} dimensions, got {i.dtype} of shape {list(i.shape)}")
+    _inside(op, i, x.array.shape[d] if x.array.ndim else 1, d)
+    if any(k != d and m > n for k, (n, m) in enumerate(zip(x.array.shape, i.shape, strict=False))):
+        raise ValueError(f"{op}: index {list(i.shape)} is larger than the input {list(x.array.shape)}")
+    return d, i
+
+
 def gather(x: Any, dim: int, index: Any) -> Any:
     """The elements of x at `index` (int64, of x's rank) along `dim`; IndexError out of range."""
-    d, i = axis("gather", dim, x.array.ndim), index.array
-    if i.ndim != x.array.ndim or i.dtype.kind not in "iu":
-        raise ValueError(f"gather: index must hold integers and have {x.array.ndim} dimensions, got {i.dtype} of shape {list(i.shape)}")
-    if i.size and (i.min() < 0 or i.max() >= x.array.shape[d]):
-        raise IndexError(f"gather: indices {int(i.min())} to {int(i.max())} leave dimension {d} of size {x.array.shape[d]}")
+    d, i = _smaller("gather", x, dim, index)
+    if not i.size:
+        return GetItem.apply(x.reshape(-1), np.zeros(index.array.shape, np.int64))
+    if not x.array.ndim or not i.ndim:
+        return x.reshape(-1)[i.reshape(-1)].reshape(i.shape)
     shape = tuple(n if k == d else min(n, m) for k, (n, m) in enumerate(zip(x.array.shape, i.shape, strict=True)))
-    if any(k != d and m > n for k, (n, m) in enumerate(zip(x.array.shape, i.shape, strict=True))):
-        raise ValueError(f"gather: index {list(i.shape)} is larger than the input {list(x.array.shape)}")
     small = x if shape == x.array.shape else x[tuple(slice(n) for n in shape)]
     return Gather.apply(small, d, i)
+
+
+def _scatter(op: str, x: Any, dim: int, index: Any, src: Any, accumulate: bool) -> Any:
+    d, i = _smaller(op, x, dim, index)
+    if isinstance(src, TensorBase):
+        if src.ndim != x.ndim or any(m > n for m, n in zip(i.shape, src.shape, strict=False)):
+            raise ValueError(f"{op}: index {list(i.shape)} is larger than the source {list(src.shape)}")
+        if src.shape != i.shape:
+            src = src[tuple(slice(n) for n in i.shape)]
+    if not i.size:
+        return x.clone()
+    return _put(op, x, along(i, d) if x.ndim else (), src, accumulate)
+
+
+def scatter(x: Any, dim: int, index: Any, src: Any = None, *, value: Any = None, reduce: str | None = None) -> Any:
+    """A copy of x with x[..., index[..., i, ...], ...] = src[..., i, ...] along `dim` (a tensor or a number); `reduce='add'` adds."""
+    if (src is None) == (value is None):
+        raise TypeError("scatter: needs a source, either src or value")
+    if reduce not in (None, "add"):
+        raise ValueError(f"scatter: reduce must be None or 'add', got {reduce!r}")
+    return _scatter("scatter", x, dim, index, value if src is None else src, reduce == "add")
+
+
+def scatter_add(x: Any, dim: int, index: Any, src: Any) -> Any:
+    """A copy of x with src[..., i, ...] added at x[..., index[..., i, ...], ...] along `dim`; what is named twice gets both."""
+    if not isinstance(src, TensorBase):
+        raise TypeError(f"scatter_add: src must be a tensor, got {type(src).__name__}")
+    return _scatter("scatter_add", x, dim, index, src, True)
+
+
+def take_along_dim(x: Any, indices: Any, dim: int | None = None) -> Any:
+    """The elements at `indices` along `dim`; their other dimensions broadcast.  Without `dim`, of the flattened tensor."""
+    i = _whole("take_along_dim", indices)
+    if dim is None:
+        return take(x, indices).reshape(-1)
+    d = axis("take_along_dim", dim, x.ndim)
+    if i.ndim != x.ndim:
+        raise ValueError(f"take_along_dim: indices must have {x.ndim} dimensions, got shape {list(i.shape)}")
+    shape = np.broadcast_shapes(*(s[:d] + (1,) + s[d + 1 :] for s in (x.shape, i.shape)))
+    own, other = (shape[:d] + (n,) + shape[d + 1 :] for n in (x.shape[d], i.shape[d]))
+    index = np.broadcast_to(_inside("take_along_dim", i, x.shape[d], d, negative=True) % max(x.shape[d], 1), other)
+    return Gather.apply(x.expand(own), d, index)
+
+
+def take(x: Any, index: Any) -> Any:
+    """The elements of the flattened tensor at `index`, in the shape of `index`."""
+    i = _inside("take", _whole("take", index), x.array.size, 0, negative=True)
+    return GetItem.apply(x.reshape(-1), i)
+
+
+def _vector(op: str, x: Any, dim: int, index: Any, negative: bool = False) -> tuple[int, np.ndarray, Key]:
+    """The dimension, the vector of indices along it, and the key for them."""
+    d, i = axis(op, dim, max(x.ndim, 1)), _whole(op, index)
+    if i.ndim > 1:
+        raise ValueError(f"{op}: index must be a vector, got shape {list(i.shape)}")
+    n = x.shape[d] if x.ndim else 1
+    i = _inside(op, i.reshape(-1), n, d, negative)
+    return d, i, (*(slice(None),) * d, i % max(n, 1) if negative else i)
+
+
+def index_select(x: Any, dim: int, index: Any) -> Any:
+    """The slices of x at `index` (a vector of integers) along `dim`."""
+    d, i, key = _vector("index_select", x, dim, index)
+    if not x.ndim:
+        return x.reshape(1)[i].reshape(()) if i.size == 1 else x.reshape(1)[i]
+    return GetItem.apply(x, key if d else i)
+
+
+def index_add(x: Any, dim: int, index: Any, source: Any, *, alpha: float = 1) -> Any:
+    """A copy of x with alpha times the slices of `source` added to those at `index` along `dim`."""
+    return _index_put("index_add", x, dim, index, source if alpha == 1 else source * alpha, True)
+
+
+def index_copy(x: Any, dim: int, index: Any, source: Any) -> Any:
+    """A copy of x with the slices of `source` in the place of those at `index` along `dim`."""
+    return _index_put("index_copy", x, dim, index, source, False)
+
+
+def _index_put(op: str, x: Any, dim: int, index: Any, source: Any, accumulate: bool) -> Any:
+    d, i, key = _vector(op, x, dim, index)
+    expected = x.shape[:d] + (i.size,) + x.shape[d + 1 :] if x.ndim else (i.size,)
+    if source.shape != expected and not (not x.ndim and source.array.size == 1):
+        raise ValueError(f"{op}: source must have shape {list(expected)}, got {list(source.shape)}")
+    if not x.ndim:
+        return _put(op, x.reshape(1), key, source.reshape(1), accumulate).reshape(())
+    return _put(op, x, key, source, accumulate)
+
+
+def index_fill(x: Any, dim: int, index: Any, value: Any) -> Any:
+    """A copy of x with `value` (a number, or a tensor without dimensions) in the slices at `index` along `dim`."""
+    d, _, key = _vector("index_fill", x, dim, index, negative=True)
+    key = (*key[:-1], np.unique(key[-1]))  # a value that is written twice counts once
+    if isinstance(value, TensorBase) and value.ndim:
+        raise ValueError(f"index_fill: the value must have no dimensions, got shape {list(value.shape)}")
+    if isinstance(value, TensorBase) and value.array.dtype != x.array.dtype:
+        value = Cast.apply(value, x.array.dtype)
+    if not x.ndim:
+        return _put("index_fill", x.reshape(1), key, value).reshape(())
+    return _put("index_fill", x, key, value)
+
+
+def select(x: Any, dim: int, index: int) -> Any:
+    """The slice at `index` along `dim`, without that dimension; a view."""
+    d = axis("select", dim, x.ndim)
+    if not -x.shape[d] <= int(index) < x.shape[d]:
+        raise IndexError(f"select: index {index} leaves dimension {d} of size {x.shape[d]}")
+    return x[(slice(None),) * d + (int(index),)]
+
+
+def narrow(x: Any, dim: int, start: Any, length: int) -> Any:
+    """`length` slices from `start` on along `dim`; a view."""
+    d = axis("narrow", dim, x.ndim)
+    if isinstance(start, TensorBase) and (start.ndim or start.dtype.kind not in "iu"):
+        raise TypeError(f"narrow: start must be an int or an integer tensor without dimensions, got {start.dtype} of shape {list(start.shape)}")
+    n, first = x.shape[d], int(start)
+    first += n if first < 0 else 0
+    if length < 0 or not 0 <= first <= n - length:
+        raise IndexError(f"narrow: {length} from {int(start)} on leaves dimension {d} of size {n}")
+    return x[(slice(None),) * d + (slice(first, first + length),)]
 
 
 def one_hot(index: np.ndarray, classes: int, dtype: Any) -> np.ndarray:

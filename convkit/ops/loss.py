@@ -12,7 +12,8 @@ from ..autograd import Function, TensorBase, is_grad_enabled
 from ..device import kernels
 from .activation import sigmoid
 from .distance import at_least, pairwise_distance
-from .elementwise import Cast, clamp, exp, floating, log, minimum, where
+from .elementwise import Cast, clamp, floating, minimum, where
+from .functions import exp, log
 from .reduce import mean, sum
 
 Switch = Any  # torch's size_average and reduce, which only None leaves alone

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Any
+import math
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..autograd import Function, TensorBase
+from ..autograd import Function, TensorBase, enable_grad, grad, is_grad_enabled
 from ..device import kernels
-from .elementwise import Expand
+from .elementwise import Cast, Expand, as_float, maximum, minimum, where
 from .indexing import Gather
-from .shape import axis
+from .shape import axis, cat
 
 Dim = Any  # None, an int or a tuple of ints
 
 
 _max = max
+
+
+class ValuesIndices(NamedTuple):
+    """What reductions that choose an element return: the elements, and where they stood (int64)."""
+
+    values: Any
+    indices: Any
 
 
 def axes(op: str, dim: Dim, ndim: int) -> tuple[int, ...]:
@@ -76,38 +84,303 @@ class Amin(_Extreme):
     op = "amin"
 
 
-def sum(x: Any, dim: Dim = None, keepdim: bool = False) -> Any:
-    """Sum over `dim` (an int, several, or all)."""
+class Var(Function):
+    """sum((x - mean)^2) / max(count - correction, 0) over the axes, which stay with size 1."""
+
+    @staticmethod
+    def forward(ctx, x, axes, correction):
+        ctx.axes = axes
+        count = math.prod(x.shape[a] for a in axes)
+        rest = _max(count - correction, 0)
+        ctx.scale = 1.0 / rest if rest else float("inf")
+        ctx.save_for_backward(x)
+        k = kernels(x)
+        away = k.sub(x, k.mul(k.sum(x, axes, True), 1.0 / count if count else float("nan")))
+        np.multiply(away, away, out=away)
+        return k.mul(k.sum(away, axes, True), ctx.scale)
+
+    @staticmethod
+    def backward(ctx, gy):
+        (x,) = ctx.saved_tensors
+        return gy * (x - mean(x, ctx.axes, True)) * (2.0 * ctx.scale), None, None
+
+
+class LogSumExp(Function):
+    """log(sum(exp(x))) over the axes, which stay with size 1; the greatest element is subtracted first, so that nothing overflows."""
+
+    @staticmethod
+    def forward(ctx, x, axes):
+        k = kernels(x)
+        top = k.amax(x, axes, True) if x.size else np.zeros([1 if i in axes else n for i, n in enumerate(x.shape)], x.dtype)
+        top = np.where(np.isfinite(top), top, 0).astype(x.dtype)
+        y = k.add(k.log(k.sum(k.exp(k.sub(x, top)), axes, True)), top)
+        ctx.save_for_backward(x, y)
+        return y
+
+    @staticmethod
+    def backward(ctx, gy):
+        x, y = ctx.saved_tensors
+        shift = y if np.isfinite(y.array).all() else where(TensorBase.result(np.isfinite(y.array)), y, 0.0)  # over nothing but -inf: no nan
+        return gy * (x - shift).exp(), None
+
+
+class Scan(Function):
+    """The running sum along an axis; its gradient is the running sum from the other end."""
+
+    @staticmethod
+    def forward(ctx, x, axis, backwards):
+        ctx.axis, ctx.backwards = axis, backwards
+        if backwards:
+            return np.flip(kernels(x).scan("sum", np.flip(x, axis), axis), axis)
+        return kernels(x).scan("sum", x, axis)
+
+    @staticmethod
+    def backward(ctx, gy):
+        return Scan.apply(gy, ctx.axis, not ctx.backwards), None, None
+
+
+class Cumprod(Function):
+    """The running product along an axis."""
+
+    @staticmethod
+    def forward(ctx, x, axis):
+        ctx.axis = axis
+        y = kernels(x).scan("prod", x, axis)
+        ctx.save_for_backward(x, y)
+        return y
+
+    @staticmethod
+    def backward(ctx, gy):
+        x, y = ctx.saved_tensors
+        if x.array.all():
+            return Scan.apply(gy * y, ctx.axis, True) / x, None
+        # Division by x would be by 0.  The same product by doubling: after the step of width w, element i is the product of 2 w factors.
+        recorded = is_grad_enabled()
+        x = x if recorded and x.requires_grad else TensorBase.result(x.array, requires_grad=True)
+        with enable_grad():
+            y, width, n = x, 1, x.array.shape[ctx.axis]
+            while width < n:
+                y = cat([_part(y, ctx.axis, 0, width), _part(y, ctx.axis, width, n) * _part(y, ctx.axis, 0, n - width)], ctx.axis)
+                width *= 2
+        return grad(y, x, gy, retain_graph=True, create_graph=recorded)[0], None
+
+
+class Chosen(Function):
+    """A number found in x by value: the elements equal to it share the gradient."""
+
+    @staticmethod
+    def forward(ctx, x, value):
+        ctx.save_for_backward(x, value)
+        return value.copy()
+
+    @staticmethod
+    def backward(ctx, gy):
+        x, y = (t.array for t in ctx.saved_tensors)
+        wins = (x == y) | (np.isnan(x) & np.isnan(y))
+        return gy * TensorBase.result((wins / wins.sum()).astype(x.dtype)), None
+
+
+def _part(x: Any, dim: int, start: int, end: int) -> Any:
+    return x[(slice(None),) * dim + (slice(start, end),)]
+
+
+def _dropped(y: Any, over: tuple[int, ...], keepdim: bool) -> Any:
+    """y, whose reduced axes have size 1, without them unless `keepdim`."""
+    return y if keepdim else y.reshape([n for i, n in enumerate(y.array.shape) if i not in over])
+
+
+def _typed(x: Any, dtype: Any) -> Any:
+    return x if dtype is None or x.array.dtype == dtype else Cast.apply(x, np.dtype(dtype))
+
+
+def _floats(op: str, x: Any, dtype: Any = None) -> Any:
+    x = _typed(x, dtype)
+    if x.array.dtype.kind != "f":
+        raise TypeError(f"{op}: needs a floating dtype, got {x.dtype}; convert with .to(convkit.float32)")
+    return x
+
+
+# ------------------------------------------------------------------------------------ sums and means
+def sum(x: Any, dim: Dim = None, keepdim: bool = False, *, dtype: Any = None) -> Any:
+    """Sum over `dim` (an int, several, or all), of x converted to `dtype` if given; integers give int64."""
+    x = _typed(x, dtype)
     if x.array.dtype.kind in "bui":
-        return TensorBase.result(x.array.sum(axis=axes("sum", dim, x.ndim), keepdims=keepdim, dtype=np.int64))
+        return TensorBase.result(np.asarray(x.array.sum(axis=axes("sum", dim, x.ndim), keepdims=keepdim, dtype=dtype or np.int64)))
     return Sum.apply(x, axes("sum", dim, x.ndim), keepdim)
 
 
-def mean(x: Any, dim: Dim = None, keepdim: bool = False) -> Any:
+def mean(x: Any, dim: Dim = None, keepdim: bool = False, *, dtype: Any = None) -> Any:
     """Mean over `dim`; nan over nothing."""
-    if x.array.dtype.kind != "f":
-        raise TypeError(f"mean: needs a floating dtype, got {x.dtype}; convert with .to(convkit.float32)")
+    x = _floats("mean", x, dtype)
     over = axes("mean", dim, x.ndim)
-    count = int(np.prod([x.array.shape[a] for a in over]))
+    count = math.prod(x.array.shape[a] for a in over)
     return sum(x, over, keepdim) * (1.0 / count if count else float("nan"))
 
 
-def var(x: Any, dim: Dim = None, correction: int = 1, keepdim: bool = False, unbiased: bool | None = None) -> Any:
-    """Variance over `dim`, divided by count - correction (1: Bessel's)."""
-    if unbiased is not None:
-        correction = int(unbiased)
-    over = axes("var", dim, x.ndim)
-    count = int(np.prod([x.array.shape[a] for a in over]))
-    away = x - mean(x, over, True)
-    rest = count - correction
-    return sum(away * away, over, keepdim) * (1.0 / rest if rest > 0 else float("nan"))
+def nansum(x: Any, dim: Dim = None, keepdim: bool = False, *, dtype: Any = None) -> Any:
+    """Sum over `dim` of what is not nan."""
+    x = _typed(x, dtype)
+    return sum(where(TensorBase.result(~np.isnan(x.array)), x, 0.0) if x.array.dtype.kind == "f" else x, dim, keepdim)
 
 
-def std(x: Any, dim: Dim = None, correction: int = 1, keepdim: bool = False, unbiased: bool | None = None) -> Any:
-    """Standard deviation over `dim`: the square root of `var`."""
-    return var(x, dim, correction, keepdim, unbiased).sqrt()
+def nanmean(x: Any, dim: Dim = None, keepdim: bool = False, *, dtype: Any = None) -> Any:
+    """Mean over `dim` of what is not nan."""
+    x = _floats("nanmean", x, dtype)
+    count = (~np.isnan(x.array)).sum(axis=axes("nanmean", dim, x.ndim), keepdims=keepdim)
+    return nansum(x, dim, keepdim) / TensorBase.result(np.asarray(count, x.array.dtype))
 
 
+def prod(x: Any, dim: int | None = None, keepdim: bool = False, *, dtype: Any = None) -> Any:
+    """Product over `dim`, or of all elements; integers give int64.
+
+    The factors are multiplied in pairs, so that each gradient is the product of the other factors, also where some are 0.
+    """
+    x = _typed(x, dtype if dtype is not None else np.int64 if x.array.dtype.kind in "iub" else None)
+    shape = x.array.shape
+    if dim is None:
+        x, d = x.reshape(-1), 0
+    else:
+        d = axis("prod", dim, _max(x.ndim, 1))
+        x = x if x.ndim else x.reshape(1)
+    n = x.array.shape[d]
+    rests = []
+    while n > 1:
+        half = n // 2
+        if n % 2:
+            rests.append(_part(x, d, n - 1, n))
+        x, n = _part(x, d, 0, half) * _part(x, d, half, 2 * half), half
+    if not n:
+        x = TensorBase.result(np.ones([1 if i == d else m for i, m in enumerate(x.array.shape)], x.array.dtype)) + sum(x, d, True)
+    for rest in rests:
+        x = x * rest
+    if dim is None or not shape:
+        return x.reshape([1] * len(shape) if keepdim else [])
+    return _dropped(x, (d,), keepdim)
+
+
+def _spread(op: str, x: Any, dim: Any, unbiased: Any, correction: Any) -> tuple[Any, tuple[int, ...], float]:
+    if isinstance(dim, bool):  # torch's older form: var(x, unbiased)
+        dim, unbiased = None, dim
+    if correction is None:
+        correction = 1 if unbiased is None else int(unbiased)
+    x = _floats(op, x)
+    return x, axes(op, dim, x.ndim), correction
+
+
+def var(x: Any, dim: Dim = None, unbiased: bool | None = None, keepdim: bool = False, *, correction: float | None = None) -> Any:
+    """Variance over `dim`, divided by count - correction (1: Bessel's; `unbiased=False` is 0)."""
+    x, over, correction = _spread("var", x, dim, unbiased, correction)
+    return _dropped(Var.apply(x, over, correction), over, keepdim)
+
+
+def _root(v: Any) -> Any:
+    """Square root whose gradient at 0 is 0, not inf."""
+    if (v.array != 0).all():
+        return v.sqrt()
+    still = TensorBase.result(v.array == 0)
+    return where(still, 0.0, where(still, 1.0, v).sqrt())
+
+
+def std(x: Any, dim: Dim = None, unbiased: bool | None = None, keepdim: bool = False, *, correction: float | None = None) -> Any:
+    """Standard deviation over `dim`: the square root of `var`; where it is 0, its gradient is 0."""
+    x, over, correction = _spread("std", x, dim, unbiased, correction)
+    return _dropped(_root(Var.apply(x, over, correction)), over, keepdim)
+
+
+def var_mean(x: Any, dim: Dim = None, unbiased: bool | None = None, keepdim: bool = False, *, correction: float | None = None) -> tuple[Any, Any]:
+    """(`var`, `mean`) over `dim`."""
+    x, over, correction = _spread("var_mean", x, dim, unbiased, correction)
+    return _dropped(Var.apply(x, over, correction), over, keepdim), mean(x, over, keepdim)
+
+
+def std_mean(x: Any, dim: Dim = None, unbiased: bool | None = None, keepdim: bool = False, *, correction: float | None = None) -> tuple[Any, Any]:
+    """(`std`, `mean`) over `dim`."""
+    x, over, correction = _spread("std_mean", x, dim, unbiased, correction)
+    return _dropped(_root(Var.apply(x, over, correction)), over, keepdim), mean(x, over, keepdim)
+
+
+def norm(x: Any, p: float | str | None = "fro", dim: Dim = None, keepdim: bool = False, dtype: Any = None) -> Any:
+    """(sum |x|^p)^(1/p) over `dim`; p 'fro' is 2, inf the greatest and -inf the least |x|, 0 the number of elements that are not 0.
+
+    Where the norm is 0, so is its gradient.
+
+    >>> import convkit
+    >>> convkit.norm(convkit.tensor([3.0, -4.0])).item()
+    5.0
+    """
+    x = _floats("norm", x, dtype)
+    over = axes("norm", dim, x.ndim)
+    if p in ("fro", None):
+        p = 2
+    if isinstance(p, str):
+        raise ValueError(f"norm: p must be a number or 'fro', got {p!r}")
+    if p == 2:
+        return _dropped(_root(sum(x * x, over, True)), over, keepdim)
+    if p == 1:
+        return sum(x.abs(), over, keepdim)
+    if p == 0:
+        return sum(TensorBase.result((x.array != 0).astype(x.array.dtype)), over, keepdim) + sum(x, over, keepdim) * 0.0
+    if abs(p) == float("inf"):
+        return (amax if p > 0 else amin)(x.abs(), over, keepdim)
+    zero = TensorBase.result(x.array == 0)
+    size = x.abs() if not zero.array.any() else where(zero, 0.0 if p > 0 else float("inf"), where(zero, 1.0, x).abs())
+    total = sum((where(zero, 0.0, where(zero, 1.0, size) ** p) if p > 0 and zero.array.any() else size**p), over, True)
+    nothing = TensorBase.result(total.array == 0)
+    return _dropped(where(nothing, 0.0, where(nothing, 1.0, total) ** (1.0 / p)), over, keepdim)
+
+
+def logsumexp(x: Any, dim: Dim, keepdim: bool = False) -> Any:
+    """log(sum(exp(x))) over `dim`, without overflow."""
+    x = as_float("logsumexp", x)
+    over = axes("logsumexp", dim, x.ndim)
+    return _dropped(LogSumExp.apply(x, over), over, keepdim)
+
+
+def count_nonzero(x: Any, dim: Dim = None) -> Any:
+    """How many elements over `dim` are not 0 (int64; no gradient)."""
+    return TensorBase.result(np.asarray(np.count_nonzero(x.array, axis=axes("count_nonzero", dim, x.ndim)), dtype=np.int64))
+
+
+# ---------------------------------------------------------------------------------------- running
+def cumsum(x: Any, dim: int, *, dtype: Any = None) -> Any:
+    """The sum so far along `dim`; integers give int64."""
+    return _running("cumsum", Scan, x, dim, dtype, False)
+
+
+def cumprod(x: Any, dim: int, *, dtype: Any = None) -> Any:
+    """The product so far along `dim`; integers give int64."""
+    return _running("cumprod", Cumprod, x, dim, dtype)
+
+
+def _running(op: str, rule: Any, x: Any, dim: int, dtype: Any, *told: Any) -> Any:
+    d = axis(op, dim, _max(x.ndim, 1))
+    x = _typed(x, dtype if dtype is not None else np.int64 if x.array.dtype.kind in "iub" else None)
+    return rule.apply(x, d, *told) if x.ndim else x.clone()
+
+
+def cummax(x: Any, dim: int) -> ValuesIndices:
+    """The greatest element so far along `dim`, and where it stood, the last of equals; nan from the first nan on."""
+    return _extreme_so_far("max", x, dim)
+
+
+def cummin(x: Any, dim: int) -> ValuesIndices:
+    """The least element so far along `dim`, and where it stood, the last of equals; nan from the first nan on."""
+    return _extreme_so_far("min", x, dim)
+
+
+def _extreme_so_far(name: str, x: Any, dim: int) -> ValuesIndices:
+    d = axis("cum" + name, dim, _max(x.ndim, 1))
+    if not x.ndim:
+        return ValuesIndices(x.clone(), TensorBase.result(np.zeros((), np.int64)))
+    a = x.array
+    so_far = kernels(a).scan(name, a, d)
+    here = (a == so_far) | ((a != a) & (so_far != so_far))
+    place = np.arange(a.shape[d]).reshape([-1 if i == d else 1 for i in range(a.ndim)])
+    index = kernels(a).scan("max", np.where(here, place, 0), d)
+    return ValuesIndices(Gather.apply(x, d, index), TensorBase.result(index))
+
+
+# --------------------------------------------------------------------------------------- extremes
 def amax(x: Any, dim: Dim = (), keepdim: bool = False) -> Any:
     """Greatest element over `dim`; nan if one is nan.  Elements that tie share the gradient."""
     return Amax.apply(x, _not_empty("amax", x, axes("amax", dim, x.ndim)), keepdim)
@@ -127,8 +400,12 @@ def _not_empty(op: str, x: Any, over: tuple[int, ...]) -> tuple[int, ...]:
 def _arg(op: str, x: Any, dim: int | None, keepdim: bool) -> Any:
     d = None if dim is None else axis(op, dim, _max(x.ndim, 1))
     _not_empty(op, x, axes(op, d, x.ndim))
+    if not x.ndim:
+        return TensorBase.result(np.zeros((), np.int64))
     index = getattr(kernels(x.array), op)(x.array, d)
-    return TensorBase.result(np.expand_dims(index, d) if keepdim and d is not None else np.asarray(index))
+    if keepdim:
+        index = index.reshape([1] * x.ndim) if d is None else np.expand_dims(index, d)
+    return TensorBase.result(np.asarray(index))
 
 
 def argmax(x: Any, dim: int | None = None, keepdim: bool = False) -> Any:
@@ -141,23 +418,40 @@ def argmin(x: Any, dim: int | None = None, keepdim: bool = False) -> Any:
     return _arg("argmin", x, dim, keepdim)
 
 
-def _with_index(op: str, x: Any, dim: int | None, keepdim: bool) -> Any:
+def _extreme(op: str, x: Any, dim: Any, keepdim: bool) -> Any:
+    if not isinstance(x, TensorBase):
+        raise TypeError(f"{op}: needs a tensor, got {type(x).__name__}")
+    if isinstance(dim, TensorBase):
+        return (maximum if op == "max" else minimum)(x, dim)
     if dim is None:
         return amax(x) if op == "max" else amin(x)
-    dim = axis(op, dim, x.ndim)
-    _not_empty(op, x, (dim,))
-    index = _arg("arg" + op, x, dim, True)
-    values = Gather.apply(x, dim, index.array)
-    if not keepdim:
-        values, index = values.squeeze(dim), index.squeeze(dim)
-    return values, index
+    if not x.ndim:
+        axis(op, dim, 1)
+        return ValuesIndices(x.clone(), TensorBase.result(np.zeros((), np.int64)))
+    d = axis(op, dim, x.ndim)
+    _not_empty(op, x, (d,))
+    index = _arg("arg" + op, x, d, True)
+    values = Gather.apply(x, d, index.array)
+    return ValuesIndices(_dropped(values, (d,), keepdim), _dropped(index, (d,), keepdim))
 
 
-def max(x: Any, dim: int | None = None, keepdim: bool = False) -> Any:
-    """Greatest element of all, or (values, indices) along `dim`; the gradient then goes to the first greatest."""
-    return _with_index("max", x, dim, keepdim)
+def max(x: Any, dim: Any = None, keepdim: bool = False) -> Any:
+    """Greatest element of all; (values, indices) along `dim`, where the gradient goes to the first greatest; or `maximum` of two tensors.
+
+    >>> import convkit
+    >>> values, indices = convkit.max(convkit.tensor([[1.0, 3.0], [5.0, 2.0]]), 1)
+    >>> values.tolist(), indices.tolist()
+    ([3.0, 5.0], [1, 0])
+    """
+    return _extreme("max", x, dim, keepdim)
 
 
-def min(x: Any, dim: int | None = None, keepdim: bool = False) -> Any:
-    """Least element of all, or (values, indices) along `dim`; the gradient then goes to the first least."""
-    return _with_index("min", x, dim, keepdim)
+def min(x: Any, dim: Any = None, keepdim: bool = False) -> Any:
+    """Least element of all; (values, indices) along `dim`, where the gradient goes to the first least; or `minimum` of two tensors."""
+    return _extreme("min", x, dim, keepdim)
+
+
+def aminmax(x: Any, *, dim: int | None = None, keepdim: bool = False) -> tuple[Any, Any]:
+    """(`amin`, `amax`) along one dimension or of all."""
+    over = () if dim is None else dim
+    return amin(x, over, keepdim), amax(x, over, keepdim)

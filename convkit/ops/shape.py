@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 import operator
 from collections.abc import Sequence
 from typing import Any
@@ -10,8 +12,8 @@ import numpy as np
 
 from convkit_kernels.layout import order_of
 
-from ..autograd import Function, version_of
-from .elementwise import Expand
+from ..autograd import Function, TensorBase, version_of
+from .elementwise import Cast, Expand, result_type
 
 
 class Reshape(Function):
@@ -69,7 +71,8 @@ class Clone(Function):
 # -------------------------------------------------------------------------------------- functions
 def view_of(y: Any, x: Any) -> Any:
     """y; views share their memory's counter of in-place changes."""
-    if y.array.base is not None and np.may_share_memory(y.array, x.array):
+    base = y.array.base  # NumPy's views of views know the first owner of the memory
+    if base is not None and (base is x.array or base is x.array.base):
         y._version = version_of(x)
     return y
 
@@ -85,19 +88,29 @@ def axis(op: str, dim: Any, ndim: int) -> int:
     return d % ndim
 
 
-def _ints(op: str, sizes: Sequence[Any]) -> tuple[int, ...]:
+def ints(op: str, sizes: Sequence[Any]) -> tuple[int, ...]:
+    """Sizes as Python ints; TypeError for anything else."""
     try:
         return tuple(operator.index(s) for s in sizes)
     except TypeError:
         raise TypeError(f"{op}: sizes must be ints, got {tuple(sizes)}") from None
 
 
-def reshape(x: Any, *shape: Any) -> Any:
-    """The same elements in row-major order under another shape; one size may be -1.  A view where the memory allows it."""
-    if len(shape) == 1 and isinstance(shape[0], (tuple, list)):
-        shape = tuple(shape[0])
-    sizes = _ints("reshape", shape)
-    known = int(np.prod([s for s in sizes if s != -1]))
+def many(op: str, name: str, given: tuple, named: dict[str, Any]) -> tuple:
+    """Numbers that may come one by one, as one sequence, or as the keyword `name`."""
+    if named:
+        if given or set(named) != {name}:
+            raise TypeError(f"{op}: takes {name} only, once; got {', '.join(named)}")
+        given = tuple(named[name]) if isinstance(named[name], (tuple, list)) else (named[name],)
+    elif len(given) == 1 and isinstance(given[0], (tuple, list)):
+        given = tuple(given[0])
+    return given
+
+
+def reshape(x: Any, *shape: Any, **named: Any) -> Any:
+    """The same elements in row-major order under another `shape`; one size may be -1.  A view where the memory allows it."""
+    sizes = ints("reshape", many("reshape", "shape", shape, named))
+    known = math.prod(s for s in sizes if s != -1)
     size = x.array.size
     if sizes.count(-1) > 1 or any(s < -1 for s in sizes) or (known != size if -1 not in sizes else not known or size % known):
         raise ValueError(f"reshape: {size} elements of shape {list(x.array.shape)} do not fit shape {list(sizes)}")
@@ -112,13 +125,12 @@ def flatten(x: Any, start_dim: int = 0, end_dim: int = -1) -> Any:
     if a > b:
         raise ValueError(f"flatten: start_dim {start_dim} comes after end_dim {end_dim}")
     shape = x.array.shape
-    return reshape(x, (*shape[:a], int(np.prod(shape[a : b + 1])), *shape[b + 1 :]))
+    return reshape(x, (*shape[:a], math.prod(shape[a : b + 1]), *shape[b + 1 :]))
 
 
-def permute(x: Any, *dims: Any) -> Any:
+def permute(x: Any, *dims: Any, **named: Any) -> Any:
     """Dimensions in another order; a view."""
-    if len(dims) == 1 and isinstance(dims[0], (tuple, list)):
-        dims = tuple(dims[0])
+    dims = many("permute", "dims", dims, named)
     order = tuple(axis("permute", d, x.array.ndim) for d in dims)
     if sorted(order) != list(range(x.array.ndim)):
         raise ValueError(f"permute: needs each of {x.array.ndim} dimensions once, got {list(dims)}")
@@ -128,18 +140,25 @@ def permute(x: Any, *dims: Any) -> Any:
 def transpose(x: Any, dim0: int, dim1: int) -> Any:
     """Two dimensions exchanged; a view."""
     order = list(range(x.array.ndim))
-    a, b = axis("transpose", dim0, x.array.ndim), axis("transpose", dim1, x.array.ndim)
+    a, b = axis("transpose", dim0, max(x.array.ndim, 1)), axis("transpose", dim1, max(x.array.ndim, 1))
+    if a == b:
+        return permute(x, order)
     order[a], order[b] = b, a
     return permute(x, order)
 
 
-def squeeze(x: Any, dim: int | None = None) -> Any:
-    """Without the dimensions of size 1, or without `dim` if its size is 1."""
+def squeeze(x: Any, dim: int | Sequence[int] | None = None) -> Any:
+    """Without the dimensions of size 1, or without those of `dim`, one or several, whose size is 1."""
     shape = x.array.shape
     if dim is None:
-        return reshape(x, [n for n in shape if n != 1])
-    d = axis("squeeze", dim, x.array.ndim)
-    return reshape(x, shape[:d] + shape[d + 1 :]) if shape[d] == 1 else x
+        gone = {i for i, n in enumerate(shape) if n == 1}
+    else:
+        dims = dim if isinstance(dim, (tuple, list)) else (dim,)
+        gone = {axis("squeeze", d, max(len(shape), 1)) for d in dims}
+        if len(gone) != len(dims):
+            raise ValueError(f"squeeze: a dimension is named twice in {tuple(dims)}")
+        gone = {d for d in gone if shape and shape[d] == 1}
+    return reshape(x, [n for i, n in enumerate(shape) if i not in gone]) if gone else x
 
 
 def unsqueeze(x: Any, dim: int) -> Any:
@@ -148,11 +167,9 @@ def unsqueeze(x: Any, dim: int) -> Any:
     return reshape(x, (*x.array.shape[:d], 1, *x.array.shape[d:]))
 
 
-def expand(x: Any, *sizes: Any) -> Any:
+def expand(x: Any, *size: Any, **named: Any) -> Any:
     """Repeated along dimensions of size 1, and new leading ones, without copying; -1 keeps a size."""
-    if len(sizes) == 1 and isinstance(sizes[0], (tuple, list)):
-        sizes = tuple(sizes[0])
-    sizes = _ints("expand", sizes)
+    sizes = ints("expand", many("expand", "size", size, named))
     extra = len(sizes) - x.array.ndim
     own = (1,) * max(extra, 0) + x.array.shape
     target = tuple(o if s == -1 else s for s, o in zip(sizes, own, strict=False))
@@ -161,8 +178,18 @@ def expand(x: Any, *sizes: Any) -> Any:
     return view_of(Expand.apply(x, target), x)
 
 
+def broadcast_to(x: Any, *shape: Any) -> Any:
+    """x repeated to `shape` without copying; a view."""
+    return expand(x, *shape)
+
+
+def ravel(x: Any) -> Any:
+    """All elements in one dimension."""
+    return reshape(x, -1)
+
+
 def cat(tensors: Sequence[Any], dim: int = 0) -> Any:
-    """Tensors joined along `dim`; their other sizes must agree.
+    """Tensors joined along `dim`, in the dtype that they have in common; their other sizes must agree.  Empty vectors are left out, as in torch.
 
     >>> import convkit
     >>> convkit.cat([convkit.zeros(2, 3), convkit.ones(1, 3)]).shape
@@ -171,7 +198,17 @@ def cat(tensors: Sequence[Any], dim: int = 0) -> Any:
     tensors = tuple(tensors)
     if not tensors:
         raise ValueError("cat: needs at least one tensor")
-    shapes = [t.array.shape for t in tensors]
+    for v in tensors:
+        if not isinstance(v, TensorBase):
+            raise TypeError(f"cat: needs tensors, got {type(v).__name__}")
+    dtype = tensors[0].array.dtype
+    if any(v.array.dtype != dtype for v in tensors):
+        dtype = result_type(*tensors)
+        tensors = tuple(v if v.array.dtype == dtype else Cast.apply(v, dtype) for v in tensors)
+    tensors = tuple(v for v in tensors if v.array.shape != (0,)) or tensors[:1]
+    shapes = [v.array.shape for v in tensors]
+    if not shapes[0]:
+        raise ValueError("cat: a tensor without dimensions cannot be joined; use stack")
     d = axis("cat", dim, len(shapes[0]))
     for s in shapes[1:]:
         if len(s) != len(shapes[0]) or s[:d] + s[d + 1 :] != shapes[0][:d] + shapes[0][d + 1 :]:
@@ -199,7 +236,7 @@ def split(x: Any, size: int | Sequence[int], dim: int = 0) -> tuple[Any, ...]:
     sizes = [min(size, n - i) for i in range(0, n, size)] or [n] if isinstance(size, int) else list(size)
     if sum(sizes) != n or min(sizes, default=0) < 0:
         raise ValueError(f"split: sizes {sizes} do not add up to {n}, the size of dimension {d}")
-    ends = np.cumsum(sizes).tolist()
+    ends = list(itertools.accumulate(sizes))
     return tuple(x[(slice(None),) * d + (slice(b - s, b),)] for s, b in zip(sizes, ends, strict=True))
 
 

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from convkit_kernels import cpu as kernels
+from convkit_kernels.cpu import elementwise
 from convkit_kernels.cpu.elementwise import LARGE
 from tests.helpers import (
     LAYOUTS,
@@ -180,3 +181,34 @@ def test_the_size_does_not_change_the_bits():
     for name in ("exp", "log"):
         whole = getattr(kernels, name)(x)
         assert same(whole[:4096], getattr(kernels, name)(x[:4096]))
+
+
+ROUNDED = {"ceil", "floor", "round", "trunc", "isnan", "isinf", "isfinite", "signbit", "logical_not", "bitwise_not"}
+
+
+@pytest.mark.parametrize("name", sorted(elementwise._UNARY))
+@settings(max_examples=15, deadline=None)
+@given(shape=shapes, dtype=dtypes, layout=layouts, seed=st.integers(0, 99))
+def test_unary_rows(name, shape, dtype, layout, seed):
+    x = numbers(seed, shape, dtype, scale=2)
+    if name == "bitwise_not":
+        x = np.round(x).astype(np.int64)
+    y, expected = kernels.unary(name, LAYOUTS[layout](x)), reference.unary(name, x)
+    assert y.shape == x.shape and y.dtype == (np.bool_ if name.startswith("is") or name in ("signbit", "logical_not") else x.dtype)
+    if name in ROUNDED:
+        assert np.array_equal(y, expected)
+    else:
+        assert np.array_equal(np.isnan(y), np.isnan(expected))
+        np.testing.assert_allclose(y, expected, rtol=tolerance(dtype, 1e-6, 1e-14), atol=tolerance(dtype, 1e-6, 1e-14))
+
+
+@pytest.mark.parametrize("name", sorted(elementwise._BINARY))
+@settings(max_examples=15, deadline=None)
+@given(shape=shapes, dtype=dtypes, layout=layouts, seed=st.integers(0, 99))
+def test_binary_rows(name, shape, dtype, layout, seed):
+    a, b = np.round(numbers(seed, shape, dtype, scale=2)), np.round(np.abs(numbers(seed + 1, shape[1:], dtype))) + 1
+    if name.startswith("bitwise"):
+        a, b = a.astype(np.int64), b.astype(np.int64)
+    y, expected = kernels.binary(name, LAYOUTS[layout](a), b), reference.binary(name, a, b)
+    assert y.shape == expected.shape
+    np.testing.assert_allclose(y, expected, rtol=tolerance(dtype, 1e-6, 1e-14))

@@ -101,3 +101,17 @@ def test_sum_of_ones_counts():
     for count in (1, 255, 256, 257, 65535, 65536, 65537, 1_000_003):
         assert kernels.sum(np.ones(count, np.float32), (0,), False) == np.float32(count)
         assert math.prod(kernels.sum(np.ones((count, 1), np.float32), (0,), True).shape) == 1
+
+
+@pytest.mark.parametrize("name", ["sum", "prod", "max", "min"])
+@settings(max_examples=30, deadline=None)
+@given(case=shapes_and_axes(1), dtype=dtypes, layout=layouts, nan=st.booleans())
+def test_scan(name, case, dtype, layout, nan):
+    shape, axes = case
+    x = numbers(3, shape, dtype)
+    if nan:
+        x.flat[x.size // 2] = np.nan
+    axis = axes[0] if axes else 0
+    y = kernels.scan(name, LAYOUTS[layout](x), axis)
+    assert y.dtype == dtype
+    np.testing.assert_allclose(y, reference.scan(name, x, axis), rtol=tolerance(dtype, 1e-5, 1e-13), atol=tolerance(dtype, 1e-5, 1e-13))

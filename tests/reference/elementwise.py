@@ -79,3 +79,48 @@ def sign(x):
 
 def where(condition, a, b):
     return _each(lambda t, u, v: u if t else v, condition, a, b)
+
+
+def _guarded(formula):
+    """Outside its domain, nan; past the greatest number, inf."""
+
+    def run(*values):
+        try:
+            return formula(*values)
+        except ValueError:
+            return math.nan
+        except OverflowError:
+            return math.inf
+
+    return run
+
+
+_UNARY = {
+    "acos": math.acos, "acosh": math.acosh, "asin": math.asin, "asinh": math.asinh, "atan": math.atan, "atanh": math.atanh,
+    "bitwise_not": lambda v: -int(v) - 1, "ceil": math.ceil, "cos": math.cos, "cosh": math.cosh, "exp2": lambda v: 2.0**v,
+    "expm1": math.expm1, "floor": math.floor, "isfinite": math.isfinite, "isinf": math.isinf, "isnan": math.isnan, "log10": math.log10,
+    "log1p": math.log1p, "log2": math.log2, "logical_not": lambda v: v == 0, "round": round, "signbit": lambda v: math.copysign(1, v) < 0,
+    "sin": math.sin, "sinh": math.sinh, "tan": math.tan, "trunc": math.trunc,
+}  # fmt: skip
+
+
+def _remainder(u, v):
+    return math.nan if v == 0 else u % v
+
+
+_BINARY = {
+    "atan2": math.atan2, "bitwise_and": lambda u, v: int(u) & int(v), "bitwise_left_shift": lambda u, v: int(u) << int(v),
+    "bitwise_or": lambda u, v: int(u) | int(v), "bitwise_right_shift": lambda u, v: int(u) >> int(v),
+    "bitwise_xor": lambda u, v: int(u) ^ int(v), "div_trunc": lambda u, v: math.trunc(u / v), "eq": lambda u, v: u == v,
+    "floor_divide": lambda u, v: u // v, "fmod": math.fmod, "ge": lambda u, v: u >= v, "gt": lambda u, v: u > v, "le": lambda u, v: u <= v,
+    "logical_and": lambda u, v: u != 0 and v != 0, "logical_or": lambda u, v: u != 0 or v != 0,
+    "logical_xor": lambda u, v: (u != 0) != (v != 0), "lt": lambda u, v: u < v, "ne": lambda u, v: u != v, "remainder": _remainder,
+}  # fmt: skip
+
+
+def unary(name, x):
+    return _each(_guarded(_UNARY[name]), x)
+
+
+def binary(name, a, b):
+    return _each(_guarded(_BINARY[name]), a, b)

@@ -50,3 +50,18 @@ def argmax(x, axis):
 def argmin(x, axis):
     x, axis = (x.reshape(-1), 0) if axis is None else (x, axis)
     return _reduce(lambda group: _first(group, lambda a, b: a < b), x, (axis,), False, np.int64)
+
+
+def scan(name, x, axis):
+    step = {
+        "sum": lambda so_far, v: so_far + v,
+        "prod": lambda so_far, v: so_far * v,
+        "max": lambda so_far, v: so_far if math.isnan(so_far) or v <= so_far else v,
+        "min": lambda so_far, v: so_far if math.isnan(so_far) or v >= so_far else v,
+    }[name]
+    y = np.array(x, np.float64)
+    for place in np.ndindex(*x.shape):
+        if place[axis]:
+            before = tuple(i - (d == axis) for d, i in enumerate(place))
+            y[place] = step(y[before], y[place])
+    return y

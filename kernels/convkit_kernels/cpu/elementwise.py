@@ -239,7 +239,7 @@ def _lines(operands: Sequence[Operand], like: np.ndarray, dtypes: Sequence[np.dt
     return lines, size, *(pattern is not None for pattern in patterns)
 
 
-def _by_numpy(ufunc: np.ufunc, a: Operand, b: Operand) -> np.ndarray:
+def _by_numpy(ufunc: Callable, a: Operand, b: Operand) -> np.ndarray:
     with np.errstate(all="ignore"):
         y = np.asarray(ufunc(a, b))
     if y.ndim < 2 or (isinstance(a, np.ndarray) and isinstance(b, np.ndarray) and a.strides == b.strides):
@@ -333,3 +333,38 @@ def where(condition: np.ndarray, a: Operand, b: Operand) -> np.ndarray:
             return y
     y = np.where(condition, a, b)
     return y if like is None or order_of(like) is None else in_order_of(y, like)
+
+
+# -------------------------------------------------------------------------------------- two tables
+# What no training loop waits for: NumPy's loops, each a row, so that a backend has two functions to write and not fifty.
+_UNARY: dict[str, Callable] = {
+    "acos": np.arccos, "acosh": np.arccosh, "asin": np.arcsin, "asinh": np.arcsinh, "atan": np.arctan, "atanh": np.arctanh,
+    "bitwise_not": np.invert, "ceil": np.ceil, "cos": np.cos, "cosh": np.cosh, "exp2": np.exp2, "expm1": np.expm1, "floor": np.floor,
+    "isfinite": np.isfinite, "isinf": np.isinf, "isnan": np.isnan, "log10": np.log10, "log1p": np.log1p, "log2": np.log2,
+    "logical_not": np.logical_not, "round": np.rint, "signbit": np.signbit, "sin": np.sin, "sinh": np.sinh, "tan": np.tan, "trunc": np.trunc,
+}  # fmt: skip
+
+
+def _div_trunc(a: Any, b: Any) -> Any:
+    quotient = np.true_divide(a, b)
+    return np.trunc(quotient) if np.result_type(a, b).kind == "f" else (a - np.fmod(a, b)) // b
+
+
+_BINARY: dict[str, Callable] = {
+    "atan2": np.arctan2, "bitwise_and": np.bitwise_and, "bitwise_left_shift": np.left_shift, "bitwise_or": np.bitwise_or,
+    "bitwise_right_shift": np.right_shift, "bitwise_xor": np.bitwise_xor, "div_trunc": _div_trunc, "eq": np.equal,
+    "floor_divide": np.floor_divide, "fmod": np.fmod, "ge": np.greater_equal, "gt": np.greater, "le": np.less_equal,
+    "logical_and": np.logical_and, "logical_or": np.logical_or, "logical_xor": np.logical_xor, "lt": np.less, "ne": np.not_equal,
+    "remainder": np.remainder,
+}  # fmt: skip
+
+
+def unary(name: str, x: np.ndarray) -> np.ndarray:
+    """The function `name` of each element; for arguments outside its domain, NaN."""
+    with np.errstate(all="ignore"):
+        return np.asarray(_UNARY[name](x))
+
+
+def binary(name: str, a: Operand, b: Operand) -> np.ndarray:
+    """a `name` b, broadcast against each other; comparisons and logic give booleans."""
+    return _by_numpy(_BINARY[name], a, b)

@@ -15,6 +15,7 @@ always fills vector registers; the joined parts are added up last.  Sums are kep
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 from numba import prange
@@ -142,3 +143,12 @@ def argmax(x: np.ndarray, axis: int | None) -> np.ndarray:
 def argmin(x: np.ndarray, axis: int | None) -> np.ndarray:
     """Where the smallest element along `axis` is (int64), the first of equals, the first NaN if there is one; None: in x flattened."""
     return np.asarray(np.argmin(x, axis=axis), dtype=np.int64)
+
+
+_SCANS: dict[str, Callable] = {"sum": np.cumsum, "prod": np.cumprod, "max": np.maximum.accumulate, "min": np.minimum.accumulate}
+
+
+def scan(name: str, x: np.ndarray, axis: int) -> np.ndarray:
+    """The sum, prod, max or min of the elements up to each one along `axis`; NaN from the first NaN on."""
+    with np.errstate(all="ignore"):
+        return np.asarray(_SCANS[name](x, axis=axis))

@@ -9,7 +9,7 @@ import numpy as np
 
 from ....autograd import Function
 from ....nn import functional as F
-from ....ops import elementwise
+from ....ops import elementwise, functions
 from ....ops.matmul import matmul
 from ..node import Node, Run, is_float, made, plain, row
 
@@ -63,10 +63,10 @@ plain(
     Mean=lambda *x: functools.reduce(lambda a, b: a + b, x) * (1.0 / len(x)),
     Max=_over_all(_choose(elementwise.maximum, np.maximum)),
     Min=_over_all(_choose(elementwise.minimum, np.minimum)),
-    Sqrt=elementwise.sqrt,
-    Exp=elementwise.exp,
-    Log=elementwise.log,
-    Abs=_choose(elementwise.abs, np.abs),
+    Sqrt=functions.sqrt,
+    Exp=functions.exp,
+    Log=functions.log,
+    Abs=_choose(functions.abs, np.abs),
     Neg=_choose(lambda x: -x, np.negative),
     Reciprocal=lambda x: 1.0 / x,
     Erf=lambda x: Erf.apply(elementwise.floating("Erf", x)),

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ....ops import reduce
-from ....ops.elementwise import abs, exp, log, sqrt
+from ....ops.functions import abs, exp, log, sqrt
 from ..node import Node, Run, axes_of, is_float, made, row
 
 

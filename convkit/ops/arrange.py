@@ -1,0 +1,291 @@
+"""More arrangements, made of the views, joins and indices of `shape` and `indexing`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ..autograd import Function, TensorBase
+from .elementwise import where
+from .indexing import PutItem, index_select
+from .shape import axis, broadcast_to, cat, expand, ints, many, permute, reshape, split, transpose, unsqueeze
+
+
+class Flip(Function):
+    """The dimensions `dims` run backwards; its own adjoint."""
+
+    @staticmethod
+    def forward(ctx, x, dims):
+        ctx.dims = dims
+        return np.flip(x, dims).copy(order="K")
+
+    @staticmethod
+    def backward(ctx, gy):
+        return Flip.apply(gy, ctx.dims), None
+
+
+def _dims(op: str, dims: Any, ndim: int) -> tuple[int, ...]:
+    """Dimensions counted from the front, each named once."""
+    given = dims if isinstance(dims, (tuple, list)) else (dims,)
+    out = tuple(axis(op, d, ndim) for d in given)
+    if len(set(out)) != len(out):
+        raise ValueError(f"{op}: a dimension is named twice in {tuple(given)}")
+    return out
+
+
+# -------------------------------------------------------------------------------- order of dimensions
+def t(x: Any) -> Any:
+    """The transpose of a matrix; a vector as it is."""
+    if x.ndim > 2:
+        raise ValueError(f"t: needs at most 2 dimensions, got shape {list(x.shape)}; use transpose or mT")
+    return transpose(x, 0, 1) if x.ndim == 2 else x
+
+
+def movedim(x: Any, source: Any, destination: Any) -> Any:
+    """Dimensions `source` moved to `destination`; the others stay in order; a view."""
+    start, end = _dims("movedim", source, x.ndim), _dims("movedim", destination, x.ndim)
+    if len(start) != len(end):
+        raise ValueError(f"movedim: source {source} and destination {destination} differ in length")
+    order = [d for d in range(x.ndim) if d not in start]
+    for to, d in sorted(zip(end, start, strict=True)):
+        order.insert(to, d)
+    return permute(x, order)
+
+
+def adjoint(x: Any) -> Any:
+    """The last two dimensions exchanged."""
+    if x.ndim < 2:
+        raise ValueError(f"mT: needs 2 dimensions at least, got shape {list(x.shape)}")
+    return transpose(x, -2, -1)
+
+
+def flip(x: Any, *dims: Any, **named: Any) -> Any:
+    """A copy in which the dimensions `dims` run backwards."""
+    return Flip.apply(x, _dims("flip", many("flip", "dims", dims, named), x.ndim))
+
+
+def fliplr(x: Any) -> Any:
+    """The second dimension backwards."""
+    return flip(x, 1)
+
+
+def flipud(x: Any) -> Any:
+    """The first dimension backwards."""
+    return flip(x, 0)
+
+
+def roll(x: Any, shifts: Any, dims: Any = None) -> Any:
+    """Elements moved by `shifts` places along `dims`; what leaves at the end comes in at the start.  Without `dims`, in the flattened tensor."""
+    shifts = ints("roll", shifts if isinstance(shifts, (tuple, list)) else (shifts,))
+    if dims is None or dims == ():
+        if len(shifts) != 1:
+            raise ValueError(f"roll: shifts {shifts} need as many dims")
+        return reshape(roll(reshape(x, -1), shifts, 0), x.shape)
+    dims = dims if isinstance(dims, (tuple, list)) else (dims,)
+    if len(dims) != len(shifts):
+        raise ValueError(f"roll: shifts {shifts} and dims {tuple(dims)} differ in length")
+    for shift, dim in zip(shifts, dims, strict=True):
+        d = axis("roll", dim, x.ndim)
+        n = x.shape[d]
+        if n and shift % n:
+            before = (slice(None),) * d
+            x = cat([x[(*before, slice(n - shift % n, n))], x[(*before, slice(0, n - shift % n))]], d)
+    return x
+
+
+def rot90(x: Any, k: int = 1, dims: Sequence[int] = (0, 1)) -> Any:
+    """Turned k times by a quarter, from the first of two dimensions towards the second."""
+    if len(dims) != 2:
+        raise ValueError(f"rot90: needs two dims, got {list(dims)}")
+    a, b = _dims("rot90", tuple(dims), x.ndim)
+    if k % 4 == 0:
+        return x.clone()
+    if k % 4 == 2:
+        return flip(x, a, b)
+    return transpose(flip(x, b), a, b) if k % 4 == 1 else flip(transpose(x, a, b), b)
+
+
+# --------------------------------------------------------------------------------------- repetition
+def repeat(x: Any, *repeats: Any, **named: Any) -> Any:
+    """Copies of x side by side, `repeats` times in each dimension; more repeats than dimensions make new leading ones."""
+    times = ints("repeat", many("repeat", "repeats", repeats, named))
+    if len(times) < x.ndim or min(times, default=0) < 0:
+        raise ValueError(f"repeat: needs a number of copies, not negative, for each of {x.ndim} dimensions, got {list(times)}")
+    shape = (1,) * (len(times) - x.ndim) + x.shape
+    apart = reshape(x, [m for n in shape for m in (1, n)])
+    wide = expand(apart, [m for k, n in zip(times, shape, strict=True) for m in (k, n)])
+    y = reshape(wide, [k * n for k, n in zip(times, shape, strict=True)])
+    return y.clone() if max(times, default=1) == 1 else y
+
+
+def tile(x: Any, *dims: Any, **named: Any) -> Any:
+    """Copies of x side by side, like `repeat`; missing leading numbers are 1."""
+    dims = many("tile", "dims", dims, named)
+    return repeat(x, (1,) * (x.ndim - len(dims)) + tuple(dims))
+
+
+def repeat_interleave(x: Any, repeats: Any, dim: int | None = None, *, output_size: int | None = None) -> Any:
+    """Each element along `dim` (of the flattened tensor without one) `repeats` times; a tensor of repeats has one for each element."""
+    if dim is None:
+        x, dim = reshape(x, -1), 0
+    d = axis("repeat_interleave", dim, max(x.ndim, 1))
+    x = x if x.ndim else reshape(x, 1)
+    counts = np.asarray(getattr(repeats, "array", repeats))
+    if counts.dtype.kind not in "iu" or counts.ndim > 1 or (counts.size and counts.min() < 0):
+        raise ValueError(f"repeat_interleave: repeats must be integers that are not negative, one or a vector, got {repeats!r}")
+    if counts.size not in (1, x.shape[d]):
+        raise ValueError(f"repeat_interleave: {counts.size} repeats for {x.shape[d]} elements along dimension {d}")
+    index = np.repeat(np.arange(x.shape[d]), counts.reshape(-1) if counts.size > 1 else int(counts.reshape(-1)[0]))
+    if output_size is not None and index.size != output_size:
+        raise ValueError(f"repeat_interleave: output_size {output_size} is not the sum of the repeats, {index.size}")
+    return index_select(x, d, TensorBase.result(index))
+
+
+def expand_as(x: Any, other: Any) -> Any:
+    """Repeated to the shape of `other`, without copying."""
+    return expand(x, other.shape)
+
+
+def view_as(x: Any, other: Any) -> Any:
+    """The same elements under the shape of `other`."""
+    return reshape(x, other.shape)
+
+
+reshape_as = view_as
+
+
+def broadcast_tensors(*tensors: Any) -> tuple[Any, ...]:
+    """Tensors repeated, without copying, to the shape to which they broadcast."""
+    try:
+        shape = np.broadcast_shapes(*(t.shape for t in tensors))
+    except ValueError:
+        raise ValueError(f"broadcast_tensors: shapes {', '.join(str(list(t.shape)) for t in tensors)} do not broadcast") from None
+    return tuple(broadcast_to(t, shape) for t in tensors)
+
+
+def meshgrid(*tensors: Any, indexing: str = "ij") -> tuple[Any, ...]:
+    """Coordinates of a grid: of n vectors, n tensors of n dimensions.  `indexing` 'xy' exchanges the first two dimensions."""
+    if len(tensors) == 1 and isinstance(tensors[0], (tuple, list)):
+        tensors = tuple(tensors[0])
+    if indexing not in ("ij", "xy"):
+        raise ValueError(f"meshgrid: indexing must be 'ij' or 'xy', got {indexing!r}")
+    if not tensors or any(v.ndim > 1 for v in tensors):
+        raise ValueError("meshgrid: needs vectors or numbers, one at least")
+    if len({v.dtype for v in tensors}) > 1:
+        raise TypeError(f"meshgrid: dtypes must agree, got {', '.join(str(v.dtype) for v in tensors)}")
+    sizes = [v.array.size for v in tensors]
+    many = len(tensors)
+    grids = [expand(reshape(v, [-1 if i == k else 1 for i in range(many)]), sizes) for k, v in enumerate(tensors)]
+    return tuple(transpose(g, 0, 1) for g in grids) if indexing == "xy" and many > 1 else tuple(grids)
+
+
+# -------------------------------------------------------------------------------- joining, parting
+def hstack(tensors: Sequence[Any]) -> Any:
+    """Tensors joined along the second dimension, vectors along their only one."""
+    parts = [reshape(v, 1) if not v.ndim else v for v in tensors]
+    return cat(parts, 0 if parts and parts[0].ndim == 1 else 1)
+
+
+def vstack(tensors: Sequence[Any]) -> Any:
+    """Tensors joined along the first dimension; vectors are rows."""
+    return cat([reshape(v, 1, -1) if v.ndim < 2 else v for v in tensors], 0)
+
+
+def unbind(x: Any, dim: int = 0) -> tuple[Any, ...]:
+    """The slices along `dim`, without that dimension; views."""
+    d = axis("unbind", dim, x.ndim)
+    return tuple(x[(slice(None),) * d + (i,)] for i in range(x.shape[d]))
+
+
+def tensor_split(x: Any, indices_or_sections: Any, dim: int = 0) -> tuple[Any, ...]:
+    """Parts of nearly equal size (the first ones one longer), or cut before the indices listed, along `dim`; views."""
+    d = axis("tensor_split", dim, x.ndim)
+    n = x.shape[d]
+    told = indices_or_sections.tolist() if isinstance(indices_or_sections, TensorBase) else indices_or_sections
+    if isinstance(told, int):
+        if told < 1:
+            raise ValueError(f"tensor_split: needs at least 1 part, got {told}")
+        return split(x, [n // told + (i < n % told) for i in range(told)], d)
+    cuts = [0, *ints("tensor_split", told), n]
+    return tuple(x[(slice(None),) * d + (slice(a, b),)] for a, b in zip(cuts[:-1], cuts[1:], strict=True))
+
+
+def unflatten(x: Any, dim: int, sizes: Sequence[int]) -> Any:
+    """Dimension `dim` parted into `sizes`, one of which may be -1."""
+    d = axis("unflatten", dim, x.ndim)
+    sizes = ints("unflatten", sizes)
+    known, n = math.prod(s for s in sizes if s != -1), x.shape[d]
+    if not sizes or sizes.count(-1) > 1 or min(sizes) < -1 or (known != n if -1 not in sizes else not known or n % known):
+        raise ValueError(f"unflatten: dimension {d} of size {n} does not part into {list(sizes)}")
+    return reshape(x, (*x.shape[:d], *(n // known if s == -1 else s for s in sizes), *x.shape[d + 1 :]))
+
+
+# ---------------------------------------------------------------------------- triangles, diagonals
+def tril(x: Any, diagonal: int = 0) -> Any:
+    """The lower triangle of matrices [..., M, N], up to the given diagonal; 0 elsewhere."""
+    if x.ndim < 2:
+        raise ValueError(f"tril: needs 2 dimensions at least, got shape {list(x.shape)}")
+    return where(TensorBase.result(np.tri(x.shape[-2], x.shape[-1], diagonal, bool)), x, 0)
+
+
+def triu(x: Any, diagonal: int = 0) -> Any:
+    """The upper triangle of matrices [..., M, N], from the given diagonal on; 0 elsewhere."""
+    if x.ndim < 2:
+        raise ValueError(f"triu: needs 2 dimensions at least, got shape {list(x.shape)}")
+    return where(TensorBase.result(~np.tri(x.shape[-2], x.shape[-1], diagonal - 1, bool)), x, 0)
+
+
+def diagonal(x: Any, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Any:
+    """The elements x[i, i + offset] of two dimensions, as a new last dimension; a copy (torch gives a view)."""
+    a, b = _dims("diagonal", (dim1, dim2), x.ndim)
+    x = movedim(x, (a, b), (-2, -1))
+    m, n = x.shape[-2:]
+    i = np.arange(max(0, min(m + min(offset, 0), n - max(offset, 0)))) - min(offset, 0)
+    return x[(..., i, i + offset)]
+
+
+_diagonal = diagonal  # an argument of `diag` has that name
+
+
+def diag(x: Any, diagonal: int = 0) -> Any:
+    """A matrix with the vector x on a diagonal, or the diagonal of a matrix."""
+    if x.ndim == 2:
+        return _diagonal(x, diagonal)
+    if x.ndim != 1:
+        raise ValueError(f"diag: needs a vector or a matrix, got shape {list(x.shape)}")
+    return diag_embed(x, diagonal)
+
+
+def diag_embed(x: Any, offset: int = 0, dim1: int = -2, dim2: int = -1) -> Any:
+    """Matrices, in dimensions dim1 and dim2, with the last dimension of x on a diagonal; 0 elsewhere."""
+    a, b = _dims("diag_embed", (dim1, dim2), x.ndim + 1)
+    n = x.shape[-1] + abs(offset)
+    i = np.arange(x.shape[-1]) - min(offset, 0)
+    return movedim(PutItem.apply(x, (..., i, i + offset), (*x.shape[:-1], n, n)), (-2, -1), (a, b))
+
+
+def atleast(x: Any, ndim: int) -> Any:
+    """x with leading dimensions of size 1, so that it has `ndim` at least."""
+    while x.ndim < ndim:
+        x = unsqueeze(x, 0)
+    return x
+
+
+def column_stack(tensors: Sequence[Any]) -> Any:
+    """Vectors as the columns of a matrix; matrices side by side."""
+    return cat([reshape(v, -1, 1) if v.ndim < 2 else v for v in tensors], 1)
+
+
+def dstack(tensors: Sequence[Any]) -> Any:
+    """Tensors joined along the third dimension."""
+    return cat([unsqueeze(atleast(v, 2), 2) if v.ndim < 3 else v for v in tensors], 2)
+
+
+def trace(x: Any) -> Any:
+    """Sum of a matrix's diagonal."""
+    if x.ndim != 2:
+        raise ValueError(f"trace: needs a matrix, got shape {list(x.shape)}")
+    return diagonal(x).sum()

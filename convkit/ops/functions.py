@@ -1,0 +1,142 @@
+"""Functions of one tensor, element by element: a row each, with the derivative beside the name."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ..autograd import Function, TensorBase
+from ..device import kernels
+from .elementwise import as_float, where
+
+# What integers are already.
+_STEPS = {"ceil", "floor", "round", "trunc"}
+# Functions that have a kernel of their own; the others are rows of the kernels' table `unary`.
+_OWN = {"abs", "exp", "log", "neg", "sign", "sqrt"}
+
+
+class _Row(Function):
+    """y = name(x); `pull(gy, x, y)` is the gradient, of which only the arguments in `keeps` exist in backward."""
+
+    name = ""
+    keeps = ""
+    pull: Callable
+
+    @classmethod
+    def forward(cls, ctx, x):
+        y = getattr(kernels(x), cls.name)(x) if cls.name in _OWN else kernels(x).unary(cls.name, x)
+        ctx.save_for_backward(x if "x" in cls.keeps else None, y if "y" in cls.keeps else None)
+        return y
+
+    @classmethod
+    def backward(cls, ctx, gy):
+        return cls.pull(gy, *ctx.saved_tensors)
+
+
+def _row(name: str, keeps: str, pull: Callable, text: str, whole: bool = False) -> Any:
+    """The public function for a row.  Integers become float32, unless the function is `whole`: then they stay integers."""
+    rule: Any = type(name.title(), (_Row,), {"name": name, "keeps": keeps, "pull": staticmethod(pull), "__doc__": text, "__module__": __name__})
+
+    def function(x: Any) -> Any:
+        if not isinstance(x, TensorBase):
+            raise TypeError(f"{name}: needs a tensor, got {type(x).__name__}")
+        if name in _STEPS and x.array.dtype.kind in "iu":
+            return x.clone()
+        return rule.apply(x if whole else as_float(name, x))
+
+    function.__name__ = function.__qualname__ = name
+    function.__doc__ = text
+    return function
+
+
+def _flat(gy: Any, x: Any, y: Any) -> Any:
+    """The gradient of steps."""
+    return TensorBase.result(np.zeros_like(gy.array))
+
+
+exp: Any = _row("exp", "y", lambda gy, x, y: gy * y, "e to the power of each element; the gradient is the result.")
+exp2: Any = _row("exp2", "y", lambda gy, x, y: gy * (y * math.log(2)), "2 to the power of each element.")
+expm1: Any = _row("expm1", "y", lambda gy, x, y: gy * (y + 1.0), "exp(x) - 1, without cancellation near 0.")
+log: Any = _row("log", "x", lambda gy, x, y: gy / x, "Natural logarithm of each element: -inf at 0, nan below.")
+log2: Any = _row("log2", "x", lambda gy, x, y: gy / (x * math.log(2)), "Logarithm to base 2.")
+log10: Any = _row("log10", "x", lambda gy, x, y: gy / (x * math.log(10)), "Logarithm to base 10.")
+log1p: Any = _row("log1p", "x", lambda gy, x, y: gy / (x + 1.0), "log(1 + x), without cancellation near 0.")
+sqrt: Any = _row("sqrt", "y", lambda gy, x, y: gy / (y * 2.0), "Square root of each element: nan below 0.")
+
+sin: Any = _row("sin", "x", lambda gy, x, y: gy * cos(x), "Sine of each element, in radians.")
+cos: Any = _row("cos", "x", lambda gy, x, y: -gy * sin(x), "Cosine of each element, in radians.")
+tan: Any = _row("tan", "y", lambda gy, x, y: gy * (1.0 + y * y), "Tangent of each element, in radians.")
+asin: Any = _row("asin", "x", lambda gy, x, y: gy * rsqrt(1.0 - x * x), "Arc sine: nan outside [-1, 1].")
+acos: Any = _row("acos", "x", lambda gy, x, y: -gy * rsqrt(1.0 - x * x), "Arc cosine: nan outside [-1, 1].")
+atan: Any = _row("atan", "x", lambda gy, x, y: gy / (1.0 + x * x), "Arc tangent.")
+sinh: Any = _row("sinh", "x", lambda gy, x, y: gy * cosh(x), "Hyperbolic sine.")
+cosh: Any = _row("cosh", "x", lambda gy, x, y: gy * sinh(x), "Hyperbolic cosine.")
+asinh: Any = _row("asinh", "x", lambda gy, x, y: gy * rsqrt(x * x + 1.0), "Inverse of the hyperbolic sine.")
+acosh: Any = _row("acosh", "x", lambda gy, x, y: gy * rsqrt(x * x - 1.0), "Inverse of the hyperbolic cosine: nan below 1.")
+atanh: Any = _row("atanh", "x", lambda gy, x, y: gy / (1.0 - x * x), "Inverse of the hyperbolic tangent: nan outside [-1, 1].")
+
+neg: Any = _row("neg", "", lambda gy, x, y: -gy, "-x; TypeError for booleans.", whole=True)
+abs: Any = _row("abs", "x", lambda gy, x, y: gy * sign(x), "Absolute value; its gradient at 0 is 0.", whole=True)
+sign: Any = _row("sign", "", _flat, "-1, 0 or 1, with the sign of x; nan for nan.  Its gradient is 0.", whole=True)
+floor: Any = _row("floor", "", _flat, "The greatest integer that is not above x.  Its gradient is 0.", whole=True)
+ceil: Any = _row("ceil", "", _flat, "The least integer that is not below x.  Its gradient is 0.", whole=True)
+trunc: Any = _row("trunc", "", _flat, "x rounded towards 0.  Its gradient is 0.", whole=True)
+_round: Any = _row("round", "", _flat, "", whole=True)
+
+
+def round(x: Any, *, decimals: int = 0) -> Any:
+    """x rounded to the nearest integer, halves to the even one, or to `decimals` places.  Its gradient is 0."""
+    if not decimals:
+        return _round(x)
+    if x.array.dtype.kind != "f":
+        raise TypeError(f"round: decimals are for floats, got {x.dtype}")
+    scale = 10.0 ** max(decimals, -decimals)
+    return _round(x * scale) / scale if decimals > 0 else _round(x / scale) * scale
+
+
+def frac(x: Any) -> Any:
+    """x without its integer part, with the sign of x."""
+    return x - trunc(as_floating("frac", x))
+
+
+def as_floating(op: str, x: Any) -> Any:
+    """x itself; TypeError unless it holds floats."""
+    if not isinstance(x, TensorBase) or x.array.dtype.kind != "f":
+        raise TypeError(f"{op}: needs a tensor of floats, got {x.dtype if isinstance(x, TensorBase) else type(x).__name__}")
+    return x
+
+
+def positive(x: Any) -> Any:
+    """x itself; TypeError for booleans."""
+    if x.array.dtype == np.bool_:
+        raise TypeError("positive: needs numbers, got bool")
+    return x
+
+
+def reciprocal(x: Any) -> Any:
+    """1 / x."""
+    return 1.0 / as_float("reciprocal", x)
+
+
+def rsqrt(x: Any) -> Any:
+    """1 / sqrt(x): inf at 0, nan below."""
+    return 1.0 / sqrt(x)
+
+
+def square(x: Any) -> Any:
+    """x x."""
+    return x * x
+
+
+def nan_to_num(x: Any, nan: float | None = 0.0, posinf: float | None = None, neginf: float | None = None) -> Any:
+    """x with numbers in the place of nan and the infinities: by default 0 and the greatest and least of the dtype.  Those places are flat."""
+    if x.array.dtype.kind != "f":
+        return x.clone()
+    limits = np.finfo(x.array.dtype)
+    values = x.array
+    x = where(TensorBase.result(np.isnan(values)), 0.0 if nan is None else nan, x)
+    x = where(TensorBase.result(values == np.inf), float(limits.max) if posinf is None else posinf, x)
+    return where(TensorBase.result(values == -np.inf), float(limits.min) if neginf is None else neginf, x)

@@ -1,0 +1,249 @@
+"""Products of vectors, matrices and tensors under their many names: all are transposes, reshapes and `matmul`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from ..autograd import TensorBase
+from .arrange import diagonal, movedim
+from .matmul import matmul, same_dtype
+from .shape import axis, expand, ints, permute, reshape
+
+
+def _ranks(op: str, *told: tuple[str, Any, int]) -> None:
+    for name, tensor, ndim in told:
+        if not isinstance(tensor, TensorBase):
+            raise TypeError(f"{op}: {name} must be a tensor, got {type(tensor).__name__}")
+        if tensor.ndim != ndim:
+            raise ValueError(f"{op}: {name} must have {ndim} dimension{'s' * (ndim > 1)}, got shape {list(tensor.shape)}")
+
+
+def mm(a: Any, b: Any) -> Any:
+    """Matrix [M, K] times matrix [K, N]."""
+    _ranks("mm", ("input", a, 2), ("mat2", b, 2))
+    return matmul(a, b)
+
+
+def bmm(a: Any, b: Any) -> Any:
+    """Matrices [B, M, K] times matrices [B, K, N], pair by pair."""
+    _ranks("bmm", ("input", a, 3), ("mat2", b, 3))
+    if a.shape[0] != b.shape[0]:
+        raise ValueError(f"bmm: needs as many matrices on both sides, got {list(a.shape)} and {list(b.shape)}")
+    return matmul(a, b)
+
+
+def mv(a: Any, v: Any) -> Any:
+    """Matrix [M, K] times vector [K]."""
+    _ranks("mv", ("input", a, 2), ("vec", v, 1))
+    return matmul(a, v)
+
+
+def dot(a: Any, b: Any) -> Any:
+    """The sum of the products of two vectors of one length."""
+    _ranks("dot", ("input", a, 1), ("tensor", b, 1))
+    if a.shape != b.shape:
+        raise ValueError(f"dot: needs vectors of one length, got {a.shape[0]} and {b.shape[0]}")
+    return matmul(a, b)
+
+
+def inner(a: Any, b: Any) -> Any:
+    """Sums of products over the last dimensions of both; a product if one is a number."""
+    if not a.ndim or not b.ndim:
+        return a * b
+    if a.shape[-1] != b.shape[-1]:
+        raise ValueError(f"inner: the last dimensions must agree, got {list(a.shape)} and {list(b.shape)}")
+    return tensordot(a, b, ([-1], [-1]))
+
+
+def outer(a: Any, b: Any) -> Any:
+    """[M, N]: each of M numbers times each of N."""
+    _ranks("outer", ("input", a, 1), ("vec2", b, 1))
+    return reshape(a, -1, 1) * b
+
+
+def _plus(op: str, x: Any, product: Any, beta: float, alpha: float) -> Any:
+    product = product if alpha == 1 else product * alpha
+    if beta == 0:  # then nan in x does not count, as in torch
+        return product
+    try:
+        expand(x, product.shape)
+    except ValueError:
+        raise ValueError(f"{op}: input {list(x.shape)} does not expand to the product's shape {list(product.shape)}") from None
+    return (x if beta == 1 else x * beta) + product
+
+
+def addmm(x: Any, a: Any, b: Any, *, beta: float = 1, alpha: float = 1) -> Any:
+    """beta x + alpha (a [M, K] times b [K, N]); x broadcasts to [M, N]."""
+    same_dtype("addmm", input=x, mat1=a, mat2=b)
+    return _plus("addmm", x, mm(a, b), beta, alpha)
+
+
+def addmv(x: Any, a: Any, v: Any, *, beta: float = 1, alpha: float = 1) -> Any:
+    """beta x + alpha (a [M, K] times v [K]); x broadcasts to [M]."""
+    same_dtype("addmv", input=x, mat=a, vec=v)
+    return _plus("addmv", x, mv(a, v), beta, alpha)
+
+
+def addr(x: Any, a: Any, b: Any, *, beta: float = 1, alpha: float = 1) -> Any:
+    """beta x + alpha (a [M] outer b [N]); x broadcasts to [M, N]."""
+    return _plus("addr", x, outer(a, b), beta, alpha)
+
+
+def baddbmm(x: Any, a: Any, b: Any, *, beta: float = 1, alpha: float = 1) -> Any:
+    """beta x + alpha (a [B, M, K] times b [B, K, N]); x broadcasts to [B, M, N]."""
+    same_dtype("baddbmm", input=x, batch1=a, batch2=b)
+    return _plus("baddbmm", x, bmm(a, b), beta, alpha)
+
+
+def addbmm(x: Any, a: Any, b: Any, *, beta: float = 1, alpha: float = 1) -> Any:
+    """beta x + alpha times the sum over B of a [B, M, K] times b [B, K, N]; x broadcasts to [M, N]."""
+    same_dtype("addbmm", input=x, batch1=a, batch2=b)
+    return _plus("addbmm", x, bmm(a, b).sum(0), beta, alpha)
+
+
+def tensordot(a: Any, b: Any, dims: Any = 2) -> Any:
+    """Sums of products over pairs of dimensions: the last `dims` of a and first of b, or the two lists of `dims`."""
+    dims = dims.tolist() if isinstance(dims, TensorBase) else dims
+    if isinstance(dims, int):
+        if not 0 <= dims <= min(a.ndim, b.ndim):
+            raise ValueError(f"tensordot: dims must be 0 to {min(a.ndim, b.ndim)} for {list(a.shape)} and {list(b.shape)}, got {dims}")
+        dims = range(a.ndim - dims, a.ndim), range(dims)
+    left, right = ([axis("tensordot", d, t.ndim) for d in ints("tensordot", ds)] for t, ds in zip((a, b), dims, strict=True))
+    if len(left) != len(right) or len(set(left)) != len(left) or len(set(right)) != len(right):
+        raise ValueError(f"tensordot: dims must be two lists of one length that name no dimension twice, got {left} and {right}")
+    for i, j in zip(left, right, strict=True):  # a dimension of size 1 stands for any size
+        if a.shape[i] != b.shape[j]:
+            if 1 not in (a.shape[i], b.shape[j]):
+                raise ValueError(f"tensordot: dimensions {i} of {list(a.shape)} and {j} of {list(b.shape)} must have one size")
+            a, b = a.sum(i, True) if b.shape[j] == 1 else a, b.sum(j, True) if a.shape[i] == 1 else b
+    rows, columns = [d for d in range(a.ndim) if d not in left], [d for d in range(b.ndim) if d not in right]
+    m, n, k = math.prod(a.shape[d] for d in rows), math.prod(b.shape[d] for d in columns), math.prod(a.shape[d] for d in left)
+    y = matmul(reshape(permute(a, rows + left), m, k), reshape(permute(b, right + columns), k, n))
+    return reshape(y, [a.shape[d] for d in rows] + [b.shape[d] for d in columns])
+
+
+# ------------------------------------------------------------------------------------------ einsum
+def einsum(equation: Any, *operands: Any) -> Any:
+    """Sums of products named by letters, as in 'bij,bjk->bik': letters that are not in the result are summed over.
+
+    '...' stands for dimensions that broadcast; a letter twice in an operand takes its diagonal; without '->', the result has the
+    letters that occur once, in alphabetical order.  Operands are multiplied from left to right, each pair as a matrix product.
+
+    >>> import convkit
+    >>> convkit.einsum("ij,j->i", convkit.ones(2, 3), convkit.ones(3)).tolist()
+    [3.0, 3.0]
+    """
+    if not isinstance(equation, str):
+        equation, operands = _spelled(equation, operands)
+    if len(operands) == 1 and isinstance(operands[0], (tuple, list)):
+        operands = tuple(operands[0])
+    terms, result = _labels(equation, operands)
+    parts = [_diagonals(x, term) for x, term in zip(operands, terms, strict=True)]
+    sizes: dict[str, int] = {}
+    for x, term in parts:
+        for label, n in zip(term, x.shape, strict=True):
+            if sizes.setdefault(label, n) != n and n != 1:
+                if sizes[label] != 1:
+                    raise ValueError(f"einsum: {label!r} has sizes {sizes[label]} and {n} in {equation!r}")
+                sizes[label] = n
+    x, term = parts[0]
+    for i, (other, others) in enumerate(parts[1:], 2):
+        later = set(result).union(*(t for _, t in parts[i:]))
+        x, term = _pair(x, term, other, others, later)
+    gone = [d for d, label in enumerate(term) if label not in result]
+    for d in gone:  # one that was never met by its full size
+        if x.shape[d] != sizes[term[d]]:
+            x = expand(x, [sizes[term[d]] if k == d else n for k, n in enumerate(x.shape)])
+    if gone:
+        x, term = x.sum(tuple(gone)), [label for label in term if label in result]
+    return permute(x, [term.index(label) for label in result])
+
+
+def _spelled(first: Any, rest: Sequence[Any]) -> tuple[str, tuple[Any, ...]]:
+    """einsum(x, [0, 1], y, [1, 2], [0, 2]) as an equation."""
+
+    def spell(term: Sequence[Any]) -> str:
+        return "".join("..." if label is Ellipsis else chr((ord("A") if label < 26 else ord("a") - 26) + label) for label in term)
+
+    told = [first, *rest]
+    equation = ",".join(spell(term) for term in told[1::2][: len(told) // 2])
+    if len(told) % 2:
+        equation += "->" + spell(told[-1])
+    return equation, tuple(told[0 : len(told) // 2 * 2 : 2])
+
+
+def _labels(equation: str, operands: Sequence[Any]) -> tuple[list[list[str]], list[str]]:
+    """A label for each dimension of each operand, and of the result; the dimensions of '...' are named 0, 1 ... from the last."""
+    left, arrow, right = equation.replace(" ", "").partition("->")
+    words = left.split(",")
+    if len(words) != len(operands):
+        raise ValueError(f"einsum: {equation!r} names {len(words)} operands, got {len(operands)}")
+    dots = 0
+    terms = []
+    for word, x in zip(words, operands, strict=True):
+        before, three, after = word.partition("...")
+        if not (before + after).isalpha() and before + after:
+            raise ValueError(f"einsum: {word!r} in {equation!r} must be letters and one '...'")
+        hidden = x.ndim - len(before + after)
+        if hidden < 0 or (hidden and not three):
+            raise ValueError(f"einsum: {word!r} in {equation!r} names {len(before + after)} dimensions of an operand of shape {list(x.shape)}")
+        dots = max(dots, hidden)
+        terms.append([*before, *(str(k) for k in range(hidden - 1, -1, -1)), *after])
+    hidden_labels = [str(k) for k in range(dots - 1, -1, -1)]
+    if not arrow:
+        every = [label for term in terms for label in term]
+        return terms, hidden_labels + sorted(label for label in set(every) if every.count(label) == 1 and label not in hidden_labels)
+    before, three, after = right.partition("...")
+    result = [*before, *(hidden_labels if three else []), *after]
+    unknown = set(result) - {label for term in terms for label in term} - set(hidden_labels)
+    if len(set(result)) != len(result) or unknown or not (before + after).isalpha() and before + after:
+        raise ValueError(f"einsum: the result of {equation!r} must name dimensions of the operands, each once")
+    return terms, result
+
+
+def _diagonals(x: Any, term: list[str]) -> tuple[Any, list[str]]:
+    for label in dict.fromkeys(term):
+        while term.count(label) > 1:
+            i = term.index(label)
+            j = term.index(label, i + 1)
+            if x.shape[i] != x.shape[j]:
+                raise ValueError(f"einsum: {label!r} has sizes {x.shape[i]} and {x.shape[j]} in one operand of shape {list(x.shape)}")
+            x = movedim(diagonal(x, 0, i, j), -1, i)
+            term = term[:j] + term[j + 1 :]
+    return x, term
+
+
+def _pair(a: Any, left: list[str], b: Any, right: list[str], later: set[str]) -> tuple[Any, list[str]]:
+    """The product of two operands, summed over the labels that nothing later needs, and its labels."""
+    for label in set(left) & set(right):  # sizes of 1 broadcast
+        i, j = left.index(label), right.index(label)
+        if a.shape[i] != b.shape[j]:
+            n = max(a.shape[i], b.shape[j]) if 0 not in (a.shape[i], b.shape[j]) else 0
+            a = expand(a, [n if k == i else m for k, m in enumerate(a.shape)])
+            b = expand(b, [n if k == j else m for k, m in enumerate(b.shape)])
+    for own, other in ((left, right), (right, left)):
+        alone = [label for label in own if label not in other and label not in later]
+        if alone:
+            summed = tuple(own.index(label) for label in alone)
+            a, b = (a.sum(summed), b) if own is left else (a, b.sum(summed))
+    left, right = ([label for label in own if label in other or label in later] for own, other in ((left, right), (right, left)))
+    both = [label for label in left if label in right]
+    batch, summed_over = [v for v in both if v in later], [v for v in both if v not in later]
+    rows, columns = [v for v in left if v not in both], [v for v in right if v not in both]
+    size = {**dict(zip(left, a.shape, strict=True)), **dict(zip(right, b.shape, strict=True))}
+    names = batch + rows + columns
+    if not summed_over:  # nothing to add up
+        shape_a = [size[v] for v in batch + rows] + [1] * len(columns)
+        shape_b = [size[v] for v in batch] + [1] * len(rows) + [size[v] for v in columns]
+        a, b = (permute(t, [own.index(v) for v in order]) for t, own, order in ((a, left, batch + rows), (b, right, batch + columns)))
+        return reshape(a, shape_a) * reshape(b, shape_b), names
+    many = [math.prod(size[v] for v in labels) for labels in (batch, rows, summed_over, columns)]
+    a = permute(a, [left.index(v) for v in batch + rows + summed_over])
+    b = permute(b, [right.index(v) for v in batch + summed_over + columns])
+    if not batch:
+        y = matmul(reshape(a, many[1], many[2]), reshape(b, many[2], many[3]))
+    else:
+        y = matmul(reshape(a, many[0], many[1], many[2]), reshape(b, many[0], many[2], many[3]))
+    return reshape(y, [size[v] for v in names]), names
