@@ -27,11 +27,15 @@ def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0, generator: Any = No
     >>> bool(-2 <= t.min().item() < -1.9 and 2.9 < t.max().item() <= 3)
     True
     """
+    if not a <= b:
+        raise RuntimeError(f"uniform_: a must not be larger than b, got a={a} and b={b}")
     return _set(tensor, a + (b - a) * _draw(rand, tensor, generator))
 
 
 def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, generator: Any = None) -> Tensor:
-    """Normal with the given mean and standard deviation."""
+    """Normal with the given mean and standard deviation; RuntimeError for a negative one."""
+    if not std >= 0:
+        raise RuntimeError(f"normal_: std must be 0 or larger, got {std}")
     return _set(tensor, mean + std * _draw(randn, tensor, generator))
 
 
@@ -62,6 +66,83 @@ def zeros_(tensor: Tensor) -> Tensor:
 def ones_(tensor: Tensor) -> Tensor:
     """Ones."""
     return _set(tensor, 1)
+
+
+def eye_(tensor: Tensor) -> Tensor:
+    """The identity [n, m]: 1 on the diagonal, 0 elsewhere; ValueError unless there are 2 dimensions.
+
+    >>> from convkit import nn, zeros
+    >>> nn.init.eye_(zeros(2, 3)).tolist()
+    [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]
+    """
+    if len(tensor.shape) != 2:
+        raise ValueError(f"eye_: the tensor must have 2 dimensions, got shape {list(tensor.shape)}")
+    return _set(tensor, np.eye(*tensor.shape))
+
+
+def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:
+    """The convolution weight [K, C, *window] that passes channel c of each group on to output c: 1 in the middle of the window, 0 elsewhere.
+
+    ValueError unless there are 3 to 5 dimensions and groups divides K.
+
+    >>> from convkit import nn, zeros
+    >>> nn.init.dirac_(zeros(4, 2, 3), groups=2)[:, :, 1].tolist()
+    [[1.0, 0.0], [0.0, 1.0], [1.0, 0.0], [0.0, 1.0]]
+    """
+    shape = tensor.shape
+    if len(shape) not in (3, 4, 5):
+        raise ValueError(f"dirac_: the tensor must have 3, 4 or 5 dimensions, got shape {list(shape)}")
+    if groups < 1 or shape[0] % groups:
+        raise ValueError(f"dirac_: groups must divide the first dimension, got shape {list(shape)} and groups={groups}")
+    values, outputs = np.zeros(shape), shape[0] // groups
+    for group in range(groups):
+        for c in range(min(outputs, shape[1])):
+            values[(group * outputs + c, c, *(size // 2 for size in shape[2:]))] = 1
+    return _set(tensor, values)
+
+
+def orthogonal_(tensor: Tensor, gain: float = 1, generator: Any = None) -> Tensor:
+    """gain times a random matrix [n, m * ...] with orthonormal rows, or columns where there are fewer of them.
+
+    ValueError for fewer than 2 dimensions.
+
+    A. M. Saxe, J. L. McClelland, S. Ganguli, "Exact solutions to the nonlinear dynamics of learning in deep linear neural networks",
+    ICLR 2014.
+
+    >>> from convkit import nn, zeros
+    >>> w = nn.init.orthogonal_(zeros(3, 5))
+    >>> bool(abs((w @ w.T).numpy() - np.eye(3)).max() < 1e-6)
+    True
+    """
+    shape = tensor.shape
+    if len(shape) < 2:
+        raise ValueError(f"orthogonal_: the tensor must have 2 dimensions or more, got shape {list(shape)}")
+    if 0 in shape:
+        return tensor
+    drawn = _draw(randn, tensor, generator).astype(np.float64).reshape(shape[0], -1)
+    wide = drawn.shape[0] < drawn.shape[1]
+    q, r = np.linalg.qr(drawn.T if wide else drawn)
+    q *= np.sign(np.diag(r))  # without it the columns are not uniform
+    return _set(tensor, gain * (q.T if wide else q).reshape(shape))
+
+
+def sparse_(tensor: Tensor, sparsity: float, std: float = 0.01, generator: Any = None) -> Tensor:
+    """Normal, with the part `sparsity` (rounded up) of each column [n, m] set to 0; ValueError unless there are 2 dimensions.
+
+    J. Martens, "Deep learning via Hessian-free optimization", ICML 2010.
+
+    >>> from convkit import nn, zeros
+    >>> (nn.init.sparse_(zeros(10, 3), 0.25) == 0).numpy().sum(0).tolist()
+    [3, 3, 3]
+    """
+    if len(tensor.shape) != 2:
+        raise ValueError(f"sparse_: the tensor must have 2 dimensions, got shape {list(tensor.shape)}")
+    rows, columns = tensor.shape
+    normal_(tensor, 0, std, generator)
+    order = np.argsort(rand(rows, columns, generator=generator).numpy(), axis=0)[: math.ceil(sparsity * rows)]
+    values = tensor.detach().numpy().copy()
+    np.put_along_axis(values, order, 0, axis=0)
+    return _set(tensor, values)
 
 
 def xavier_uniform_(tensor: Tensor, gain: float = 1.0, generator: Any = None) -> Tensor:
@@ -117,6 +198,8 @@ def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
     """
     if nonlinearity == "leaky_relu":
         slope = 0.01 if param is None else param
+        if isinstance(slope, bool) or not isinstance(slope, (int, float)):
+            raise ValueError(f"calculate_gain: the slope of leaky_relu must be a number, got {slope!r}")
         return math.sqrt(2 / (1 + slope**2))
     if nonlinearity not in _GAINS:
         raise ValueError(f"calculate_gain: nonlinearity must be one of {', '.join([*_GAINS, 'leaky_relu'])}, got {nonlinearity!r}")

@@ -81,7 +81,42 @@ def test_dtype_and_shape_stay():
     assert init.kaiming_normal_(weight).dtype == np.float64 and weight.shape == (4, 3)
 
 
+def test_eye_and_dirac():
+    np.testing.assert_array_equal(init.eye_(convkit.ones(3, 5)).numpy(), np.eye(3, 5))
+    layer = nn.Conv2d(4, 4, 3, padding=1, groups=2, bias=False)
+    init.dirac_(layer.weight, 2)
+    x = convkit.randn(2, 4, 5, 6)
+    np.testing.assert_array_equal(layer(x).detach().numpy(), x.numpy())
+    w = init.dirac_(convkit.ones(2, 3, 4)).numpy()
+    assert w.sum() == 2 and w[0, 0, 2] == w[1, 1, 2] == 1
+
+
+@pytest.mark.parametrize("shape", [(3, 7), (7, 3), (4, 2, 3, 3), (20, 2, 3), (5, 5)])
+def test_orthogonal(shape):
+    convkit.manual_seed(0)
+    w = init.orthogonal_(convkit.zeros(*shape, dtype=np.float64), gain=1.5).numpy().reshape(shape[0], -1)
+    product = w @ w.T if w.shape[0] <= w.shape[1] else w.T @ w
+    np.testing.assert_allclose(product, 1.5**2 * np.eye(min(w.shape)), atol=1e-12)
+    assert init.orthogonal_(convkit.zeros(0, 3)).shape == (0, 3)
+
+
+def test_sparse():
+    w = init.sparse_(convkit.ones(40, 50), 0.33, std=2.0).numpy()
+    assert ((w == 0).sum(0) == 14).all() and abs(w[w != 0].std() - 2) < 0.1
+
+
 def test_errors():
+    with pytest.raises(RuntimeError, match="uniform_: a must not be larger than b, got a=3 and b=1"):
+        init.uniform_(convkit.zeros(3), 3, 1)
+    with pytest.raises(RuntimeError, match="normal_: std must be 0 or larger, got -1"):
+        init.normal_(convkit.zeros(3), std=-1)
+    for fill, tensor in ((init.eye_, (3,)), (init.sparse_, (3, 3, 3)), (init.orthogonal_, (3,)), (init.dirac_, (3, 3))):
+        with pytest.raises(ValueError, match=f"{fill.__name__}: the tensor must have .* dimensions"):
+            fill(convkit.zeros(*tensor), *([0.1] if fill is init.sparse_ else []))
+    with pytest.raises(ValueError, match=r"dirac_: groups must divide the first dimension, got shape \[4, 3, 3\] and groups=3"):
+        init.dirac_(convkit.zeros(4, 3, 3), groups=3)
+    with pytest.raises(ValueError, match="calculate_gain: the slope of leaky_relu must be a number, got True"):
+        init.calculate_gain("leaky_relu", True)
     with pytest.raises(ValueError, match=r"xavier_uniform_: a fan needs a weight of 2 dimensions or more, .*, got shape \[3\]"):
         init.xavier_uniform_(convkit.zeros(3))
     with pytest.raises(ValueError, match="kaiming_normal_: mode must be 'fan_in' or 'fan_out', got 'fan'"):
