@@ -1,4 +1,4 @@
-"""Batch normalisation."""
+"""Normalisation over batches, images, groups and rows."""
 
 import numpy as np
 
@@ -6,18 +6,26 @@ from convkit_kernels import cpu
 
 from .common import ACTIVATIONS, DTYPES, _Kernel, random, some
 
+# name: (shape, groups, over the whole batch)
+CASES = {name: (shape, shape[1], True) for name, shape in ACTIVATIONS.items()} | {
+    "instance": ((32, 64, 32, 32), 64, False),
+    "group": ((32, 64, 32, 32), 8, False),
+    "layer": ((64 * 196, 192), 1, False),
+}
 
-class BatchNorm(_Kernel):
-    params = [["stats", "forward", "grad"], some(ACTIVATIONS), DTYPES]
-    param_names = ["function", "shape", "dtype"]
 
-    def prepare(self, function, shape, dtype):
-        x, gy = random(ACTIVATIONS[shape], dtype), random(ACTIVATIONS[shape], dtype, 1)
-        mean, var = cpu.batch_norm_stats(x)
+class Norm(_Kernel):
+    params = [["stats", "forward", "grad"], some(CASES), DTYPES]
+    param_names = ["function", "case", "dtype"]
+
+    def prepare(self, function, case, dtype):
+        shape, groups, batch = CASES[case]
+        x, gy = random(shape, dtype), random(shape, dtype, 1)
+        mean, var = cpu.norm_stats(x, groups, batch)
         inv_std = (1 / np.sqrt(var + 1e-5)).astype(dtype)
-        weight = np.ones_like(mean)
+        weight = np.ones(shape[1], dtype)
         return {
-            "stats": lambda: cpu.batch_norm_stats(x),
-            "forward": lambda: cpu.batch_norm(x, mean, inv_std, weight, weight),
-            "grad": lambda: cpu.batch_norm_grad(gy, x, mean, inv_std, weight),
+            "stats": lambda: cpu.norm_stats(x, groups, batch),
+            "forward": lambda: cpu.norm(x, mean, inv_std, weight, weight),
+            "grad": lambda: cpu.norm_grad(gy, x, mean, inv_std, weight, True),
         }[function]

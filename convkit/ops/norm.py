@@ -1,50 +1,78 @@
-"""Batch normalisation (Ioffe and Szegedy, 2015)."""
+"""Normalisation over batches, layers, groups and instances: one operation; and local response normalisation.
+
+`Norm` normalises x [N, C, *S] with the statistics of x itself, taken over the whole batch or each image, and over groups of channels.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..autograd import Function, TensorBase, is_grad_enabled, no_grad, version_of
 from ..device import kernels
 from .elementwise import floating
+from .pool import avg_pool
 from .reduce import mean, sum
 
 
-def _channels(t: Any, ndim: int) -> Any:
-    """[C] -> [1, C, 1, ...], to broadcast over [N, C, ...]."""
-    return t.reshape(1, -1, *(1,) * (ndim - 2))
+class Over(NamedTuple):
+    """What statistics are taken over, and how."""
+
+    groups: int  # of channels
+    batch: bool  # over the whole batch, or for each image
+    eps: float
+    centred: bool = True  # without: the mean counts as 0
 
 
-class BatchNorm(Function):
-    """y = (x - mean) * inv_std * weight + bias with the batch's own statistics; also gives mean and biased variance [C]."""
+def _rate(var: np.ndarray, eps: float, dtype: np.dtype) -> np.ndarray:
+    with np.errstate(all="ignore"):
+        return (1.0 / np.sqrt(var + np.asarray(eps, var.dtype))).astype(dtype)
+
+
+class Norm(Function):
+    """y = (x - mean) / sqrt(var + eps) * weight + bias for x [N, C, *S]; also gives mean and biased variance, [1, G] or [N, G]."""
 
     @staticmethod
-    def forward(ctx, x, weight, bias, eps):
+    def forward(ctx, x, weight, bias, over):
         k = kernels(x)
-        mean_, var = k.batch_norm_stats(x)
-        inv_std = (1.0 / np.sqrt(var + np.asarray(eps, var.dtype))).astype(x.dtype)
-        ctx.eps = eps
+        mean_, var = k.norm_stats(x, over.groups, over.batch)
+        if not over.centred:
+            mean_, var = np.zeros_like(mean_), var + mean_ * mean_
+        inv_std = _rate(var, over.eps, x.dtype)
+        ctx.over = over
         ctx.save_for_backward(x, weight, mean_, inv_std)
         ctx.mark_non_differentiable(mean_, var)
-        return k.batch_norm(x, mean_, inv_std, weight, bias), mean_, var
+        return k.norm(x, mean_, inv_std, weight, bias), mean_, var
 
     @staticmethod
     def backward(ctx, gy, _mean, _var):
         x, weight, mean_, inv_std = ctx.saved_tensors
         need_x, need_w, need_b, _ = ctx.needs_input_grad
+        over = ctx.over
         if not is_grad_enabled():
-            grads = kernels(x.array).batch_norm_grad(gy.array, x.array, mean_.array, inv_std.array, None if weight is None else weight.array)
-            return tuple(TensorBase.result(g) if need else None for g, need in zip(grads, (need_x, need_w, need_b), strict=True)) + (None,)
-        # The same with operations that can be differentiated again; the statistics are functions of x here.
-        over = (0, *range(2, x.ndim))
-        away = x - mean(x, over, True)
-        rate = (mean(away * away, over, True) + ctx.eps) ** -0.5
+            w = None if weight is None else weight.array
+            grads = kernels(x.array).norm_grad(gy.array, x.array, mean_.array, inv_std.array, w, over.centred)
+            return tuple(TensorBase.result(g) if need else None for g, need in zip(grads, (need_x, need_w, need_b), strict=True))
+        # The same with operations that can be differentiated again; the statistics are functions of x here.  Channels are two axes,
+        # groups and channels of a group.
+        shape = x.shape
+        each = shape[1] // over.groups
+        split = (shape[0], over.groups, each, *shape[2:])
+        axes = (0,) * over.batch + tuple(range(2, len(split)))
+        x, gy = x.reshape(split), gy.reshape(split)
+        away = x - mean(x, axes, True) if over.centred else x
+        rate = (mean(away * away, axes, True) + over.eps) ** -0.5
         xhat = away * rate
-        g = gy if weight is None else gy * _channels(weight, x.ndim)
-        gx = rate * (g - mean(g, over, True) - xhat * mean(g * xhat, over, True)) if need_x else None
-        return gx, sum(gy * xhat, over) if need_w else None, sum(gy, over) if need_b else None, None
+        gx = None
+        if need_x:
+            g = gy if weight is None else gy * weight.reshape(1, over.groups, each, *(1,) * (len(shape) - 2))
+            gx = g - xhat * mean(g * xhat, axes, True)
+            gx = (rate * (gx - mean(g, axes, True) if over.centred else rate * gx)).reshape(shape)
+        rest = (0, *range(3, len(split)))
+        return gx, sum(gy * xhat, rest).reshape(-1) if need_w else None, sum(gy, rest).reshape(-1) if need_b else None
 
 
 class Normalise(Function):
@@ -53,7 +81,7 @@ class Normalise(Function):
     @staticmethod
     def forward(ctx, x, weight, bias, mean_, inv_std):
         ctx.save_for_backward(x, weight, mean_, inv_std)
-        return kernels(x).batch_norm(x, mean_, inv_std, weight, bias)
+        return kernels(x).norm(x, mean_[None], inv_std[None], weight, bias)
 
     @staticmethod
     def backward(ctx, gy):
@@ -66,6 +94,50 @@ class Normalise(Function):
         return gx, gw, sum(gy, over) if need_b else None, None, None
 
 
+def _channels(t: Any, ndim: int) -> Any:
+    """[C] -> [1, C, 1, ...], to broadcast over [N, C, ...]."""
+    return t.reshape(1, -1, *(1,) * (ndim - 2))
+
+
+# ------------------------------------------------------------------------------------------ checks
+def _check(op: str, x: Any, shape: Sequence[int], what: str, **tensors: Any) -> None:
+    """ValueError or TypeError unless the tensors that are given have `shape`, called `what`, and the dtype of x."""
+    for name, t in tensors.items():
+        if t is None:
+            continue
+        if not isinstance(t, TensorBase):
+            raise TypeError(f"{op}: {name} must be a tensor, got {type(t).__name__}")
+        if t.array.shape != tuple(shape):
+            raise ValueError(f"{op}: {name} must have shape {list(shape)}, {what}, got {list(t.array.shape)}")
+        if t.array.dtype != x.dtype:
+            raise TypeError(f"{op}: input is {x.dtype} but {name} is {t.array.dtype}; convert with .to(dtype)")
+
+
+def _images(op: str, x: Any, least: int = 2) -> None:
+    floating(op, x)
+    if x.ndim < least:
+        raise ValueError(f"{op}: input must be [N, C, ...] of at least {least} dimensions, got shape {list(x.shape)}")
+
+
+def _track(running_mean: Any, running_var: Any, mean_: np.ndarray, var: np.ndarray, count: int, momentum: float) -> None:
+    """Move running statistics [C] towards those of a batch, [1 or N, C] over `count` numbers each; their mean, if several."""
+    if not count or not len(mean_):
+        return
+    with no_grad(), np.errstate(all="ignore"):
+        unbiased = count / (count - 1)
+        for running, new in ((running_mean, mean_.mean(axis=0)), (running_var, var.mean(axis=0) * unbiased)):
+            if running is not None:
+                running.array[...] = (1 - momentum) * running.array + momentum * new
+                version_of(running)[0] += 1
+
+
+def _by_running(op: str, x: Any, running_mean: Any, running_var: Any, weight: Any, bias: Any, eps: float, flag: str) -> Any:
+    if running_mean is None or running_var is None:
+        raise ValueError(f"{op}: {flag}=False needs running_mean and running_var")
+    return Normalise.apply(x, weight, bias, running_mean.array.copy(), _rate(running_var.array, eps, x.dtype))
+
+
+# --------------------------------------------------------------------------------------- functions
 def batch_norm(
     x: Any, running_mean: Any = None, running_var: Any = None, weight: Any = None, bias: Any = None,
     training: bool = False, momentum: float = 0.1, eps: float = 1e-5,
@@ -75,28 +147,141 @@ def batch_norm(
     With `training` the statistics are the batch's (variance divided by the count), and running_mean and running_var, if given,
     move towards them in place by `momentum` (the variance then divided by count - 1, as in torch).  Otherwise the running
     statistics are used.  weight, bias and statistics have shape [C].
+
+    Raises:
+        ValueError: a wrong shape; in training, a single number a channel, or eps not positive; else, no running statistics.
+
+    S. Ioffe, C. Szegedy, "Batch normalization: accelerating deep network training by reducing internal covariate shift", ICML 2015.
+
+    >>> import convkit
+    >>> batch_norm(convkit.tensor([[1.0], [3.0]]), training=True, eps=1e-12).tolist()
+    [[-1.0], [1.0]]
     """
-    floating("batch_norm", x)
-    if x.ndim < 2:
-        raise ValueError(f"batch_norm: input must be [N, C, ...], got shape {list(x.shape)}")
-    for name, t in (("weight", weight), ("bias", bias), ("running_mean", running_mean), ("running_var", running_var)):
-        if t is not None and t.shape != (x.shape[1],):
-            raise ValueError(f"batch_norm: {name} must have shape [{x.shape[1]}], one number a channel, got {list(t.shape)}")
-        if t is not None and t.dtype != x.dtype:
-            raise TypeError(f"batch_norm: input is {x.dtype} but {name} is {t.dtype}; convert with .to(dtype)")
+    _images("batch_norm", x)
+    one = "one number a channel"
+    _check("batch_norm", x, x.shape[1:2], one, weight=weight, bias=bias, running_mean=running_mean, running_var=running_var)
+    if eps < 0 or training and eps == 0:
+        raise ValueError(f"batch_norm: eps must be {'positive' if training else 'at least 0'}, got {eps}")
     if not training:
-        if running_mean is None or running_var is None:
-            raise ValueError("batch_norm: training=False needs running_mean and running_var")
-        inv_std = (1.0 / np.sqrt(running_var.array + np.asarray(eps, x.dtype))).astype(x.dtype)
-        return Normalise.apply(x, weight, bias, running_mean.array.copy(), inv_std)
+        return _by_running("batch_norm", x, running_mean, running_var, weight, bias, eps, "training")
     count = x.array.size // max(1, x.shape[1])
     if count <= 1 and x.array.size:
         raise ValueError(f"batch_norm: needs more than one value a channel to train, got input {list(x.shape)}")
-    y, batch_mean, batch_var = BatchNorm.apply(x, weight, bias, eps)
-    if count:
-        with no_grad():
-            for running, new in ((running_mean, batch_mean.array), (running_var, batch_var.array * (count / (count - 1)))):
-                if running is not None:
-                    running.array[...] = (1 - momentum) * running.array + momentum * new
-                    version_of(running)[0] += 1
+    y, batch_mean, batch_var = Norm.apply(x, weight, bias, Over(x.shape[1], True, eps))
+    _track(running_mean, running_var, batch_mean.array, batch_var.array, count, momentum)
     return y
+
+
+def instance_norm(
+    x: Any, running_mean: Any = None, running_var: Any = None, weight: Any = None, bias: Any = None,
+    use_input_stats: bool = True, momentum: float = 0.1, eps: float = 1e-5,
+) -> Any:  # fmt: skip
+    """x [N, C, ...] normalised for each channel of each image: y = (x - mean) / sqrt(var + eps) * weight + bias.
+
+    running_mean and running_var [C], if given, move towards the mean of the images' statistics by `momentum`.  Without
+    `use_input_stats` they take the place of the images' statistics.  weight and bias have shape [C].
+
+    Raises:
+        ValueError: a wrong shape; a single number a channel; without use_input_stats, no running statistics.
+
+    D. Ulyanov, A. Vedaldi, V. Lempitsky, "Instance normalization: the missing ingredient for fast stylization", 2016.
+
+    >>> import convkit
+    >>> instance_norm(convkit.tensor([[[1.0, 3.0]]]), eps=1e-12).tolist()
+    [[[-1.0, 1.0]]]
+    """
+    _images("instance_norm", x)
+    one = "one number a channel"
+    _check("instance_norm", x, x.shape[1:2], one, weight=weight, bias=bias, running_mean=running_mean, running_var=running_var)
+    if not use_input_stats:
+        return _by_running("instance_norm", x, running_mean, running_var, weight, bias, eps, "use_input_stats")
+    count = math.prod(x.shape[2:])
+    if count == 1:
+        raise ValueError(f"instance_norm: needs more than one value a channel to normalise, got input {list(x.shape)}")
+    y, means, variances = Norm.apply(x, weight, bias, Over(x.shape[1], False, eps))
+    _track(running_mean, running_var, means.array, variances.array, count, momentum)
+    return y
+
+
+def group_norm(x: Any, num_groups: int, weight: Any = None, bias: Any = None, eps: float = 1e-5) -> Any:
+    """x [N, C, ...] normalised for each image and each of `num_groups` groups of channels; weight and bias have shape [C].
+
+    Raises:
+        ValueError: a wrong shape; num_groups does not divide C; a single number to normalise.
+
+    Y. Wu, K. He, "Group normalization", ECCV 2018.
+
+    >>> import convkit
+    >>> group_norm(convkit.tensor([[1.0, 3.0, 5.0, 5.0]]), 2, eps=1e-12).tolist()
+    [[-1.0, 1.0, 0.0, 0.0]]
+    """
+    _images("group_norm", x)
+    if isinstance(num_groups, bool) or not hasattr(num_groups, "__index__"):
+        raise TypeError(f"group_norm: num_groups must be an int, got {num_groups!r}")
+    if num_groups < 1 or x.shape[1] % num_groups:
+        raise ValueError(f"group_norm: num_groups must divide the channels, got {num_groups} for input {list(x.shape)}")
+    _check("group_norm", x, x.shape[1:2], "one number a channel", weight=weight, bias=bias)
+    if x.shape[0] * x.shape[1] // num_groups * math.prod(x.shape[2:]) == 1:
+        raise ValueError(f"group_norm: needs more than one value a group, got input {list(x.shape)} and {num_groups} groups")
+    return Norm.apply(x, weight, bias, Over(int(num_groups), False, eps))[0]
+
+
+def _over_last(op: str, x: Any, normalized_shape: Any, weight: Any, bias: Any, over: Over) -> Any:
+    """x normalised over its last dimensions, which must be `normalized_shape`."""
+    shape = (normalized_shape,) if hasattr(normalized_shape, "__index__") else tuple(normalized_shape)
+    floating(op, x)
+    if not shape or x.shape[x.ndim - len(shape) :] != shape or x.ndim < len(shape):
+        raise ValueError(f"{op}: normalized_shape must be the input's last dimensions, got {list(shape)} for input {list(x.shape)}")
+    _check(op, x, shape, "the normalized_shape", weight=weight, bias=bias)
+    rows = math.prod(x.shape[: x.ndim - len(shape)])
+    flat = [None if t is None else t.reshape(-1) for t in (weight, bias)]
+    return Norm.apply(x.reshape(rows, math.prod(shape)), *flat, over)[0].reshape(x.shape)
+
+
+def layer_norm(x: Any, normalized_shape: Any, weight: Any = None, bias: Any = None, eps: float = 1e-5) -> Any:
+    """x normalised over its last dimensions `normalized_shape`: y = (x - mean) / sqrt(var + eps) * weight + bias.
+
+    weight and bias have the shape `normalized_shape` (an int or several).  ValueError where shapes do not agree.
+    J. L. Ba, J. R. Kiros, G. E. Hinton, "Layer normalization", 2016.
+
+    >>> import convkit
+    >>> layer_norm(convkit.tensor([[1.0, 3.0], [5.0, 1.0]]), [2], eps=1e-12).tolist()
+    [[-1.0, 1.0], [1.0, -1.0]]
+    """
+    return _over_last("layer_norm", x, normalized_shape, weight, bias, Over(1, False, eps))
+
+
+def rms_norm(x: Any, normalized_shape: Any, weight: Any = None, eps: float | None = None) -> Any:
+    """x / sqrt(mean(x^2) + eps) * weight over the last dimensions `normalized_shape`; eps=None is the spacing of numbers at 1.
+
+    weight has the shape `normalized_shape` (an int or several).  ValueError where shapes do not agree.
+    B. Zhang, R. Sennrich, "Root mean square layer normalization", NeurIPS 2019.
+
+    >>> import convkit
+    >>> rms_norm(convkit.tensor([[3.0, -3.0]]), [2]).tolist()
+    [[1.0, -1.0]]
+    """
+    eps = float(np.finfo(floating("rms_norm", x).dtype).eps) if eps is None else eps
+    return _over_last("rms_norm", x, normalized_shape, weight, None, Over(1, False, eps, centred=False))
+
+
+def local_response_norm(x: Any, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> Any:
+    """x [N, C, ...] divided by what `size` neighbouring channels do: y = x / (k + alpha / size * sum of squares)^beta.
+
+    The sum runs over channels c - size // 2 ... c + (size - 1) // 2, as far as there are any.
+    ValueError for fewer than 3 dimensions or a size below 1.
+    A. Krizhevsky, I. Sutskever, G. E. Hinton, "ImageNet classification with deep convolutional neural networks", NeurIPS 2012.
+
+    >>> import convkit
+    >>> local_response_norm(convkit.ones(1, 2, 1), 2, alpha=14.0, beta=1.0).flatten().tolist()
+    [0.125, 0.06666667014360428]
+    """
+    _images("local_response_norm", x, 3)
+    if isinstance(size, bool) or not hasattr(size, "__index__") or size < 1:
+        raise ValueError(f"local_response_norm: size must be an int of at least 1, got {size!r}")
+    if not x.array.size:
+        return x
+    # Channels become the axis that is pooled, places the axis that pooling leaves alone.
+    squares = (x * x).flatten(2).transpose(1, 2)
+    means = avg_pool(1, squares, size, 1, size // 2, False, True, None)[..., : x.shape[1]]
+    return x / (means.transpose(1, 2).reshape(x.shape) * alpha + k) ** beta

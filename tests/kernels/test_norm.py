@@ -7,81 +7,113 @@ from convkit_kernels import cpu as kernels
 from tests.helpers import LAYOUTS, channels_last_copy, dtypes, layouts, numbers, relative_error, same, same_with_one_and_two_threads, tolerance
 from tests.reference import norm as reference
 
-shapes = st.tuples(st.integers(1, 4), st.integers(1, 9), st.lists(st.integers(1, 5), max_size=3)).map(lambda t: (t[0], t[1], *t[2]))
+# [N, C, *S] and the number of groups
+shapes = st.tuples(st.integers(1, 4), st.integers(1, 5), st.integers(1, 3), st.lists(st.integers(1, 5), max_size=3)).map(
+    lambda t: ((t[0], t[1] * t[2], *t[3]), t[1])
+)
 
 
-@settings(max_examples=50, deadline=None)
-@given(shape=shapes, dtype=dtypes, layout=layouts, other=layouts, affine=st.booleans(), seed=st.integers(0, 99))
-def test_batch_norm_and_its_gradient(shape, dtype, layout, other, affine, seed):
+@settings(max_examples=60, deadline=None)
+@given(
+    case=shapes,
+    batch=st.booleans(),
+    dtype=dtypes,
+    layout=layouts,
+    other=layouts,
+    affine=st.booleans(),
+    centred=st.booleans(),
+    seed=st.integers(0, 99),
+)
+def test_norm_and_its_gradient(case, batch, dtype, layout, other, affine, centred, seed):
+    shape, groups = case
     x, gy = LAYOUTS[layout](numbers(seed, shape, dtype, mean=0.5)), LAYOUTS[other](numbers(seed + 1, shape, dtype))
-    mean, variance = kernels.batch_norm_stats(x)
+    mean, variance = kernels.norm_stats(x, groups, batch)
     limit = tolerance(dtype, 1e-6, 1e-14)
-    expected_mean, expected_variance = reference.batch_norm_stats(x)
-    assert mean.dtype == variance.dtype == dtype
-    scale, _ = reference.batch_norm_stats(np.abs(x))
+    expected_mean, expected_variance = reference.norm_stats(x, groups, batch)
+    assert mean.dtype == variance.dtype == dtype and mean.shape == variance.shape == (1 if batch else shape[0], groups)
+    scale, _ = reference.norm_stats(np.abs(x), groups, batch)
     assert relative_error(mean, expected_mean, scale) < limit and np.allclose(variance, expected_variance, rtol=limit, atol=limit**2)
     inv_std = (1 / np.sqrt(variance + 0.1)).astype(dtype)
+    mean = mean if centred else np.zeros_like(mean)
     weight, bias = (numbers(seed + 2, shape[1:2], dtype), numbers(seed + 3, shape[1:2], dtype)) if affine else (None, None)
-    y = kernels.batch_norm(x, mean, inv_std, weight, bias)
-    expected = reference.batch_norm(x, mean, inv_std, weight, bias)
+    y = kernels.norm(x, mean, inv_std, weight, bias)
+    expected = reference.norm(x, mean, inv_std, weight, bias)
     assert y.dtype == dtype and relative_error(y, expected, np.abs(expected) + 1) < limit
-    got = kernels.batch_norm_grad(gy, x, mean, inv_std, weight)
-    for a, b in zip(got, reference.batch_norm_grad(gy, x, mean, inv_std, weight), strict=True):
+    got = kernels.norm_grad(gy, x, mean, inv_std, weight, centred)
+    for a, b in zip(got, reference.norm_grad(gy, x, mean, inv_std, weight, centred), strict=True):
         assert a.dtype == dtype and np.linalg.norm(a - b) < 10 * limit * (np.linalg.norm(b) + np.linalg.norm(gy))
 
 
-@pytest.mark.parametrize("shape", [(16, 1, 100, 101), (16, 3, 60, 61), (8, 30, 40, 41), (8, 64, 32, 31), (4, 300, 20, 21), (5000, 70)])
+# Shapes that are cut into several parts and tasks, and rows that are joined.
+LARGE = [((16, 1, 100, 101), 1), ((16, 3, 60, 61), 3), ((8, 30, 40, 41), 5), ((8, 64, 32, 31), 1), ((4, 300, 20, 21), 300), ((5000, 70), 7)]
+
+
+@pytest.mark.parametrize("shape, groups", LARGE)
+@pytest.mark.parametrize("batch", [True, False])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_large_arrays(shape, dtype):
+def test_large_arrays(shape, groups, batch, dtype):
     x, gy = numbers(1, shape, dtype, 2, 3), numbers(2, shape, dtype)
-    axes = tuple(i for i in range(len(shape)) if i != 1)
-    wide = x.astype(np.longdouble)
+    split = (shape[0], groups, shape[1] // groups, *shape[2:])
+    axes = (0,) * batch + tuple(range(2, len(split)))
+    wide = x.astype(np.longdouble).reshape(split)
+    blocks = 1 if batch else shape[0]
     for layout in (np.ascontiguousarray, channels_last_copy):
-        mean, variance = kernels.batch_norm_stats(layout(x))
-        assert relative_error(mean, wide.mean(axes)) < tolerance(dtype, 1e-7, 1e-15)
-        assert relative_error(variance, wide.var(axes)) < tolerance(dtype, 2e-7, 1e-14)
+        mean, variance = kernels.norm_stats(layout(x), groups, batch)
+        assert relative_error(mean, wide.mean(axes).reshape(blocks, groups)) < tolerance(dtype, 1e-7, 1e-15)
+        assert relative_error(variance, wide.var(axes).reshape(blocks, groups)) < tolerance(dtype, 2e-7, 1e-14)
         inv_std = 1 / np.sqrt(variance)
-        y = kernels.batch_norm(layout(x), mean, inv_std, None, None)
-        assert abs(y.mean()) < 1e-5 and abs(y.std() - 1) < 1e-5
-        gx, gweight, gbias = kernels.batch_norm_grad(layout(gy), layout(x), mean, inv_std, None)
-        assert relative_error(gbias, gy.sum(axes, dtype=np.longdouble)) < tolerance(dtype, 1e-6, 1e-13)
-        assert relative_error(gweight, (gy * y.astype(np.longdouble)).sum(axes)) < tolerance(dtype, 1e-5, 1e-12)
+        y = kernels.norm(layout(x), mean, inv_std, None, None)
+        assert abs(y.mean(dtype=np.float64)) < 1e-5 and abs(y.std(dtype=np.float64) - 1) < 1e-5
+        gx, gweight, gbias = kernels.norm_grad(layout(gy), layout(x), mean, inv_std, None, True)
+        columns = tuple(i for i in range(len(shape)) if i != 1)
+        assert relative_error(gbias, gy.sum(columns, dtype=np.longdouble)) < tolerance(dtype, 1e-6, 1e-13)
+        assert relative_error(gweight, (gy * y.astype(np.longdouble)).sum(columns)) < tolerance(dtype, 1e-5, 1e-12)
         # The gradient is orthogonal to what normalisation removes.
-        assert np.abs(gx.sum(axes, dtype=np.float64)).max() < tolerance(dtype, 0.02, 1e-9)
+        assert np.abs(gx.reshape(split).sum(axes, dtype=np.float64)).max() < tolerance(dtype, 0.02, 1e-9)
 
 
 @pytest.mark.parametrize("mean", [1e3, 1e4])
-def test_a_mean_much_larger_than_the_deviation(mean):
-    x = numbers(1, (16, 5, 40, 40), np.float32, 1, mean)
+@pytest.mark.parametrize("groups, batch", [(6, True), (6, False), (2, False), (1, False)])
+def test_a_mean_much_larger_than_the_deviation(mean, groups, batch):
+    x = numbers(1, (16, 6, 40, 40), np.float32, 1, mean)
     x[0, 0, 0, 0] = 0  # an outlier in the first place must not matter
-    got = kernels.batch_norm_stats(channels_last_copy(x))
-    wide = x.astype(np.longdouble)
-    assert relative_error(got[0], wide.mean((0, 2, 3))) < 1e-7
-    assert relative_error(got[1], wide.var((0, 2, 3))) < 1e-6
+    got = kernels.norm_stats(channels_last_copy(x), groups, batch)
+    wide = x.astype(np.longdouble).reshape(16, groups, 6 // groups, 40, 40)
+    axes = (0, 2, 3, 4) if batch else (2, 3, 4)
+    assert relative_error(got[0].squeeze(), wide.mean(axes).squeeze()) < 1e-7
+    assert relative_error(got[1].squeeze(), wide.var(axes).squeeze()) < 1e-6
 
 
-def test_nan_and_infinity_stay_in_their_channel():
+def test_nan_and_infinity_stay_in_their_group():
     x = numbers(1, (4, 6, 9, 9), np.float32)
     x[1, 2, 3, 3], x[2, 4, 1, 1] = np.nan, np.inf
-    mean, variance = kernels.batch_norm_stats(channels_last_copy(x))
-    assert np.isnan(mean[2]) and np.isposinf(mean[4]) and np.isfinite(mean[[0, 1, 3, 5]]).all()
-    assert np.array_equal(np.isnan(variance), [False, False, True, False, True, False])
+    mean, variance = kernels.norm_stats(channels_last_copy(x), 6, True)
+    assert np.isnan(mean[0, 2]) and np.isposinf(mean[0, 4]) and np.isfinite(mean[0, [0, 1, 3, 5]]).all()
+    assert np.array_equal(np.isnan(variance[0]), [False, False, True, False, True, False])
+    for groups in (1, 3):
+        mean, variance = kernels.norm_stats(x, groups, False)
+        wrong = np.zeros((4, groups), bool)
+        wrong[1, 2 * groups // 6] = wrong[2, 4 * groups // 6] = True
+        assert np.array_equal(~np.isfinite(mean), wrong) and np.array_equal(np.isnan(variance), wrong)
 
 
 def test_nothing_and_one():
-    mean, variance = kernels.batch_norm_stats(np.zeros((0, 3, 2, 2), np.float32))
-    assert np.isnan(mean).all() and np.isnan(variance).all()
-    one = np.ones(3, np.float32)
-    assert kernels.batch_norm(np.zeros((0, 3, 2, 2), np.float32), one, one, None, None).shape == (0, 3, 2, 2)
-    gx, gweight, gbias = kernels.batch_norm_grad(np.zeros((0, 3), np.float32), np.zeros((0, 3), np.float32), one, one, one)
+    for batch, blocks in ((True, 1), (False, 0)):
+        mean, variance = kernels.norm_stats(np.zeros((0, 3, 2, 2), np.float32), 3, batch)
+        assert mean.shape == variance.shape == (blocks, 3) and np.isnan(mean).all() and np.isnan(variance).all()
+    one = np.ones((1, 3), np.float32)
+    assert kernels.norm(np.zeros((0, 3, 2, 2), np.float32), one, one, None, None).shape == (0, 3, 2, 2)
+    gx, gweight, gbias = kernels.norm_grad(np.zeros((0, 3), np.float32), np.zeros((0, 3), np.float32), one, one, one[0], True)
     assert gx.shape == (0, 3) and not gweight.any() and not gbias.any()
-    mean, variance = kernels.batch_norm_stats(np.full((1, 3), 7, np.float32))
+    mean, variance = kernels.norm_stats(np.full((1, 3), 7, np.float32), 3, True)
     assert same(mean, 7 * one) and not variance.any()
 
 
-def test_same_bits_whatever_the_number_of_threads():
+@pytest.mark.parametrize("groups, batch", [(21, True), (21, False), (7, False), (1, False)])
+def test_same_bits_whatever_the_number_of_threads(groups, batch):
     x, gy = numbers(1, (9, 21, 50, 50), np.float32), numbers(2, (9, 21, 50, 50), np.float32)
-    mean, variance = kernels.batch_norm_stats(x)
-    assert same_with_one_and_two_threads(lambda: kernels.batch_norm_stats(x))
-    assert same_with_one_and_two_threads(lambda: kernels.batch_norm(x, mean, variance, mean, variance))
-    assert same_with_one_and_two_threads(lambda: kernels.batch_norm_grad(gy, x, mean, variance, None))
+    mean, variance = kernels.norm_stats(x, groups, batch)
+    weight = numbers(3, (21,), np.float32)
+    assert same_with_one_and_two_threads(lambda: kernels.norm_stats(x, groups, batch))
+    assert same_with_one_and_two_threads(lambda: kernels.norm(x, mean, variance, weight, weight))
+    assert same_with_one_and_two_threads(lambda: kernels.norm_grad(gy, x, mean, variance, weight, True))

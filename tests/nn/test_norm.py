@@ -5,6 +5,7 @@ import pytest
 
 import convkit
 from convkit import nn
+from convkit.nn import functional as F
 
 LAYERS = [(nn.BatchNorm1d, (6, 3)), (nn.BatchNorm1d, (4, 3, 5)), (nn.BatchNorm2d, (4, 3, 5, 6)), (nn.BatchNorm3d, (2, 3, 4, 2, 3))]
 
@@ -83,3 +84,58 @@ def test_errors():
         nn.BatchNorm2d(3)(convkit.zeros(2, 4, 5, 5))
     with pytest.raises(ValueError, match="more than one value a channel"):
         nn.BatchNorm1d(3)(convkit.zeros(1, 3))
+
+
+OTHERS = [
+    (nn.InstanceNorm1d(3, affine=True, dtype=np.float64), (2, 3, 5)),
+    (nn.InstanceNorm2d(3, dtype=np.float64), (2, 3, 5, 4)),
+    (nn.InstanceNorm3d(3, affine=True, dtype=np.float64), (2, 3, 2, 3, 2)),
+    (nn.GroupNorm(2, 6, dtype=np.float64), (3, 6, 4, 4)),
+    (nn.LayerNorm((3, 4), dtype=np.float64), (5, 3, 4)),
+    (nn.LayerNorm(4, bias=False, dtype=np.float64), (5, 3, 4)),
+    (nn.RMSNorm(4, dtype=np.float64), (5, 3, 4)),
+    (nn.LocalResponseNorm(3), (2, 5, 3, 3)),
+]
+
+
+@pytest.mark.parametrize(("layer", "shape"), OTHERS, ids=[repr(layer) for layer, _ in OTHERS])
+def test_layers_call_their_functions(layer, shape):
+    x = convkit.randn(*shape, dtype=np.float64)
+    name = {"Ins": "instance_norm", "Gro": "group_norm", "Lay": "layer_norm", "RMS": "rms_norm", "Loc": "local_response_norm"}[
+        type(layer).__name__[:3]
+    ]
+    arguments = {"group_norm": (2,), "layer_norm": (getattr(layer, "normalized_shape", 0),), "rms_norm": (4,), "local_response_norm": (3,)}
+    np.testing.assert_array_equal(layer(x).detach().numpy(), getattr(F, name)(x, *arguments.get(name, ())).numpy())
+    for parameter in layer.parameters():  # scaled by weight and moved by bias
+        nn.init.normal_(parameter)
+    affine = {name: p for name, p in (("weight", layer._parameters.get("weight")), ("bias", layer._parameters.get("bias"))) if p is not None}
+    np.testing.assert_array_equal(layer(x).detach().numpy(), getattr(F, name)(x, *arguments.get(name, ()), **affine).detach().numpy())
+    if name == "instance_norm":
+        np.testing.assert_array_equal(layer(x[0]).detach().numpy(), layer(x[:1]).detach().numpy()[0])
+
+
+def test_flags_of_other_norms():
+    assert list(nn.LayerNorm(3, elementwise_affine=False).state_dict()) == list(nn.InstanceNorm2d(3).state_dict()) == []
+    assert list(nn.LayerNorm(3, bias=False).state_dict()) == list(nn.RMSNorm(3).state_dict()) == ["weight"]
+    tracked = nn.InstanceNorm2d(2, track_running_stats=True)
+    assert list(tracked.state_dict()) == ["running_mean", "running_var", "num_batches_tracked"]
+    x = convkit.randn(3, 2, 4, 4)
+    tracked(x)
+    mean = tracked.running_mean.numpy().copy()
+    np.testing.assert_allclose(mean, 0.1 * x.numpy().mean((0, 2, 3)), rtol=1e-4)
+    y = tracked.eval()(x).numpy()
+    np.testing.assert_array_equal(tracked.running_mean.numpy(), mean)
+    np.testing.assert_allclose(y, F.batch_norm(x, tracked.running_mean, tracked.running_var).numpy())
+
+
+def test_errors_of_other_norms():
+    for error, match, call in [
+        (ValueError, "GroupNorm: num_groups must divide num_channels, got 4 and 6", lambda: nn.GroupNorm(4, 6)),
+        (ValueError, "LayerNorm: normalized_shape must be at least 1, got 0", lambda: nn.LayerNorm((2, 0))),
+        (ValueError, r"InstanceNorm2d: input must be 4-D .* or 3-D", lambda: nn.InstanceNorm2d(3)(convkit.ones(2, 3))),
+        (ValueError, "InstanceNorm1d: input has 4 channels but num_features is 3", lambda: nn.InstanceNorm1d(3, affine=True)(convkit.ones(2, 4, 5))),
+    ]:
+        with pytest.raises(error, match=match):
+            call()
+    with pytest.warns(UserWarning, match="input has 4 channels but num_features is 3, which is not used without affine"):
+        nn.InstanceNorm1d(3)(convkit.ones(2, 4, 5))

@@ -1,42 +1,49 @@
-"""Batch normalisation, channel by channel."""
+"""Normalisation, one group of numbers after the other."""
 
 import math
 
 import numpy as np
 
 
-def _channel(x, c):
-    return [float(v) for v in np.moveaxis(x, 1, 0)[c].ravel()]
+def _groups(shape, blocks, groups):
+    """The places of each (block, group) of an array [N, C, *S]."""
+    places = {(o, g): [] for o in range(blocks) for g in range(groups)}
+    for place in np.ndindex(*shape):
+        places[place[0] if blocks > 1 else 0, place[1] * groups // shape[1]].append(place)
+    return places
 
 
-def batch_norm_stats(x):
-    means, variances = [], []
-    for c in range(x.shape[1]):
-        values = _channel(x, c)
-        mean = math.fsum(values) / len(values) if values else math.nan
-        means.append(mean)
-        variances.append(math.fsum((v - mean) ** 2 for v in values) / len(values) if values else math.nan)
-    return np.array(means), np.array(variances)
+def norm_stats(x, groups, batch):
+    blocks = 1 if batch else x.shape[0]
+    means, variances = np.full((blocks, groups), np.nan), np.full((blocks, groups), np.nan)
+    for key, places in _groups(x.shape, blocks, groups).items():
+        values = [float(x[place]) for place in places]
+        if values:
+            means[key] = math.fsum(values) / len(values)
+            variances[key] = math.fsum((v - means[key]) ** 2 for v in values) / len(values)
+    return means, variances
 
 
-def batch_norm(x, mean, inv_std, weight, bias):
+def norm(x, mean, inv_std, weight, bias):
     y = np.empty(x.shape)
-    for n, c, *place in np.ndindex(*x.shape):
-        value = (float(x[(n, c, *place)]) - float(mean[c])) * float(inv_std[c])
-        y[(n, c, *place)] = value * (1 if weight is None else float(weight[c])) + (0 if bias is None else float(bias[c]))
+    for key, places in _groups(x.shape, *mean.shape).items():
+        for place in places:
+            c = place[1]
+            value = (float(x[place]) - float(mean[key])) * float(inv_std[key])
+            y[place] = value * (1 if weight is None else float(weight[c])) + (0 if bias is None else float(bias[c]))
     return y
 
 
-def batch_norm_grad(gy, x, mean, inv_std, weight):
+def norm_grad(gy, x, mean, inv_std, weight, centred):
     channels = x.shape[1]
     gx, gweight, gbias = np.zeros(x.shape), np.zeros(channels), np.zeros(channels)
-    count = math.prod(x.shape) // max(channels, 1)
-    for c in range(channels):
-        xhat = [(v - float(mean[c])) * float(inv_std[c]) for v in _channel(x, c)]
-        g = _channel(gy, c)
-        gbias[c] = math.fsum(g)
-        gweight[c] = math.fsum(a * b for a, b in zip(g, xhat, strict=True))
-        scale = float(inv_std[c]) * (1 if weight is None else float(weight[c]))
-        values = [scale * (a - gbias[c] / count - b * gweight[c] / count) for a, b in zip(g, xhat, strict=True)]
-        np.moveaxis(gx, 1, 0)[c] = np.reshape(values, (x.shape[0], *x.shape[2:]))
+    for key, places in _groups(x.shape, *mean.shape).items():
+        xhat = {p: (float(x[p]) - float(mean[key])) * float(inv_std[key]) for p in places}
+        g = {p: float(gy[p]) * (1 if weight is None else float(weight[p[1]])) for p in places}
+        first = math.fsum(g.values()) / max(1, len(places)) if centred else 0.0
+        second = math.fsum(g[p] * xhat[p] for p in places) / max(1, len(places))
+        for p in places:
+            gx[p] = float(inv_std[key]) * (g[p] - first - xhat[p] * second)
+            gweight[p[1]] += float(gy[p]) * xhat[p]
+            gbias[p[1]] += float(gy[p])
     return gx, gweight, gbias

@@ -1,7 +1,8 @@
-"""Batch normalisation."""
+"""Normalisation over batches, instances, groups, layers and neighbouring channels."""
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -14,8 +15,9 @@ from ..parameter import Parameter, new_parameter, new_tensor
 from .checks import positive
 
 
-class _BatchNorm(Module):
-    dims: tuple[int, ...]  # numbers of dimensions that the input may have
+class _RunningNorm(Module):
+    """What batch and instance normalisation share: weight and bias, running statistics, and their count."""
+
     weight: Parameter | None
     bias: Parameter | None
     running_mean: Tensor | None
@@ -59,6 +61,13 @@ class _BatchNorm(Module):
             init.ones_(self.weight)
             init.zeros_(self.bias)
 
+    def extra_repr(self) -> str:
+        return f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, affine={self.affine}, track_running_stats={self.track_running_stats}"
+
+
+class _BatchNorm(_RunningNorm):
+    dims: tuple[int, ...]  # numbers of dimensions that the input may have
+
     def forward(self, x: Tensor) -> Tensor:
         if len(x.shape) not in self.dims:
             wanted = " or ".join(f"{n}-D" for n in self.dims)
@@ -73,9 +82,6 @@ class _BatchNorm(Module):
                 factor = 1 / batches
         by_batch = self.training or self.running_mean is None
         return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, by_batch, factor, self.eps)
-
-    def extra_repr(self) -> str:
-        return f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, affine={self.affine}, track_running_stats={self.track_running_stats}"
 
 
 class BatchNorm2d(_BatchNorm):
@@ -120,3 +126,211 @@ class BatchNorm3d(_BatchNorm):
     """Batch normalisation of volumes [N, C, D, H, W]; see `BatchNorm2d`."""
 
     dims = (5,)
+
+
+class _InstanceNorm(_RunningNorm):
+    rank: int  # spatial dimensions
+
+    def __init__(
+        self,
+        num_features: int,
+        eps: float = 1e-5,
+        momentum: float = 0.1,
+        affine: bool = False,
+        track_running_stats: bool = False,
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(num_features, eps, momentum, affine, track_running_stats, device, dtype)
+
+    def forward(self, x: Tensor) -> Tensor:
+        name = type(self).__name__
+        if x.ndim not in (self.rank + 1, self.rank + 2):
+            raise ValueError(f"{name}: input must be {self.rank + 2}-D [N, C, ...] or {self.rank + 1}-D [C, ...], got shape {list(x.shape)}")
+        if x.ndim == self.rank + 1:
+            return self.forward(x.unsqueeze(0)).squeeze(0)
+        if x.shape[1] != self.num_features:
+            told = f"{name}: input has {x.shape[1]} channels but num_features is {self.num_features}"
+            if self.affine or self.track_running_stats:
+                raise ValueError(told)
+            warnings.warn(f"{told}, which is not used without affine", UserWarning, stacklevel=3)
+        by_image = self.training or not self.track_running_stats
+        momentum = 0.0 if self.momentum is None else self.momentum
+        return F.instance_norm(x, self.running_mean, self.running_var, self.weight, self.bias, by_image, momentum, self.eps)
+
+
+class InstanceNorm2d(_InstanceNorm):
+    """Instance normalisation of images [N, C, H, W] or [C, H, W]: each channel of each image is brought to mean 0 and variance 1.
+
+        y = (x - mean) / sqrt(var + eps) * weight + bias                           by image and channel
+
+    With `affine` weight and bias [C] are learnt.  With `track_running_stats` the buffers running_mean and running_var [C] follow the
+    images' statistics, as in `BatchNorm2d`, and are used in evaluation mode.
+
+    Raises:
+        ValueError: input of another number of dimensions or channels; a single number a channel.
+
+    D. Ulyanov, A. Vedaldi, V. Lempitsky, "Instance normalization: the missing ingredient for fast stylization", 2016.
+
+    >>> from convkit import nn, randn
+    >>> y = nn.InstanceNorm2d(3)(randn(8, 3, 4, 4) * 5 + 2)
+    >>> bool(abs(y[0, 0].mean().item()) < 1e-6)
+    True
+    """
+
+    rank = 2
+
+
+class InstanceNorm1d(_InstanceNorm):
+    """Instance normalisation of sequences [N, C, L] or [C, L]; see `InstanceNorm2d`.
+
+    >>> from convkit import nn, randn
+    >>> nn.InstanceNorm1d(3)(randn(2, 3, 5)).shape
+    (2, 3, 5)
+    """
+
+    rank = 1
+
+
+class InstanceNorm3d(_InstanceNorm):
+    """Instance normalisation of volumes [N, C, D, H, W] or [C, D, H, W]; see `InstanceNorm2d`.
+
+    >>> from convkit import nn, randn
+    >>> nn.InstanceNorm3d(3)(randn(2, 3, 2, 2, 2)).shape
+    (2, 3, 2, 2, 2)
+    """
+
+    rank = 3
+
+
+class GroupNorm(Module):
+    """Group normalisation of [N, C, ...]: the channels of each image fall into `num_groups` groups, each brought to mean 0 and variance 1.
+
+    Parameters: weight and bias [num_channels] (1 and 0 at first; none with affine=False).
+    ValueError if num_groups does not divide num_channels.
+
+    Y. Wu, K. He, "Group normalization", ECCV 2018.
+
+    >>> from convkit import nn, randn
+    >>> nn.GroupNorm(2, 6)(randn(4, 6, 5, 5)).shape
+    (4, 6, 5, 5)
+    """
+
+    weight: Parameter | None
+    bias: Parameter | None
+
+    def __init__(self, num_groups: int, num_channels: int, eps: float = 1e-5, affine: bool = True, device: Any = None, dtype: Any = None) -> None:
+        super().__init__()
+        self.num_groups = positive("GroupNorm", "num_groups", num_groups)
+        self.num_channels = positive("GroupNorm", "num_channels", num_channels)
+        if num_channels % num_groups:
+            raise ValueError(f"GroupNorm: num_groups must divide num_channels, got {num_groups} and {num_channels}")
+        self.eps, self.affine = eps, affine
+        self.register_parameter("weight", new_parameter("GroupNorm", (num_channels,), device, dtype) if affine else None)
+        self.register_parameter("bias", new_parameter("GroupNorm", (num_channels,), device, dtype) if affine else None)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """weight 1 and bias 0."""
+        if self.weight is not None and self.bias is not None:
+            init.ones_(self.weight)
+            init.zeros_(self.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.group_norm(x, self.num_groups, self.weight, self.bias, self.eps)
+
+    def extra_repr(self) -> str:
+        return f"{self.num_groups}, {self.num_channels}, eps={self.eps}, affine={self.affine}"
+
+
+class LayerNorm(Module):
+    """Layer normalisation: the last dimensions, `normalized_shape` (an int or several), are brought to mean 0 and variance 1 together.
+
+        y = (x - mean) / sqrt(var + eps) * weight + bias
+
+    Parameters: weight and bias of shape `normalized_shape` (1 and 0 at first); none with elementwise_affine=False, no bias with bias=False.
+
+    J. L. Ba, J. R. Kiros, G. E. Hinton, "Layer normalization", 2016.
+
+    >>> from convkit import nn, tensor
+    >>> [round(y, 3) for y in nn.LayerNorm(2)(tensor([1.0, 3.0])).tolist()]
+    [-1.0, 1.0]
+    """
+
+    weight: Parameter | None
+    bias: Parameter | None
+
+    def __init__(
+        self,
+        normalized_shape: int | tuple[int, ...],
+        eps: float | None = 1e-5,
+        elementwise_affine: bool = True,
+        bias: bool = True,
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None:
+        super().__init__()
+        name = type(self).__name__
+        sizes = (normalized_shape,) if hasattr(normalized_shape, "__index__") else tuple(normalized_shape)
+        self.normalized_shape = tuple(positive(name, "normalized_shape", n) for n in sizes)
+        self.eps: Any = eps
+        self.elementwise_affine = elementwise_affine
+        for what, wanted in (("weight", elementwise_affine), ("bias", elementwise_affine and bias)):
+            self.register_parameter(what, new_parameter(name, self.normalized_shape, device, dtype) if wanted else None)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """weight 1 and bias 0."""
+        if self.weight is not None:
+            init.ones_(self.weight)
+        if self.bias is not None:
+            init.zeros_(self.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.layer_norm(x, self.normalized_shape, self.weight, self.bias, self.eps)
+
+    def extra_repr(self) -> str:
+        return f"{self.normalized_shape}, eps={self.eps}, elementwise_affine={self.elementwise_affine}"
+
+
+class RMSNorm(LayerNorm):
+    """x / sqrt(mean(x^2) + eps) * weight over the last dimensions, `normalized_shape`; eps=None is the spacing of numbers at 1.
+
+    B. Zhang, R. Sennrich, "Root mean square layer normalization", NeurIPS 2019.
+
+    >>> from convkit import nn, tensor
+    >>> nn.RMSNorm(2)(tensor([3.0, -3.0])).tolist()
+    [1.0, -1.0]
+    """
+
+    def __init__(
+        self,
+        normalized_shape: int | tuple[int, ...],
+        eps: float | None = None,
+        elementwise_affine: bool = True,
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(normalized_shape, eps, elementwise_affine, False, device, dtype)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.rms_norm(x, self.normalized_shape, self.weight, self.eps)
+
+
+class LocalResponseNorm(Module):
+    """x / (k + alpha / size * sum of squares of `size` neighbouring channels)^beta; see `functional.local_response_norm`.
+
+    >>> from convkit import nn, ones
+    >>> nn.LocalResponseNorm(2, alpha=6.0, beta=1.0)(ones(1, 1, 1)).item()
+    0.25
+    """
+
+    def __init__(self, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> None:
+        super().__init__()
+        self.size, self.alpha, self.beta, self.k = size, alpha, beta, k
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.local_response_norm(x, self.size, self.alpha, self.beta, self.k)
+
+    def extra_repr(self) -> str:
+        return f"{self.size}, alpha={self.alpha}, beta={self.beta}, k={self.k}"

@@ -33,7 +33,11 @@ from .embedding import embedding, embedding_bag, embedding_bag_grad, embedding_g
 from .local import local_forward, local_input_grad, local_weight_grad
 from .loss import pointwise_loss, pointwise_loss_grad
 from .matmul import matmul
-from .norm import batch_norm, batch_norm_grad, batch_norm_stats
+from .norm import (
+    norm,
+    norm_grad,
+    norm_stats,
+)
 from .optimizer import optimizer_step
 from .pool import average_pool, average_pool_grad, max_pool, max_pool_grad, max_pool_places, max_unpool, max_unpool_grad
 from .random import dropout, normal, uniform
@@ -45,10 +49,10 @@ from .unfold import fold, unfold
 
 __all__ = [
     "abs", "activation", "activation_grad", "add", "amax", "amin", "argmax", "argmin", "argsort", "average_pool", "average_pool_grad",
-    "batch_norm", "batch_norm_grad", "batch_norm_stats", "binary", "clamp", "clamp_grad", "conv_forward", "conv_input_grad", "conv_weight_grad",
-    "cross_entropy", "cross_entropy_grad", "div", "dropout", "embedding", "embedding_bag", "embedding_bag_grad", "embedding_grad", "exp", "fold",
-    "local_forward", "local_input_grad", "local_weight_grad", "log", "log_softmax", "log_softmax_grad", "matmul", "max_pool", "max_pool_grad",
-    "max_pool_places", "max_unpool", "max_unpool_grad", "maximum", "minimum", "mul", "neg", "normal", "optimizer_step", "pointwise_loss",
+    "binary", "clamp", "clamp_grad", "conv_forward", "conv_input_grad", "conv_weight_grad", "cross_entropy", "cross_entropy_grad", "div",
+    "dropout", "embedding", "embedding_bag", "embedding_bag_grad", "embedding_grad", "exp", "fold", "local_forward", "local_input_grad",
+    "local_weight_grad", "log", "log_softmax", "log_softmax_grad", "matmul", "max_pool", "max_pool_grad", "max_pool_places", "max_unpool",
+    "max_unpool_grad", "maximum", "minimum", "mul", "neg", "norm", "norm_grad", "norm_stats", "normal", "optimizer_step", "pointwise_loss",
     "pointwise_loss_grad", "pow", "resample", "scan", "sign", "softmax", "softmax_grad", "sqrt", "sub", "sum", "unary", "unfold", "uniform",
     "where",
 ]  # fmt: skip
