@@ -4,7 +4,9 @@ from convkit_kernels import cpu
 
 from .common import DTYPES, _Kernel, random, some
 
-SHAPES = {"lenet-dense": (64, 400, 120), "vgg-dense": (64, 2048, 128), "square-512": (512, 512, 512), "row": (1, 1600, 10)}
+# name: ([batch,] M, K, N)
+SHAPES = {"lenet-dense": (64, 400, 120), "vgg-dense": (64, 2048, 128), "square-512": (512, 512, 512), "row": (1, 1600, 10),
+          "1x1-weights": (256, 6272, 256), "attention": (96, 197, 64, 197), "many-small": (500, 16, 16, 16)}  # fmt: skip
 
 
 class MatMul(_Kernel):
@@ -12,7 +14,7 @@ class MatMul(_Kernel):
     param_names = ["shape", "layout", "dtype"]
 
     def prepare(self, shape, layout, dtype):
-        m, k, n = SHAPES[shape]
-        a = random((k, m), dtype).T if layout == "aT b" else random((m, k), dtype)
-        b = random((n, k), dtype).T if layout == "a bT" else random((k, n), dtype)
+        *batch, m, k, n = SHAPES[shape]
+        a = random((*batch, k, m), dtype).swapaxes(-1, -2) if layout == "aT b" else random((*batch, m, k), dtype)
+        b = random((*batch, n, k), dtype).swapaxes(-1, -2) if layout == "a bT" else random((*batch, k, n), dtype)
         return lambda: cpu.matmul(a, b)

@@ -71,6 +71,20 @@ def test_leading_dimensions_broadcast(shapes, dtype):
     assert error(matmul(a, b, c), reference.matmul(a, b, c), 3) <= small(dtype)
 
 
+@pytest.mark.parametrize("m", [5, 150])  # b read in place, b packed
+@pytest.mark.parametrize("left", ["rows", "columns"])
+@pytest.mark.parametrize("right", ["rows", "columns"])
+def test_a_batch_is_what_its_products_are(m, left, right):
+    a, b, c = numbers(0, (3, m, 300), np.float32), numbers(1, (2, 1, 300, 37), np.float32), numbers(2, (37,), np.float32)
+    a = a if left == "rows" else a.swapaxes(1, 2).copy().swapaxes(1, 2)
+    b = b if right == "rows" else b.swapaxes(2, 3).copy().swapaxes(2, 3)
+    y = matmul(a, b, c)
+    assert y.shape == (2, 3, m, 37)
+    for i, j in np.ndindex(2, 3):
+        assert same(y[i, j], matmul(a[j], b[i, 0], c))
+    assert same_with_one_and_two_threads(lambda: matmul(a, b, c))
+
+
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("m", [5, 200])
 def test_layouts_and_nothing_given_is_written(kind, m):

@@ -32,6 +32,7 @@ def calls(draw):
         "run": draw(st.integers(1, 9)),
         "unit_rows": draw(st.booleans()),
         "masked": draw(st.booleans()),
+        "lanewise": draw(st.booleans()),
         "wide": draw(st.integers(0, 3)),
         "seed": draw(st.integers(0, 99)),
     }
@@ -46,7 +47,7 @@ def test_a_tile_computes_its_sum(call):
     winc = tile.columns if not call["masked"] else cols + call["wide"]
     ldy = tile.columns + call["wide"]
     rng = np.random.default_rng(call["seed"])
-    reach = (rows - 1) * xrow + (run - 1) * xinc + 1
+    reach = (rows - 1) * xrow + (run - 1) * xinc + tile.columns
     xtaps, wtaps = rng.integers(0, 50, taps), rng.integers(0, 50, taps)
     x, w = numbers(call["seed"], (reach + 50,), dtype), numbers(call["seed"] + 1, ((run - 1) * winc + tile.columns + 50,), dtype)
     start = numbers(call["seed"] + 2, (tile.columns,), dtype)
@@ -54,7 +55,7 @@ def test_a_tile_computes_its_sum(call):
     if call["masked"]:  # what lies beyond the last row's columns must not be used
         w[max(wtaps) + (run - 1) * winc + cols :] = np.nan
     y = np.full((rows, ldy), 7, dtype)
-    PROTOTYPE(tile_kernel(tile, rows, dtype, call["unit_rows"], call["masked"]))(
+    PROTOTYPE(tile_kernel(tile, rows, dtype, call["unit_rows"], call["masked"], call["lanewise"]))(
         x.ctypes.data, xtaps.ctypes.data, xrow, xinc, w.ctypes.data, wtaps.ctypes.data, winc, taps, run,
         start.ctypes.data, 0, y.ctypes.data, ldy, cols,
     )  # fmt: skip
@@ -62,7 +63,12 @@ def test_a_tile_computes_its_sum(call):
     for k in range(taps):
         for t in range(run):
             column = x[xtaps[k] + np.arange(rows) * xrow + t * xinc].astype(np.float64)
-            expected += np.outer(column, w[wtaps[k] + t * winc + np.arange(cols)])
+            weights = w[wtaps[k] + t * winc + np.arange(cols)].astype(np.float64)
+            if call["lanewise"]:  # every column has numbers of its own in x
+                places = xtaps[k] + np.arange(rows)[:, None] * xrow + t * xinc + np.arange(cols)
+                expected += x[places] * weights
+            else:
+                expected += np.outer(column, weights)
     assert relative_error(y[:, :cols], expected) <= tolerance(dtype)
     assert (y[:, cols:] == 7).all()
 

@@ -107,7 +107,7 @@ def small(case):
     return np.prod(shape) <= 40 and np.prod(w_shape) <= 30
 
 
-@settings(max_examples=20)
+@settings(max_examples=60)
 @given(case=geometries(most=4, channels=2).filter(small), layout=both_layouts, bias=st.booleans(), seed=seeds)
 def test_gradients(case, layout, bias, seed):
     shape, w_shape, args = case
@@ -115,7 +115,7 @@ def test_gradients(case, layout, bias, seed):
     check_gradients(lambda x, w, b=None: CONV[len(shape) - 2](x, w, b, **args), *inputs)
 
 
-@settings(max_examples=20)
+@settings(max_examples=60)
 @given(case=transposed(most=3).filter(small), layout=both_layouts, bias=st.booleans(), seed=seeds)
 def test_gradients_transposed(case, layout, bias, seed):
     shape, w_shape, args = case

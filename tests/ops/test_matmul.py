@@ -30,13 +30,13 @@ def test_values(case, dtype, layout, seed):
     assert y.dtype == dtype and relative_error(y.numpy(), expected, scale) < tolerance(dtype, 3e-7, 1e-15)
 
 
-@settings(max_examples=25)
+@settings(max_examples=80)
 @given(case=shapes(most=2), layout=both_layouts, seed=seeds)
 def test_gradients(case, layout, seed):
     check_gradients(convkit.matmul, leaf(seed, case[0], layout), leaf(seed + 1, case[1], layout))
 
 
-@settings(max_examples=25)
+@settings(max_examples=80)
 @given(
     lead=st.lists(st.integers(1, 2), max_size=2), sizes=st.tuples(*[st.integers(1, 3)] * 2), bias=st.booleans(), layout=both_layouts, seed=seeds
 )  # fmt: skip
@@ -48,7 +48,7 @@ def test_linear(lead, sizes, bias, layout, seed):
     check_gradients(F.linear, *inputs)
 
 
-@settings(max_examples=15)
+@settings(max_examples=50)
 @given(
     lead=st.lists(st.integers(1, 2), max_size=2), sizes=st.tuples(*[st.integers(1, 3)] * 3), bias=st.booleans(), layout=both_layouts, seed=seeds
 )  # fmt: skip

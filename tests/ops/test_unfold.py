@@ -44,7 +44,7 @@ def test_values(case, dtype, layout, seed):
     np.testing.assert_allclose(F.fold(y, shape[2:], **args).numpy(), x * seen.numpy(), rtol=1e-6)
 
 
-@settings(max_examples=20)
+@settings(max_examples=30)
 @given(case=geometries(most=4), layout=both_layouts, seed=seeds)
 def test_gradients(case, layout, seed):
     shape, args = case

@@ -11,7 +11,8 @@ a + 2*stride ... see the same taps).  A transposed convolution is that input gra
 
 Memory is [N, D, H, W, C].  Where taps reach over an edge, a band of rows is copied into a zero-framed scratch buffer
 for each thread; otherwise the source is read where it lies.  Taps whose pixels are neighbours merge into one contiguous
-run (a 3x3 window is 3 runs of 3*C numbers).  The register tiles are those of `microkernel`.
+run (a 3x3 window is 3 runs of 3*C numbers).  The register tiles are those of `microkernel`; for a depthwise convolution lane-wise
+ones, whose columns are channels of both operands.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ from .runtime import MOST_THREADS, inline, kernel
 BAND_BYTES = 1 << 17  # of source in a band: it stays in the second-level cache beside the weights
 PARTIAL_BYTES = 1 << 23  # for the partial sums of a weight gradient
 SLICE_BYTES = 1 << 19  # of one partial sum that a thread works on at a time
+LINE = 16  # elements that are a multiple of a cache line, of either type
 PARTIALS = 16  # at most; their number fixes the order of the sums, so it does not depend on the threads
 
 
@@ -182,8 +184,14 @@ def _unit(walk, u):
 
 @inline
 def _frame_size(walk):
-    """Elements of one thread's frame."""
-    return walk[BOX] * walk[BOX + 1] * walk[BOX + 2] * walk[C] * walk[FRAMED]
+    """Elements of one thread's frame: whole cache lines."""
+    return (walk[BOX] * walk[BOX + 1] * walk[BOX + 2] * walk[C] * walk[FRAMED] + LINE - 1) // LINE * LINE
+
+
+@inline
+def _aligned(memory):
+    """`memory` from its first whole cache line on: vectors that straddle two lines cost twice."""
+    return memory[-address(memory) % (LINE * 4) // memory.itemsize :]
 
 
 @inline
@@ -236,21 +244,26 @@ def _window_sums(
         return
     start = np.zeros(groups * k, y.dtype) if bias is None else contiguous(bias)
     walk, offsets = _walk(source.shape, source.itemsize, taps, step, counts, groups)
-    if c == k == 1 and groups > 1:
-        by_tap = contiguous(w.flat.reshape(groups, -1)[:, w.taps].T)
-        _depthwise_sums(source.reshape(-1), walk, offsets, by_tap, start, y.reshape(-1), y.shape, first, spread)
-        return
+    depthwise = c == k == 1 and groups > 1
+    if depthwise:  # all channels are one group, in which each column of a tile reads its own
+        w = w._replace(shape=(1, 1, groups), strides=(0, 0, w.strides[0]))
+        groups, k = 1, groups
     tile = tile_for(k, y.dtype)
     packed = pack(*w, tile)
     split = row_split(counts[2], tile.rows)
     woffsets = np.arange(len(offsets)) * (walk[RUN] * tile.columns)
+    whole = split_kernels(tile, split, y.dtype, lanewise=depthwise)
+    part = split_kernels(tile, split, y.dtype, masked=True, lanewise=True) if depthwise and k % tile.columns else whole
     _sum_tiles(source.reshape(-1), walk, offsets, packed.reshape(groups, packed.shape[1], -1), woffsets, start, y.reshape(-1), y.shape, first, spread,
-               split, split_kernels(tile, split, y.dtype), tile.columns)  # fmt: skip
+               split, whole + part, tile.columns, tile.columns if depthwise else 0)  # fmt: skip
 
 
 @kernel
-def _sum_tiles(source, walk, offsets, w, woffsets, start, y, shape, first, spread, split, kernels, columns):
-    """Within a unit: groups, blocks of weights, rows, tiles of pixels; so a block of weights serves the whole band from the cache."""
+def _sum_tiles(source, walk, offsets, w, woffsets, start, y, shape, first, spread, split, kernels, columns, xblock):
+    """Within a unit: groups, blocks of weights, rows, tiles of pixels; so a block of weights serves the whole band from the cache.
+
+    From one block of columns to the next, x moves by `xblock` channels: 0 where every column reads every channel of its group.
+    """
     channels = walk[C]
     _, YD, YH, YW, K = shape
     groups, blocks = w.shape[0], w.shape[1]
@@ -258,52 +271,28 @@ def _sum_tiles(source, walk, offsets, w, woffsets, start, y, shape, first, sprea
     height, many, tiles = split
     row, xrow, ldy = walk[STEP + 1] * walk[BOX + 2] * channels, walk[STEP + 2] * channels, spread[2] * K
     space = _frame_size(walk)
-    frame = np.empty(walk[THREADS] * space, source.dtype)
+    frame = _aligned(np.empty(walk[THREADS] * space + LINE, source.dtype))
     for u in prange(walk[N] * walk[COUNT] * walk[BANDS]):
         n, d, p0, p1 = _unit(walk, u)
         x = _box(source, walk, n, d, p0, frame, numba.get_thread_id() * space) * size + (address(frame) if walk[FRAMED] else address(source))
         for g in range(groups):
             for block in range(blocks):
                 j = g * k + block * columns
+                part = 2 if (block + 1) * columns > k else 0
                 for p in range(p0, p1):
                     k0, k1 = _tap_rows(walk, p)
                     if k0 == k1:
                         k0, k1 = 0, woffsets.size
-                    xp = x + size * ((p - p0) * row + g * c)
+                    xp = x + size * ((p - p0) * row + g * c + block * xblock)
                     yp = address(y) + size * ((((n * YD + first[0] + d * spread[0]) * YH + first[1] + p * spread[1]) * YW + first[2]) * K + j)
                     for t in range(tiles):
                         q = t * height - max(0, t - many)
                         call_tile(
-                            kernels[0 if t < many else 1],
+                            kernels[part + (0 if t < many else 1)],
                             (xp + size * q * xrow, address(offsets) + 8 * k0, xrow, 1,
                              address(w) + size * (g * blocks + block) * w.shape[2], address(woffsets) + 8 * k0, columns, k1 - k0, walk[RUN],
                              address(start) + size * j, 0, yp + size * q * ldy, ldy, min(columns, k - block * columns)),
                         )  # fmt: skip
-
-
-@kernel
-def _depthwise_sums(source, walk, offsets, w, start, y, shape, first, spread):
-    """One channel in, one out: every channel of a pixel at once, tap after tap."""
-    channels = walk[C]
-    _, YD, YH, YW, _ = shape
-    row, xrow = walk[STEP + 1] * walk[BOX + 2] * channels, walk[STEP + 2] * channels
-    space = _frame_size(walk)
-    frame = np.empty(walk[THREADS] * space, source.dtype)
-    for u in prange(walk[N] * walk[COUNT] * walk[BANDS]):
-        n, d, p0, p1 = _unit(walk, u)
-        base = _box(source, walk, n, d, p0, frame, numba.get_thread_id() * space)
-        x = frame if walk[FRAMED] else source
-        for p in range(p0, p1):
-            for q in range(walk[COUNT + 2]):
-                o = (((n * YD + first[0] + d * spread[0]) * YH + first[1] + p * spread[1]) * YW + first[2] + q * spread[2]) * channels
-                to = y[o : o + channels]
-                for c in range(channels):
-                    to[c] = start[c]
-                for t in range(w.shape[0]):
-                    i = base + (p - p0) * row + q * xrow + offsets[t]
-                    of, by = x[i : i + channels], w[t]
-                    for c in range(channels):
-                        to[c] += of[c] * by[c]
 
 
 # --------------------------------------------------------------------------------- window outer
@@ -323,37 +312,43 @@ def _window_outer(source: np.ndarray, grad: np.ndarray, taps: Taps, step: Triple
     units = int(grad.shape[0] * counts[0] * walk[BANDS])
     size = groups * ntaps * c * k * grad.itemsize
     parts = min(units, PARTIALS, max(2, PARTIAL_BYTES // size))
-    if c == k == 1 and groups > 1:
-        sums = np.empty((parts, 1, 1, ntaps, groups), grad.dtype)
-        _depthwise_outer(source.reshape(-1), walk, offsets, grad.reshape(-1), sums)
-        _add_parts(sums, gw)
-        return gw
+    run, apart, depthwise = int(walk[RUN]), 1, c == k == 1 and groups > 1
+    if depthwise:  # all channels are one group, in which each column of a tile reads its own; rows of a tile are the taps of a row
+        run, apart = len(taps[2]), (taps[2][1] - taps[2][0]) * groups if len(taps[2]) > 1 else 0
+        offsets = contiguous(offsets[::run])
+        k, groups = groups, 1
     tile = tile_for(k, grad.dtype)
     blocks = -(-k // tile.columns)
     blocks_of_slice = -(-blocks // -(-size // SLICE_BYTES))
     wide = k if blocks_of_slice == blocks else blocks_of_slice * tile.columns
     sums = np.empty((parts, -(-k // wide), groups, ntaps * c, wide), grad.dtype)
-    split = row_split(int(walk[RUN]), tile.rows)
-    part = split_kernels(tile, split, grad.dtype, True, True) if k % tile.columns else (0, 0)
-    whole = split_kernels(tile, split, grad.dtype, True) if k >= tile.columns else part
+    split = row_split(run, tile.rows)
+    part = split_kernels(tile, split, grad.dtype, not depthwise, True, depthwise) if k % tile.columns else (0, 0)
+    whole = split_kernels(tile, split, grad.dtype, not depthwise, False, depthwise) if k >= tile.columns else part
     xrows = np.arange(walk[BAND]) * (step[1] * walk[BOX + 2] * source.shape[4])
     grows = np.arange(walk[BAND]) * (counts[2] * grad.shape[4])
-    _outer_tiles(source.reshape(-1), walk, offsets, grad.reshape(-1), xrows, grows, sums, k, split, whole + part, tile.columns)
+    across = walk[TAP_COLUMNS] if not depthwise else 1
+    _outer_tiles(source.reshape(-1), walk, offsets, grad.reshape(-1), xrows, grows, sums, k, split, whole + part, tile.columns,
+                 (run, apart, int(across), int(depthwise)))  # fmt: skip
     _add_parts(sums, gw)
     return gw
 
 
 @kernel
-def _outer_tiles(source, walk, offsets, grad, xrows, grows, sums, k, split, kernels, columns):
+def _outer_tiles(source, walk, offsets, grad, xrows, grows, sums, k, split, kernels, columns, rows):
     """Rows of a tile are positions of a run, columns output channels, and the sum runs over the pixels of a band: both operands
-    are read where they lie, and each tile goes back to its partial sum once a band."""
+    are read where they lie, and each tile goes back to its partial sum once a band.
+
+    `rows`: how many there are for each offset, how far apart in x, offsets in a row of taps, and whether columns are channels of x.
+    """
+    run, apart, across, lanewise = rows
     channels = walk[C]
     P0, P1, P2 = walk[COUNT], walk[COUNT + 1], walk[COUNT + 2]
     parts, slices, groups, _, wide = sums.shape
-    c, K, size, run = channels // groups, k * groups, source.itemsize, walk[RUN]
+    c, K, size = channels // groups, k * groups, source.itemsize
     height, many, tiles = split
     space = _frame_size(walk)
-    frame = np.empty(walk[THREADS] * space, source.dtype)
+    frame = _aligned(np.empty(walk[THREADS] * space + LINE, source.dtype))
     units = walk[N] * P0 * walk[BANDS]
     for task in prange(parts * slices):
         part, j0 = task // slices, task % slices * wide
@@ -368,7 +363,7 @@ def _outer_tiles(source, walk, offsets, grad, xrows, grows, sums, k, split, kern
                     # Output rows pa to pb are those for which this tap is inside the image.
                     pa, pb = p0, p1
                     if walk[TAP_ROWS]:
-                        top = walk[LOW + 1] + t // walk[TAP_COLUMNS] * walk[TAP_STEP]
+                        top = walk[LOW + 1] + t // across * walk[TAP_STEP]
                         while pa < pb and pa * walk[STEP + 1] + top < 0:
                             pa += 1
                         while pb > pa and (pb - 1) * walk[STEP + 1] + top >= walk[H]:
@@ -382,7 +377,8 @@ def _outer_tiles(source, walk, offsets, grad, xrows, grows, sums, k, split, kern
                             at = yt + size * (i * wide + j - j0)
                             call_tile(
                                 kernels[(0 if tile < many else 1) + (2 if j + columns > k else 0)],
-                                (x + size * (offsets[t] + g * c + i), address(xrows) + 8 * (pa - p0), 1, walk[STEP + 2] * channels,
+                                (x + size * (offsets[t] + g * c + i * apart + j * lanewise),
+                                 address(xrows) + 8 * (pa - p0), apart, walk[STEP + 2] * channels,
                                  gp + size * (g * k + j), address(grows) + 8 * (pa - p0), K, pb - pa, P2, at, wide, at, wide, min(columns, j1 - j)),
                             )  # fmt: skip
 
@@ -405,31 +401,3 @@ def _add_parts(sums, gw):
                     for part in range(1, parts):
                         total += sums[part, s, g, tap * channels + c, j]
                     gw[g * k + s * wide + j, c, tap] = total
-
-
-@kernel
-def _depthwise_outer(source, walk, offsets, grad, sums):
-    """One channel in, one out: sums[part, 0, 0, tap, c] of source times gradient over the pixels, every channel at once."""
-    channels = walk[C]
-    P0, P1, P2 = walk[COUNT], walk[COUNT + 1], walk[COUNT + 2]
-    row, xrow = walk[STEP + 1] * walk[BOX + 2] * channels, walk[STEP + 2] * channels
-    space = _frame_size(walk)
-    frame = np.empty(walk[THREADS] * space, source.dtype)
-    parts = sums.shape[0]
-    units = walk[N] * P0 * walk[BANDS]
-    for part in prange(parts):
-        mine = sums[part, 0, 0]
-        mine[...] = 0
-        for u in range(part * units // parts, (part + 1) * units // parts):
-            n, d, p0, p1 = _unit(walk, u)
-            base = _box(source, walk, n, d, p0, frame, numba.get_thread_id() * space)
-            x = frame if walk[FRAMED] else source
-            for p in range(p0, p1):
-                for t in range(mine.shape[0]):
-                    to = mine[t]
-                    for q in range(P2):
-                        i = base + (p - p0) * row + q * xrow + offsets[t]
-                        o = (((n * P0 + d) * P1 + p) * P2 + q) * channels
-                        of, by = x[i : i + channels], grad[o : o + channels]
-                        for c in range(channels):
-                            to[c] += of[c] * by[c]

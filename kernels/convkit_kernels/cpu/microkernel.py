@@ -13,6 +13,9 @@ The register tile is the largest that leaves room for one row of weights: 14 row
 of AVX-512, 6 x 2 of the 16 of AVX2, 8 x 3 of NEON's 32.  (Goto and van de Geijn, "Anatomy of high-performance
 matrix multiplication", 2008; Georganas et al., "Anatomy of high-performance deep learning convolutions on SIMD
 architectures", 2018.)
+
+A lane-wise tile reads x[xtaps[k] + i*xrow + t*xinc + j] instead: both operands are vectors, and every column keeps to itself.  That is
+depthwise convolution, where columns are channels.
 """
 
 from __future__ import annotations
@@ -102,30 +105,31 @@ _lock = threading.Lock()
 _addresses: dict[tuple, int] = {}
 
 
-def tile_kernel(tile: Tile, rows: int, dtype: np.dtype, unit_rows: bool = False, masked: bool = False) -> int:
+def tile_kernel(tile: Tile, rows: int, dtype: np.dtype, unit_rows: bool = False, masked: bool = False, lanewise: bool = False) -> int:
     """Address of the micro-kernel for `rows` rows of `tile`; compiled on first use, in about 10 ms.
 
-    `unit_rows` promises xrow = 1 (rows at fixed offsets).  `masked` reads only the first `cols` columns of w too,
-    for weights that are not padded to whole blocks; reads of start and writes of y never pass `cols`.
+    `unit_rows` promises xrow = 1 (rows at fixed offsets).  `masked` reads only the first `cols` columns of w too (and of x, if
+    `lanewise`), for operands that are not padded to whole blocks; reads of start and writes of y never pass `cols`.
 
     The function takes the 14 integers or addresses of `call_tile`.
     """
-    key = (tile.lanes, tile.vectors, rows, dtype.char, unit_rows, masked)
+    key = (tile.lanes, tile.vectors, rows, dtype.char, unit_rows, masked, lanewise)
     address = _addresses.get(key)
     if address is None:
         with _lock:
             address = _addresses.get(key)
             if address is None:
-                address = _addresses[key] = _compile(*_emit(tile, rows, dtype, unit_rows, masked))
+                address = _addresses[key] = _compile(*_emit(tile, rows, dtype, unit_rows, masked, lanewise))
     return address
 
 
-def _emit(tile: Tile, rows: int, dtype: np.dtype, unit_rows: bool, masked: bool) -> tuple[ir.Module, str]:
+def _emit(tile: Tile, rows: int, dtype: np.dtype, unit_rows: bool, masked: bool, lanewise: bool) -> tuple[ir.Module, str]:
     lanes, vectors = tile.lanes, tile.vectors
     scalar, suffix = (ir.FloatType(), "f32") if dtype.itemsize == 4 else (ir.DoubleType(), "f64")
     vec, fp, ip = ir.VectorType(scalar, lanes), scalar.as_pointer(), I64.as_pointer()
     mask_type = ir.VectorType(I1, lanes)
-    name = f"tile_{suffix}_{rows}x{vectors}x{lanes}{'_unit' if unit_rows else ''}{'_masked' if masked else ''}"
+    kind = ("_unit" if unit_rows else "") + ("_masked" if masked else "") + ("_lanewise" if lanewise else "")
+    name = f"tile_{suffix}_{rows}x{vectors}x{lanes}{kind}"
     module = ir.Module(name)
     module.triple = llvm.get_process_triple()
     fn = ir.Function(module, ir.FunctionType(ir.VoidType(), [fp, ip, I64, I64, fp, ip, I64, I64, I64, fp, I64, fp, I64, I64]), name)
@@ -195,9 +199,11 @@ def _emit(tile: Tile, rows: int, dtype: np.dtype, unit_rows: bool, masked: bool)
     weights = [load(b.gep(wt, [const(j * lanes)]), masks[j] if masked else None) for j in range(vectors)]
     new = {}
     for i in range(rows):
-        row = splat(b.load(b.gep(xt, [const(i)]) if unit_rows else row_at(xt, i)), vec)
+        place = b.gep(xt, [const(i)]) if unit_rows else row_at(xt, i)
+        row = None if lanewise else splat(b.load(place), vec)
         for j in range(vectors):
-            new[i, j] = b.call(fma, [row, weights[j], sums[i, j]])
+            value = load(b.gep(place, [const(j * lanes)]), masks[j] if masked else None) if lanewise else row
+            new[i, j] = b.call(fma, [value, weights[j], sums[i, j]])
     t_next, x_next, w_next = b.add(t, const(1)), b.gep(xt, [xinc]), b.gep(wt, [winc])
     b.cbranch(b.icmp_signed("<", t_next, run), inner, tap_end)
 
@@ -310,8 +316,10 @@ def row_split(count: int, most: int) -> tuple[int, int, int]:
     return height, count - tiles * (height - 1), tiles
 
 
-def split_kernels(tile: Tile, split: tuple[int, int, int], dtype: np.dtype, unit_rows: bool = False, masked: bool = False) -> tuple[int, int]:
+def split_kernels(
+    tile: Tile, split: tuple[int, int, int], dtype: np.dtype, unit_rows: bool = False, masked: bool = False, lanewise: bool = False
+) -> tuple[int, int]:
     """Micro-kernels for the two heights of a `row_split`: of its first `many` tiles and of the others (if there are none, the first again)."""
     height, many, tiles = split
-    first = tile_kernel(tile, height, dtype, unit_rows, masked)
-    return first, first if many == tiles else tile_kernel(tile, height - 1, dtype, unit_rows, masked)
+    first = tile_kernel(tile, height, dtype, unit_rows, masked, lanewise)
+    return first, first if many == tiles else tile_kernel(tile, height - 1, dtype, unit_rows, masked, lanewise)
