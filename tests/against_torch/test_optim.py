@@ -57,7 +57,7 @@ def give_gradients(ours, theirs, rng):
 
 
 def compare(got, expected, rtol, what):
-    got, expected = np.asarray(got, np.float64), np.asarray(expected.detach() if hasattr(expected, "detach") else expected, np.float64)
+    got, expected = (np.asarray(x.detach() if hasattr(x, "detach") else x, np.float64) for x in (got, expected))
     assert got.shape == expected.shape, what
     scale = np.abs(expected).max(initial=0) + 1e-30
     assert np.abs(got - expected).max(initial=0) <= rtol * scale, (what, np.abs(got - expected).max() / scale)
@@ -88,8 +88,7 @@ def test_twenty_steps(name, dtype, rtol):
 
 @pytest.mark.parametrize("name", CASES)
 def test_arguments_and_groups(name):
-    mine, theirs = (inspect.signature(getattr(module, name)).parameters for module in (optim, torch.optim))
-    assert [(p.name, p.kind, p.default) for p in mine.values()] == [(p.name, p.kind, p.default) for p in theirs.values()]
+    assert arguments(name, optim) == arguments(name, torch.optim)
     for settings in CASES[name]:
         ours, others = pairs(np.float32)
         a, b = getattr(optim, name), getattr(torch.optim, name)
@@ -122,6 +121,43 @@ def test_torchs_state_loads(name):
             other.step()
         for p, q in zip(ours, theirs, strict=True):
             compare(p, q, 1e-12, (name, to_torch))
+
+
+@pytest.mark.parametrize(
+    "settings", [{"lr": 0.5}, {"line_search_fn": "strong_wolfe"}, {"max_iter": 7, "history_size": 3, "line_search_fn": "strong_wolfe"}]
+)
+def test_lbfgs(settings):
+    """Logistic regression: convex, so that rounding does not grow into another path."""
+    rng = np.random.default_rng(0)
+    x, t = rng.standard_normal((40, 5)), (rng.random(40) > 0.5) * 1.0
+    w, b = rng.standard_normal(5), rng.standard_normal(1)
+
+    def learn(lib, module):
+        params = [lib.tensor(w, requires_grad=True), lib.tensor(b, requires_grad=True)]
+        inputs, targets = lib.tensor(x), lib.tensor(t)
+        optimizer = module.LBFGS(params, **settings)
+
+        def closure():
+            optimizer.zero_grad()
+            z = inputs @ params[0] + params[1]
+            loss = ((1 + (-z).exp()).log() + (1 - targets) * z).mean() + 0.05 * (params[0] ** 2).sum()
+            loss.backward()
+            return loss
+
+        seen = []
+        for _ in range(4):
+            seen += [optimizer.step(closure).item(), *(v for p in params for v in p.tolist())]
+        kept = optimizer.state[params[0]]
+        return seen, kept["func_evals"], kept["n_iter"], optimizer.state_dict()["param_groups"]
+
+    ends = learn(convkit, optim), learn(torch, torch.optim)
+    np.testing.assert_allclose(ends[0][0], ends[1][0], rtol=1e-8, atol=1e-10)
+    assert ends[0][1:] == ends[1][1:]
+    assert arguments("LBFGS", optim) == arguments("LBFGS", torch.optim)
+
+
+def arguments(name, module):
+    return [(p.name, p.kind, p.default) for p in inspect.signature(getattr(module, name)).parameters.values()]
 
 
 REFUSED = [

@@ -60,7 +60,7 @@ def test_clipping_values():
 def test_vectors():
     net = nn.Sequential(nn.Conv2d(2, 3, 2), nn.Linear(3, 1))
     vector = utils.parameters_to_vector(net.parameters())
-    np.testing.assert_array_equal(vector.detach().numpy(), np.concatenate([np.ravel(np.array(p)) for p in net.parameters()]))
+    np.testing.assert_array_equal(vector.detach().numpy(), np.concatenate([np.ravel(np.array(p.detach())) for p in net.parameters()]))
     (vector * vector).sum().backward()
     np.testing.assert_array_equal(net[1].weight.grad.numpy(), 2 * np.array(net[1].weight))
     utils.vector_to_parameters(vector.detach() + 1, net.parameters())
@@ -76,13 +76,13 @@ def test_vectors():
 @pytest.mark.parametrize("dim", [0, 1, 3, -1, None, -3])
 def test_weight_norm(dim):
     layer = nn.Conv2d(3, 4, 2, dtype=np.float64)
-    x, before = convkit.randn(2, 3, 5, 5, dtype=np.float64), np.array(layer.weight)
+    x, before = convkit.randn(2, 3, 5, 5, dtype=np.float64), np.array(layer.weight.detach())
     expected = layer(x).detach().numpy()
     assert utils.weight_norm(layer, dim=dim) is layer
     np.testing.assert_allclose(layer(x).detach().numpy(), expected, rtol=1e-12)
     axes = None if dim in (None, -1) else tuple(i for i in range(4) if i != dim % 4)
     norm = np.sqrt((before**2).sum(axes, keepdims=axes is not None))
-    np.testing.assert_allclose(np.array(layer.weight_g), norm, rtol=1e-14)
+    np.testing.assert_allclose(np.array(layer.weight_g.detach()), norm, rtol=1e-14)
     assert layer.weight_g.shape == norm.shape and list(layer.state_dict()) == ["bias", "weight_g", "weight_v"]
     with convkit.no_grad():
         layer.weight_g.mul_(2.0)
@@ -94,7 +94,7 @@ def test_weight_norm(dim):
     # v is learnt across its own direction only, as far as the norm reaches.
     assert np.abs((layer.weight_v.grad.numpy() * before).sum(axes)).max() < 1e-10
     assert utils.remove_weight_norm(layer) is layer and list(layer.state_dict()) == ["bias", "weight"]
-    np.testing.assert_allclose(np.array(layer.weight), 2 * before, rtol=1e-12)
+    np.testing.assert_allclose(np.array(layer.weight.detach()), 2 * before, rtol=1e-12)
     assert isinstance(layer.weight, nn.Parameter) and not layer._forward_pre_hooks
 
 
@@ -114,7 +114,7 @@ def test_weight_norm_errors():
 @pytest.mark.parametrize("make", [lambda: nn.Linear(5, 4), lambda: nn.Conv2d(3, 4, 2), lambda: nn.ConvTranspose2d(4, 3, 2)])
 def test_spectral_norm(make):
     layer = make().to(np.float64)
-    weight, transposed = np.array(layer.weight), isinstance(layer, nn.ConvTranspose2d)
+    weight, transposed = np.array(layer.weight.detach()), isinstance(layer, nn.ConvTranspose2d)
     matrix = np.moveaxis(weight, 1, 0) if transposed else weight
     matrix = matrix.reshape(matrix.shape[0], -1)
     utils.spectral_norm(layer, n_power_iterations=200)
@@ -122,10 +122,10 @@ def test_spectral_norm(make):
     x = convkit.randn(2, 5, dtype=np.float64) if weight.ndim == 2 else convkit.randn(1, weight.shape[0 if transposed else 1], 4, 4, dtype=np.float64)
     layer(x)
     np.testing.assert_allclose(layer.weight.detach().numpy(), weight / np.linalg.norm(matrix, 2), rtol=1e-6)
-    u = np.array(layer.weight_u)
+    u = np.array(layer.weight_u.detach())
     layer.eval()
     layer(x).sum().backward()
-    np.testing.assert_array_equal(np.array(layer.weight_u), u)  # evaluation leaves the vectors alone
+    np.testing.assert_array_equal(np.array(layer.weight_u.detach()), u)  # evaluation leaves the vectors alone
     assert layer.weight_orig.grad.shape == weight.shape
     assert set(layer.state_dict()) == {"bias", "weight_orig", "weight_u", "weight_v"} and [n for n, _ in layer.named_buffers()] == [
         "weight_u",
@@ -135,7 +135,7 @@ def test_spectral_norm(make):
     (layer(x).sum() + layer(2 * x).sum()).backward()  # two forwards before a backward
     utils.remove_spectral_norm(layer)
     assert set(layer.state_dict()) == {"bias", "weight"}
-    np.testing.assert_allclose(np.linalg.norm(np.array(layer.weight) * np.linalg.norm(matrix, 2) - weight), 0, atol=1e-6)
+    np.testing.assert_allclose(np.linalg.norm(np.array(layer.weight.detach()) * np.linalg.norm(matrix, 2) - weight), 0, atol=1e-6)
 
 
 def test_spectral_norm_learns_through_the_norm():
@@ -146,10 +146,10 @@ def test_spectral_norm_learns_through_the_norm():
     layer(x)
     layer.eval()
     (layer(x) ** 2).sum().backward()
-    grad, weight = layer.weight_orig.grad.numpy(), np.array(layer.weight_orig)
+    grad, weight = layer.weight_orig.grad.numpy(), np.array(layer.weight_orig.detach())
 
     def loss(w):
-        return ((x.numpy() @ (w / np.linalg.norm(w, 2)).T + np.array(layer.bias)) ** 2).sum()
+        return ((x.numpy() @ (w / np.linalg.norm(w, 2)).T + np.array(layer.bias.detach())) ** 2).sum()
 
     for i in np.ndindex(2, 3):
         step = np.zeros((2, 3))

@@ -30,7 +30,7 @@ def test_steps(kind, settings, dtype, rtol):
             g = g + decay * expected
         m, v = beta1 * m + (1 - beta1) * g, beta2 * v + (1 - beta2) * g * g
         expected = expected - 0.05 * (m / (1 - beta1**t)) / (np.sqrt(v / (1 - beta2**t)) + eps)
-        np.testing.assert_allclose(np.array(p), expected, rtol=rtol, atol=rtol)
+        np.testing.assert_allclose(np.array(p.detach()), expected, rtol=rtol, atol=rtol)
     assert optimizer.state[p]["step"] == 5
     np.testing.assert_allclose(optimizer.state[p]["exp_avg"], m, rtol=rtol * 10, atol=rtol)
     np.testing.assert_allclose(optimizer.state[p]["exp_avg_sq"], v, rtol=rtol * 10, atol=rtol)

@@ -33,7 +33,7 @@ def test_steps(settings, dtype, rtol):
             v = g if v is None else momentum * v + (1 - dampening) * g
             g = g + momentum * v if settings.get("nesterov") else v
         expected = expected - 0.1 * g
-        np.testing.assert_allclose(np.array(p), expected, rtol=rtol, atol=rtol)
+        np.testing.assert_allclose(np.array(p.detach()), expected, rtol=rtol, atol=rtol)
         np.testing.assert_array_equal(p.grad.numpy(), grad)  # the gradient stays as it was
     assert p.dtype == dtype
 
