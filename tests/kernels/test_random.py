@@ -91,9 +91,12 @@ def test_dropout_of_the_gradient_drops_the_same_elements():
     assert set(np.unique(y)) == {0, np.float32(1 / 0.75)}
 
 
-def test_dropped_nan_is_zero_and_kept_nan_is_nan():
-    y = kernels.dropout(np.full(1000, np.nan, np.float32), 0.5, 1, 1)
-    assert np.array_equal(y == 0, kernels.dropout(np.ones(1000, np.float32), 0.5, 1, 1) == 0) and np.isnan(y).any()
+def test_nan_and_infinity_are_nan_where_they_are_dropped():
+    kept = kernels.dropout(np.ones(1000, np.float32), 0.5, 1, 1) != 0
+    assert np.isnan(kernels.dropout(np.full(1000, np.nan, np.float32), 0.5, 1, 1)).all()
+    y = kernels.dropout(np.full(1000, np.inf, np.float32), 0.5, 1, 1)
+    assert np.array_equal(np.isposinf(y), kept) and np.array_equal(np.isnan(y), ~kept)
+    assert np.isnan(kernels.dropout(np.full(3, np.inf, np.float32), 1.0, 1, 1)).all()
 
 
 def test_same_bits_whatever_the_number_of_threads():

@@ -38,3 +38,24 @@ def test_seed_and_modes():
 def test_p_is_a_probability(p):
     with pytest.raises(ValueError, match="Dropout: p must be between 0 and 1"):
         nn.Dropout(p)
+
+
+@pytest.mark.parametrize(
+    "kind, shape", [(nn.Dropout1d, (9, 8, 7)), (nn.Dropout2d, (9, 8, 3, 3)), (nn.Dropout3d, (9, 8, 2, 2, 2)), (nn.FeatureAlphaDropout, (9, 8, 5))]
+)
+def test_layers_that_drop_channels(kind, shape):
+    convkit.manual_seed(0)
+    layer, x = kind(0.5), convkit.ones(*shape)
+    rows = layer(x).numpy().reshape(shape[0] * shape[1], -1)
+    assert (rows == rows[:, :1]).all() and len(np.unique(rows)) == 2
+    assert layer.eval()(x) is x and repr(layer) == f"{kind.__name__}(p=0.5, inplace=False)"
+
+
+def test_alpha_dropout_and_inplace():
+    x = convkit.randn(1000)
+    assert nn.AlphaDropout(0.2).eval()(x) is x and abs(nn.AlphaDropout(0.2)(x).mean().item()) < 0.2
+    for kind in (nn.Dropout, nn.Dropout1d, nn.AlphaDropout):
+        with pytest.raises(ValueError, match=f"^{kind.__name__}: inplace=True is not supported"):
+            kind(inplace=True)
+        with pytest.raises(ValueError, match=f"^{kind.__name__}: p must be between 0 and 1"):
+            kind(1.5)

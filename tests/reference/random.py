@@ -75,6 +75,5 @@ def dropout(x, p, seed, offset):
     keep = np.array([int(word) >= round(p * 2**32) for word in random_bits(x.size, seed, offset)], bool).reshape(moved.shape)
     y = np.zeros(moved.shape)
     for place in np.ndindex(*moved.shape):
-        if keep[place]:
-            y[place] = float(moved[place]) / (1 - p)
+        y[place] = float(moved[place]) * (1 / (1 - p) if keep[place] else 0.0)
     return np.moveaxis(y, -1, 1) if x.ndim > 2 else y

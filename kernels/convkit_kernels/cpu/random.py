@@ -129,7 +129,7 @@ def _dropout(x, y, threshold, scale, offset, seed):
         out = y[block * WORDS : (block + 1) * WORDS]
         words = bits.reshape(-1)
         for i in range(part.size):
-            out[i] = part[i] * scale if words[i] >= threshold else zero
+            out[i] = part[i] * (scale if words[i] >= threshold else zero)
 
 
 def random_bits(count: int, seed: int, offset: int) -> np.ndarray:
@@ -154,7 +154,7 @@ def normal(shape: Sequence[int], seed: int, offset: int, dtype: np.dtype) -> np.
 
 
 def dropout(x: np.ndarray, p: float, seed: int, offset: int) -> np.ndarray:
-    """x / (1 - p), but 0 with probability p for each element; with p = 1, all 0.
+    """x / (1 - p), but x * 0 with probability p for each element; with p = 1, for all.
 
     Nothing is kept for the backward pass: `dropout` of gy with the same p, seed and offset is the gradient.  So an element's place is
     not that in the memory of x, which gy need not share, but that in channels-last order for three axes and more, in C order otherwise.
@@ -162,7 +162,8 @@ def dropout(x: np.ndarray, p: float, seed: int, offset: int) -> np.ndarray:
     """
     x = layout.normal(x)
     if p >= 1:
-        return np.zeros_like(x)
+        with np.errstate(invalid="ignore"):
+            return x * x.dtype.type(0)
     memory = layout.contiguous(np.moveaxis(x, 1, -1) if x.ndim > 2 else x)
     y = np.empty_like(memory)
     number = x.dtype.type
