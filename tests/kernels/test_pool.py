@@ -51,7 +51,9 @@ geometries = st.one_of(fixed(), adaptive())
 @given(case=geometries, dtype=dtypes, layout=layouts, seed=st.integers(0, 99))
 def test_max_pool_and_its_gradient(case, dtype, layout, seed):
     shape, win = case
-    x = LAYOUTS[layout](np.round(numbers(seed, shape, dtype), 1))  # ties
+    x = np.round(numbers(seed, shape, dtype), 1)  # ties
+    x.ravel()[seed::7] = np.nan if seed % 3 == 0 else -np.inf if seed % 3 == 1 else 0.0
+    x = LAYOUTS[layout](x)
     y, index = kernels.max_pool(x, win)
     expected, taps = reference.max_pool(x, win)
     assert same(y, expected.astype(dtype)) and index.dtype == np.uint8 and np.array_equal(index, taps)
@@ -87,11 +89,12 @@ def test_average_pool_and_its_gradient(case, dtype, layout, count_pad, override,
 def test_max_unpool_and_its_gradient(shape, output, channels, dtype, layout, add, seed):
     output = tuple(output[: len(shape)])
     x = LAYOUTS[layout](numbers(seed, (2, channels, *shape), dtype))
-    places = LAYOUTS[layout](np.random.default_rng(seed).integers(-1, math.prod(output) + 1, x.shape))
+    places = LAYOUTS[layout](np.random.default_rng(seed).integers(0, math.prod(output), x.shape))
     y = kernels.max_unpool(x, places, output, add)
     expected, scale = (reference.max_unpool(a, places, output, add) for a in (x, np.abs(x)))
     assert y.dtype == dtype and relative_error(y, expected, scale) < tolerance(dtype, 3e-7, 1e-15)
     gy = LAYOUTS[layout](numbers(seed + 1, y.shape, dtype))
+    places = LAYOUTS[layout](places - 1)  # -1 is nowhere
     assert same(kernels.max_unpool_grad(gy, places), reference.max_unpool_grad(gy, places).astype(dtype))
 
 
@@ -145,6 +148,15 @@ def test_a_window_that_sees_nothing():
     assert not kernels.max_pool_grad(np.ones_like(y), index, (1,), win).any()
     assert np.array_equal(kernels.max_pool_places(index, (1,), win), np.full_like(index, -1, np.int64))
     assert not kernels.average_pool(x, win, False, None).any()
+    # Taps at o - 2 and o + 2: the window in the middle sees nothing, its neighbours do.
+    x, win = numbers(1, (2, 2, 3), np.float32), window("pool", (2,), 1, 2, dilation=4)
+    y, index = kernels.max_pool(x, win)
+    expected, taps = reference.max_pool(x, win)
+    assert same(y, expected.astype(np.float32)) and np.array_equal(index, taps) and np.isneginf(y[:, :, 1]).all()
+    assert same(kernels.max_pool_places(index, (3,), win), reference.max_pool_places(index, (3,), win))
+    assert same(
+        kernels.max_pool_grad(np.ones_like(y), index, (3,), win), reference.max_pool_grad(np.ones_like(y), index, (3,), win).astype(np.float32)
+    )
 
 
 def test_gradients_are_adjoints():

@@ -4,13 +4,14 @@
     average_pool   the sum in place of the max, divided by the number of elements
 
 over the canonical [N, D, H, W, C]; taps outside the input do not take part.  A window is a `geometry.Window`, the same everywhere, or
-a `geometry.Grid`, whose windows differ in size: all that kernels see of either is a table of what each output row sees, and one for the
-columns.  Where the elements of a line (a row of an image: W * C numbers side by side) are few channels, the loops run along the
-line; where channels are many, along the channels.
+a `geometry.Grid`, whose windows differ in size: all that kernels see of either is one table (`_walk`).  It works on lines, the rows of an
+image as W * C numbers side by side: which lines a line of the output sees, and which elements of those each of its elements sees.  Where
+elements that see their neighbours' neighbours lie side by side, as many channels or a stride of 1 make them, the table lists pieces
+of lines; elsewhere single elements, because a loop over a few channels costs more than it does.
 
-The gradient of an average reads the tables backwards: each element of gx collects from the windows that see it.  The gradient of a
-maximum goes where the maximum was; images and blocks of channels are tasks.  So no two threads write to one place, and
-overlapping windows always add up in the same order.
+The gradient of an average reads the table backwards: each element of gx collects from the windows that see it.  The gradient of a
+maximum goes where the maximum was, and so does unpooling; a task is some channels of an image.  So no two threads write to one place,
+and overlapping windows always add up in the same order.
 """
 
 from __future__ import annotations
@@ -30,14 +31,14 @@ from .runtime import kernel
 
 Windows = Window | Grid
 Sizes = tuple[int, ...]
-# Pieces of a line of at least this many numbers, on average, are read as pieces; shorter ones element by element.
-PIECE = 48
-# A window slides over all places of a line if its stride is at most 2, or the numbers from one output to the next are at most these.
-SLIDE = 32
+# Pieces of lines of at least this many numbers, on average, are read as pieces; shorter ones element by element.
+PIECE = 12
+# Channels that one task scatters: whole cache lines.
+BLOCK = 16
+# Pixels that one task gathers.
+PIXELS = 64
 # Below it, the place of a window that sees nothing.
 NOTHING = -(1 << 40)
-# Channels that one task of unpooling takes: whole cache lines.
-BLOCK = 16
 
 
 # ------------------------------------------------------------------------------------ window walk
@@ -78,36 +79,11 @@ def _rows(window: Windows, input_size: Sizes, output_size: Sizes, backward: bool
 
 
 @functools.lru_cache(maxsize=256)
-def _tap_walk(window: Windows, input_size: Sizes, output_size: Sizes) -> tuple[np.ndarray, ...]:
-    """(row_start, row_seen, column_start, column_seen): see `_table`."""
-    return *_rows(window, input_size, output_size, False), *_table(*_pairs(window, input_size, output_size)[2], output_size[-1])
+def _walk(window: Windows, input_size: Sizes, output_size: Sizes, channels: int, backward: bool, repeat: bool) -> tuple[np.ndarray, ...]:
+    """(row_start, row_seen, at, tap, pieces): which lines a line sees, and what its elements see of the elements of each of those.
 
-
-@functools.lru_cache(maxsize=256)
-def _slide_walk(window: Window, input_size: Sizes, output_size: Sizes, channels: int) -> tuple[np.ndarray, ...]:
-    """(row_start, row_seen, shifts, first, keep) for a window that slides along a line of elements from the first output to the last.
-
-    By tap s the elements low .. high see those of the line from `at` on, with (low, high, at) = shifts[s]; `first` is the first tap by
-    which an element sees anything, `keep` are the elements that outputs need.
-    """
-    width, size, stride, dilation, before = input_size[-1], window.size[-1], window.stride[-1], window.dilation[-1], window.padding[-1][0]
-    places = (output_size[-1] - 1) * stride + 1
-    shifts, first = np.zeros((size, 3), np.int64), np.zeros(places, np.int64)
-    for s in reversed(range(size)):
-        shift = s * dilation - before
-        low, high = max(0, -shift), max(0, -shift, min(places, width - shift))
-        shifts[s] = low, high, low + shift
-        first[low:high] = s
-    keep = (np.arange(0, places, stride)[:, None] * channels + np.arange(channels)).ravel()
-    # Unsigned, so that there is no test for counting from the end.
-    return *_rows(window, input_size, output_size, False), shifts * channels, np.repeat(first, channels), keep.astype(np.uint64)
-
-
-@functools.lru_cache(maxsize=256)
-def _sum_walk(window: Windows, input_size: Sizes, output_size: Sizes, channels: int, backward: bool) -> tuple[np.ndarray, ...]:
-    """(row_start, row_seen, at, pieces): inside a line, element j sees the elements at[k, j] for all k; the place after the line is none.
-
-    Or, instead, `pieces` lists what sees what, as (to, from, length).
+    Either element j sees the elements at[k, j] by tap[k, j], for all k; where it sees fewer than others, `at` repeats one that it sees, or,
+    unless `repeat`, names the place after the line.  Or `pieces` lists, as (to, from, length, tap), what sees what.
     """
     here, there, tap = _pairs(window, input_size, output_size)[2]
     size, there_size = output_size[-1], input_size[-1]
@@ -119,15 +95,30 @@ def _sum_walk(window: Windows, input_size: Sizes, output_size: Sizes, channels: 
     joined = (np.diff(to) == 1) & (np.diff(source) == 1) & (np.diff(by) == 0)
     starts = np.flatnonzero(np.concatenate([[True], ~joined])) if to.size else np.zeros(0, np.int64)
     length = np.diff(np.append(starts, to.size))
-    if length.sum() * channels >= PIECE * length.size:
-        return *rows, np.empty((0, size * channels), np.uint64), np.stack([to[starts], source[starts], length], axis=1) * channels
+    blind = np.unique(here).size < size  # a column that sees nothing has nothing to repeat
+    if length.sum() * channels >= PIECE * length.size or (repeat and blind):
+        pieces = np.stack([to[starts] * channels, source[starts] * channels, length * channels, by[starts]], axis=1)
+        return *rows, np.empty((0, size * channels), np.uint64), np.empty((0, size * channels), np.int32), pieces
     order = np.lexsort((tap, here))
-    here, there = here[order], there[order]
-    turn = np.arange(here.size) - np.searchsorted(here, here)
-    at = np.full((turn.max() + 1, size), there_size)
-    at[turn, here] = there
+    here, there, tap = here[order], there[order], tap[order]
+    first = np.searchsorted(here, np.arange(size))
+    turn = np.arange(here.size) - first[here]
+    at, by = np.full((turn.max() + 1, size), there_size), np.zeros((turn.max() + 1, size), np.int32)
+    if repeat:
+        at[:], by[:] = there[first], tap[first]
+    at[turn, here], by[turn, here] = there, tap
     elements = np.minimum(at[:, :, None] * channels + np.arange(channels), there_size * channels)
-    return *rows, elements.reshape(len(at), -1).astype(np.uint64), np.empty((0, 3), np.int64)
+    # Unsigned, so that there is no test for counting from the end.
+    return *rows, elements.reshape(len(at), -1).astype(np.uint64), np.repeat(by, channels, axis=1), np.empty((0, 4), np.int64)
+
+
+@functools.lru_cache(maxsize=256)
+def _first(window: Windows, input_size: Sizes, output_size: Sizes, channels: int) -> np.ndarray:
+    """The first tap by which each element of a line of the output sees anything."""
+    o, _, tap = _pairs(window, input_size, output_size)[2]
+    first = np.zeros(output_size[-1], np.int64)
+    first[o[::-1]] = tap[::-1]
+    return np.repeat(first, channels)
 
 
 @functools.lru_cache(maxsize=256)
@@ -162,98 +153,89 @@ def _divisors(window: Windows, input_size: Sizes, output_size: Sizes, count_incl
 
 
 # ----------------------------------------------------------------------------------------- kernels
-# In all of these, of equals the first tap wins, and of NaN the last, as taps come in order.
+# They take memory as lines, [rows of all images, W * C]; `lines` is the number of lines of an image in the array that they read.
 @kernel
-def _max_slide(x, y, index, lines, row_start, row_seen, shifts, first, keep):
-    # Lines of x and y.  The window slides over every place of a line, so that each tap is one run over the line; `keep` names the
-    # places where an output is.  Cheaper than it looks: short loops over few channels cost more than the places that are dropped.
+def _max_seen(x, y, index, lines, row_start, row_seen, at, tap, pieces, first):
+    # Of equals the first tap wins, and of NaN the last, as taps come in order.
     rows = row_start.size - 1
     for task in prange(y.shape[0]):
         row, base = task % rows, task // rows * lines
-        best, which = np.empty(first.size, x.dtype), np.empty(first.size, index.dtype)
+        best, which, gathered = y[task], index[task], np.empty(at.shape[1], x.dtype)
         start = row_seen[row_start[row], 1] if row_start[row] < row_start[row + 1] else 0
-        for j in range(first.size):
-            best[j], which[j] = -np.inf, first[j] + start
+        for j in range(best.size):
+            best[j] = -np.inf
+        for j in range(best.size):
+            which[j] = start + first[j]
         for a in range(row_start[row], row_start[row + 1]):
-            line = x[base + row_seen[a, 0]]
-            for s in range(shifts.shape[0]):
-                low, high, at = shifts[s, 0], shifts[s, 1], shifts[s, 2]
-                number = index.dtype.type(row_seen[a, 1] + s)
-                values, out, out_tap = line[at : at + high - low], best[low:high], which[low:high]
-                for j in range(out.size):
-                    v = values[j]
-                    better = (v > out[j]) | (v != v)
-                    out[j] = v if better else out[j]
-                    out_tap[j] = number if better else out_tap[j]
-        for j in range(keep.size):
-            y[task, j] = best[keep[j]]
-        for j in range(keep.size):
-            index[task, j] = which[keep[j]]
+            line, number = x[base + row_seen[a, 0]], row_seen[a, 1]
+            for k in range(at.shape[0]):
+                seen, by = at[k], tap[k]
+                for j in range(best.size):
+                    gathered[j] = line[seen[j]]
+                for j in range(best.size):  # a loop of its own, which needs no branches
+                    v, b, w, t = gathered[j], best[j], which[j], index.dtype.type(number + by[j])
+                    better = (v > b) | (v != v)
+                    best[j] = v if better else b
+                    which[j] = t if better else w
+            for k in range(pieces.shape[0]):
+                to, source, length, t = pieces[k, 0], pieces[k, 1], pieces[k, 2], index.dtype.type(number + pieces[k, 3])
+                for j in range(length):
+                    i, o = np.uint64(source + j), np.uint64(to + j)  # unsigned: no test for counting from the end
+                    v, b, w = line[i], best[o], which[o]
+                    better = (v > b) | (v != v)
+                    best[o] = v if better else b
+                    which[o] = t if better else w
 
 
 @kernel
-def _max_taps(x, y, index, lines, row_start, row_seen, column_start, column_seen, sizes):
-    # Pixels of x and y, [pixels, C], window by window: for windows of any kind.  Taps are taken four at a time: a loop over the
-    # channels costs its overhead once for four loads.
-    rows, columns = row_start.size - 1, column_start.size - 1
-    channels, width, taps = x.shape[1], sizes[0], sizes[1]
-    for task in prange(y.shape[0] // columns):
-        base = task // rows * lines
-        found = np.empty((taps + 3, 2), np.int64)
-        for q in range(columns):
-            o, count, row = task * columns + q, 0, task % rows
-            for a in range(row_start[row], row_start[row + 1]):
-                for b in range(column_start[q], column_start[q + 1]):
-                    found[count, 0] = (base + row_seen[a, 0]) * width + column_seen[b, 0]
-                    found[count, 1] = row_seen[a, 1] + column_seen[b, 1]
-                    count += 1
-            first = index.dtype.type(found[0, 1] if count else 0)
-            for c in range(channels):
-                y[o, c] = -np.inf
-                index[o, c] = first
-            for extra in range(count, (count + 3) // 4 * 4):  # repeats of the last tap change nothing
-                found[extra, 0], found[extra, 1] = found[count - 1, 0], found[count - 1, 1]
-            for k in range(0, count, 4):
-                i0, i1, i2, i3 = found[k, 0], found[k + 1, 0], found[k + 2, 0], found[k + 3, 0]
-                t0, t1 = index.dtype.type(found[k, 1]), index.dtype.type(found[k + 1, 1])
-                t2, t3 = index.dtype.type(found[k + 2, 1]), index.dtype.type(found[k + 3, 1])
-                for c in range(channels):
-                    best, which = y[o, c], index[o, c]
-                    v = x[i0, c]
-                    better = (v > best) | (v != v)
-                    best, which = v if better else best, t0 if better else which
-                    v = x[i1, c]
-                    better = (v > best) | (v != v)
-                    best, which = v if better else best, t1 if better else which
-                    v = x[i2, c]
-                    better = (v > best) | (v != v)
-                    best, which = v if better else best, t2 if better else which
-                    v = x[i3, c]
-                    better = (v > best) | (v != v)
-                    y[o, c], index[o, c] = v if better else best, t3 if better else which
-
-
-@kernel
-def _max_grad(gy, index, base, offset, gx, sizes):
-    # gx[n, base[o] + offset[index[n, o, c]], c] += gy[n, o, c], all flat.  A task is a block of an image's channels, so no two meet.
-    outputs, inputs, channels, blocks = sizes[0], sizes[1], sizes[2], sizes[3]
-    zero = gx.dtype.type(0)
+def _scatter(x, index, base, offset, y, sizes):
+    # y[n, base[i] + offset[index[n, i, c]], c] = x[n, i, c], or += it, and 0 elsewhere; all flat, with offsets times channels.
+    inputs, outputs, channels, blocks = sizes[0], sizes[1], sizes[2], sizes[3]
+    add = sizes[5] != 0
+    zero = y.dtype.type(0)
     for task in prange(sizes[4]):
         n, low = task // blocks, task % blocks * BLOCK
         count = min(channels - low, BLOCK)
-        start = n * inputs * channels + low
-        runs, length = (1, inputs * channels) if blocks == 1 else (inputs, count)
-        for i in range(runs):
-            run = start + i * channels
+        start = n * outputs * channels + low
+        runs, length = (1, outputs * channels) if blocks == 1 else (outputs, count)
+        for r in range(runs):
+            run = start + r * channels
             for j in range(length):
-                gx[np.uint64(run + j)] = zero  # unsigned: no test for counting from the end
-        for o in range(outputs):
-            if base[o] > NOTHING:
-                first = start + base[o] * channels
-                at = (n * outputs + o) * channels + low
+                y[np.uint64(run + j)] = zero  # unsigned: no test for counting from the end
+        for i in range(inputs):
+            if base[i] > NOTHING:
+                first, at = start + base[i] * channels, (n * inputs + i) * channels + low
                 for c in range(count):
                     k = np.uint64(at + c)
-                    gx[np.uint64(first + c + offset[np.uint64(index[k])])] += gy[k]
+                    place = np.uint64(first + c + offset[np.uint64(index[k])])
+                    y[place] = y[place] + x[k] if add else x[k]
+
+
+@kernel
+def _places(index, base, offset, places, channels):
+    # places[o, c] = the first place of window o + how far the tap lies from there
+    pixels = places.size // channels
+    for task in prange((pixels + PIXELS - 1) // PIXELS):
+        for o in range(task * PIXELS, min(pixels, (task + 1) * PIXELS)):
+            first, at = base[o % base.size], o * channels
+            for c in range(channels):
+                k = np.uint64(at + c)
+                places[k] = max(first + offset[np.uint64(index[k])], -1)
+
+
+@kernel
+def _gather(x, places, y, sizes):
+    # y[n, o, c] = x[n, places[n, o, c], c], or 0 where the place is outside; all flat.
+    outputs, inputs, channels = sizes[0], sizes[1], sizes[2]
+    pixels = y.size // channels
+    zero = x.dtype.type(0)
+    for task in prange((pixels + PIXELS - 1) // PIXELS):
+        for o in range(task * PIXELS, min(pixels, (task + 1) * PIXELS)):
+            image, at = o // outputs * inputs, o * channels
+            for c in range(channels):
+                k = np.uint64(at + c)
+                place = places[k]
+                y[k] = x[np.uint64((image + place) * channels + c)] if 0 <= place < inputs else zero
 
 
 @kernel
@@ -279,70 +261,17 @@ def _sum_seen(x, y, row_divisor, divisor, lines, row_start, row_seen, at, pieces
                 total[j] += partial[seen[j]]
         for k in range(pieces.shape[0]):
             to, start, length = pieces[k, 0], pieces[k, 1], pieces[k, 2]
-            values, out = partial[start : start + length], total[to : to + length]
-            for j in range(out.size):
-                out[j] += values[j]
+            for j in range(length):
+                total[np.uint64(to + j)] += partial[np.uint64(start + j)]
         by_row = row_divisor[row]
         for j in range(total.size):
             total[j] /= by_row * divisor[j]
 
 
-@kernel
-def _places(index, base, offset, places):
-    # places[o] = the first place of window o + how far its tap lies from there
-    size = base.size
-    for task in prange(index.shape[0]):
-        first = base[task % size]
-        for c in range(index.shape[1]):
-            places[task, c] = max(first + offset[index[task, c]], -1)
-
-
-@kernel
-def _unpool(x, places, y, add):
-    # y[n, places[n, i, c], c] = x[n, i, c], in the order of i
-    batch, inputs, channels = x.shape
-    outputs = y.shape[1]
-    blocks = (channels + BLOCK - 1) // BLOCK
-    for task in prange(batch * blocks):
-        n, low = task // blocks, task % blocks * BLOCK
-        for i in range(inputs):
-            for c in range(low, min(channels, low + BLOCK)):
-                place = places[n, i, c]
-                if 0 <= place < outputs:
-                    y[n, place, c] = y[n, place, c] + x[n, i, c] if add else x[n, i, c]
-
-
-@kernel
-def _take(x, places, y):
-    # y[n, i, c] = x[n, places[n, i, c], c]
-    batch, outputs, channels = y.shape
-    inputs = x.shape[1]
-    parts = (outputs + 63) // 64
-    zero = x.dtype.type(0)
-    for task in prange(batch * parts):
-        n, low = task // parts, task % parts * 64
-        for i in range(low, min(outputs, low + 64)):
-            for c in range(channels):
-                place = places[n, i, c]
-                y[n, i, c] = x[n, place, c] if 0 <= place < inputs else zero
-
-
 # ------------------------------------------------------------------------------------- public side
-def _pixels(a: np.ndarray) -> np.ndarray:
-    """[N, C, *S] as contiguous [N, pixels, C]."""
-    memory = channels_last(a)
-    return memory.reshape(memory.shape[0], math.prod(memory.shape[1:-1]), memory.shape[-1])
-
-
 def _flat(a: np.ndarray) -> np.ndarray:
     """[N, C, *S] as one axis, channels innermost."""
     return channels_last(a).reshape(-1)
-
-
-def _points(a: np.ndarray) -> np.ndarray:
-    """[N, C, *S] as contiguous [pixels of all images, C]."""
-    memory = channels_last(a)
-    return memory.reshape(math.prod(memory.shape[:-1]), memory.shape[-1])
 
 
 def _lines(a: np.ndarray) -> np.ndarray:
@@ -371,11 +300,8 @@ def max_pool(x: np.ndarray, window: Windows) -> tuple[np.ndarray, np.ndarray]:
     index = _images(batch, channels, output, np.uint8 if taps <= 256 else np.int32)
     if not y.size:
         return y, index
-    if isinstance(window, Window) and (window.stride[-1] <= 2 or window.stride[-1] * channels <= SLIDE):
-        _max_slide(_lines(x), _lines(y), _lines(index), lines, *_slide_walk(window, size, output, channels))
-    else:
-        sizes = np.array([size[-1], taps])
-        _max_taps(_points(x), _points(y), _points(index), lines, *_tap_walk(window, size, output), sizes)
+    walk = _walk(window, size, output, channels, False, True)
+    _max_seen(_lines(x), _lines(y), _lines(index), lines, *walk, _first(window, size, output, channels))
     return y, index
 
 
@@ -386,10 +312,14 @@ def max_pool_grad(gy: np.ndarray, index: np.ndarray, input_size: Sequence[int], 
     gx = _images(batch, channels, input_size, gy.dtype)
     if gx.size:
         base, offset = _place_tables(window, tuple(input_size), tuple(output))
-        blocks = -(-channels // BLOCK)
-        sizes = np.array([base.size, math.prod(input_size), channels, blocks, batch * blocks])
-        _max_grad(_flat(gy), _flat(normal(index)), base, offset * channels, _flat(gx), sizes)
+        _scatter(_flat(gy), _flat(normal(index)), base, offset * channels, _flat(gx), _scatter_sizes(gy, gx, True))
     return gx
+
+
+def _scatter_sizes(x: np.ndarray, y: np.ndarray, add: bool) -> np.ndarray:
+    batch, channels, *output = y.shape
+    blocks = -(-channels // BLOCK)
+    return np.array([math.prod(x.shape[2:]), math.prod(output), channels, blocks, batch * blocks, add])
 
 
 def max_pool_places(index: np.ndarray, input_size: Sequence[int], window: Windows) -> np.ndarray:
@@ -398,21 +328,20 @@ def max_pool_places(index: np.ndarray, input_size: Sequence[int], window: Window
     batch, channels, *output = index.shape
     places = _images(batch, channels, output, np.int64)
     if places.size:
-        tables = _place_tables(window, tuple(input_size), tuple(output))
-        _places(_points(index), *tables, _points(places))
+        _places(_flat(index), *_place_tables(window, tuple(input_size), tuple(output)), _flat(places), channels)
     return places
 
 
 def max_unpool(x: np.ndarray, places: np.ndarray, output_size: Sequence[int], add: bool) -> np.ndarray:
     """Zeros [N, C, *output_size] with the elements of x at `places` in the flattened spatial dimensions.  Channels-last.
 
-    Where a place is named twice, the last element in row-major order stays, or, if `add`, their sum.  Places outside get nothing.
+    Where a place is named twice, the last element in row-major order stays, or, if `add`, their sum.
     """
     x = normal(x)
     y = _images(x.shape[0], x.shape[1], output_size, x.dtype)
-    y.fill(0)
-    if x.size:
-        _unpool(_pixels(x), _pixels(normal(places)), _pixels(y), add)
+    if y.size:
+        base, offset = np.zeros(math.prod(x.shape[2:]), np.int64), np.arange(math.prod(output_size)) * x.shape[1]
+        _scatter(_flat(x), _flat(normal(places)), base, offset, _flat(y), _scatter_sizes(x, y, add))
     return y
 
 
@@ -421,7 +350,8 @@ def max_unpool_grad(gy: np.ndarray, places: np.ndarray) -> np.ndarray:
     gy = normal(gy)
     gx = _images(gy.shape[0], gy.shape[1], places.shape[2:], gy.dtype)
     if gx.size:
-        _take(_pixels(gy), _pixels(normal(places)), _pixels(gx))
+        sizes = np.array([math.prod(places.shape[2:]), math.prod(gy.shape[2:]), gy.shape[1]])
+        _gather(_flat(gy), _flat(normal(places)), _flat(gx), sizes)
     return gx
 
 
@@ -442,7 +372,7 @@ def average_pool(x: np.ndarray, window: Windows, count_include_pad: bool, diviso
         return y
     y = _images(batch, channels, output, x.dtype)
     if y.size:
-        start, seen, at, pieces = _sum_walk(window, tuple(spatial), output, channels, False)
+        start, seen, at, _, pieces = _walk(window, tuple(spatial), output, channels, False, False)
         divisors = rows.astype(x.dtype), np.repeat(columns, channels).astype(x.dtype)
         _sum_seen(_lines(x), _lines(y), *divisors, math.prod(spatial[:-1]), start, seen, at, pieces)
     return y
@@ -462,7 +392,7 @@ def average_pool_grad(
             divisor = rows[0] * columns[0]
         else:  # windows of different sizes: each must be divided before the sum
             gy = div(gy, np.multiply.outer(rows, columns).reshape(output).astype(gy.dtype))
-        start, seen, at, pieces = _sum_walk(window, tuple(input_size), tuple(output), channels, True)
+        start, seen, at, _, pieces = _walk(window, tuple(input_size), tuple(output), channels, True, False)
         divisors = np.full(start.size - 1, divisor, gy.dtype), np.ones(gx.shape[-1] * channels, gy.dtype)
         _sum_seen(_lines(gy), _lines(gx), *divisors, math.prod(output[:-1]), start, seen, at, pieces)
     return gx
