@@ -223,29 +223,38 @@ class Function:
             else:
                 arrays.append(a)
                 needs.append(False)
-        record = _mode.recording and True in needs
-        if record:
-            ctx.needs_input_grad = tuple(needs)
-        else:
-            ctx.needs_input_grad = (False,) * len(needs)
+        record = True in needs and _mode.recording
+        ctx.needs_input_grad = tuple(needs) if record else (False,) * len(needs)
         result = cls.forward(ctx, *arrays, **options)
+        if type(result) is np.ndarray:  # mostly; this path and the next do the same
+            tensor = TensorBase.result(result)
+            if record:
+                ctx._record(args, arrays, (result,), (tensor,))
+            return tensor
         many = type(result) is tuple
         outputs = result if many else (result,)
         tensors = [r if isinstance(r, TensorBase) else TensorBase.result(_as_array(r)) for r in outputs]
         if record:
-            ctx._record(args, needs, arrays, outputs, tensors)
+            ctx._record(args, arrays, outputs, tensors)
         return tuple(tensors) if many else tensors[0]
 
-    def _record(self, args: Sequence, needs: Sequence[bool], arrays: Sequence, outputs: Sequence, tensors: Sequence) -> None:
-        self._edges = tuple((_node(a), a.index, a.array.shape, a.array.dtype) if need else None for a, need in zip(args, needs, strict=True))
+    def _record(self, args: Sequence, arrays: Sequence, outputs: Sequence, tensors: Sequence) -> None:
+        # Plain loops: this runs once for each operation of a training step.
+        edges: list[tuple | None] = []
+        for a, need in zip(args, self.needs_input_grad):  # noqa: B905 - of one length
+            edges.append((_node(a), a.index, a.array.shape, a.array.dtype) if need else None)
+        self._edges = tuple(edges)
         self.age = _age()
         constant = self.__dict__.pop("_constant", ())
-        for i, (array, tensor) in enumerate(zip(outputs, tensors, strict=True)):
-            if tensor.array.dtype.kind in "fc" and id(array) not in constant:
+        kinds = []
+        for i, tensor in enumerate(tensors):
+            dtype = tensor.array.dtype
+            kinds.append((tensor.array.shape, dtype))
+            if dtype.kind in "fc" and not (constant and id(outputs[i]) in constant):
                 tensor.node, tensor.index, tensor.requires_grad = self, i, True
-        self._outputs = tuple((t.array.shape, t.array.dtype) for t in tensors)
+        self._outputs = tuple(kinds)
         if self._saved:
-            self._origins = tuple(self._origin(s, args, arrays, outputs, tensors) for s in self._saved)
+            self._origins = tuple([self._origin(s, args, arrays, outputs, tensors) for s in self._saved])
 
     def _origin(self, saved: Any, args: Sequence, arrays: Sequence, outputs: Sequence, tensors: Sequence) -> tuple | None:
         """Where a saved array comes from: (node, output, version) of an input, (_SELF, output, version) of an output, or None."""

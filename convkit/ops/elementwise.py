@@ -22,7 +22,7 @@ def _shape_and_dtype(a: Any) -> tuple[tuple[int, ...], Any]:
 
 def check_broadcast(op: str, a: Any, b: Any) -> None:
     """ValueError naming `op` if the shapes of two arrays do not broadcast."""
-    if isinstance(a, np.ndarray) and isinstance(b, np.ndarray) and a.shape != b.shape:
+    if type(a) is np.ndarray and type(b) is np.ndarray and a.shape != b.shape and a.shape and b.shape:
         try:
             np.broadcast_shapes(a.shape, b.shape)
         except ValueError:
@@ -152,12 +152,12 @@ class _Binary(Function):
 
     @classmethod
     def forward(cls, ctx, a, b):
-        ctx.a, ctx.b = _shape_and_dtype(a), _shape_and_dtype(b)
         p, q = operands(cls.op, a, b, cls.fractions)
         check_broadcast(cls.op, p, q)
-        if cls.keeps and True in ctx.needs_input_grad:
-            # As they came: a copy in the common dtype would have no place in the graph.
-            ctx.save_for_backward(a if isinstance(a, np.ndarray) else _number(a, b), b if isinstance(b, np.ndarray) else _number(b, a))
+        if True in ctx.needs_input_grad:
+            ctx.a, ctx.b = _shape_and_dtype(a), _shape_and_dtype(b)
+            if cls.keeps:  # as they came: a copy in the common dtype would have no place in the graph
+                ctx.save_for_backward(a if isinstance(a, np.ndarray) else _number(a, b), b if isinstance(b, np.ndarray) else _number(b, a))
         return cls.compute(p, q)
 
     @classmethod

@@ -27,6 +27,8 @@ from .runtime import kernel
 # Elements that one task sums, but 64 rows at least, so that the partial sums take at most 1/16 of the memory of x.
 # Fixed, so that the result does not depend on the number of threads.
 TASK = 65536
+# Up to this many elements, launching a kernel takes longer than NumPy's sum in float64.
+SMALL = 256
 # Rows narrower than this are joined.
 WIDTH = 64
 
@@ -101,6 +103,8 @@ def sum(x: np.ndarray, axes: tuple[int, ...], keepdims: bool) -> np.ndarray:
     if x.dtype.kind != "f":
         return np.asarray(np.sum(x, axis=axes, keepdims=keepdims, dtype=np.int64))
     x = normal(x)
+    if x.size <= SMALL:
+        return np.asarray(np.sum(x, axis=axes, keepdims=keepdims, dtype=np.float64), dtype=x.dtype)
     blocks = _blocks(x, axes) if x.size else None
     if blocks is None:
         if x.size and order_of(x) is None:
