@@ -137,7 +137,8 @@ PIECES = {
     "pieces": lambda m, x: convkit.cat([*x.split(2, 2), *x.chunk(3, 1)[0:1][0].expand(-1, 3, -1).split(4, 2)], 2),
     "padding": lambda m, x: F.pad(x, (1, 2, 0, 1), value=0.5),
     "reflection": lambda m, x: F.pad(x, (1, 2), mode="reflect") + F.pad(x, (2, 1), mode="replicate") + F.pad(x, (0, 3), mode="circular"),
-    "pools": lambda m, x: (F.max_pool1d(x, 2, 1), F.avg_pool1d(x, 3, 2, 1), F.avg_pool1d(x, 2, 1, 1, False, False), F.adaptive_avg_pool1d(x, 1)),
+    "pools": lambda m, x: (F.max_pool1d(x, 2, 1), F.avg_pool1d(x, 3, 2, 1), F.avg_pool1d(x, 2, 1, 1, False, False)),
+    "adaptive pools": lambda m, x: (F.adaptive_avg_pool1d(x, 1), F.adaptive_avg_pool1d(x, 2), F.adaptive_max_pool1d(x, 2)),
     "ceil": lambda m, x: F.max_pool1d(x, 3, 2, ceil_mode=True) + F.avg_pool1d(x, 3, 2, ceil_mode=True),
     "dtypes": lambda m, x: (x.double() * 2.0).float() + x.long().float(),
     "linear": lambda m, x: F.linear(x, m.w) + F.linear(x, m.w, m.w[:, 0]),
@@ -207,6 +208,7 @@ def counted(m, x):
         (lambda m, x: x * float(x.array.sum()), "an operand is .* here and .* for a larger batch"),
         (counted, "does other operations"),
         (lambda m, x: x.sum(0) / x.shape[0], "an operand is 2 here and 3"),
+        (lambda m, x: F.adaptive_avg_pool1d(x, 3), "does not divide it"),
         (lambda m, x: x[:1] + x[x.shape[0] - 1 :], "a slice is"),
     ],
 )

@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from convkit_kernels import geometry
+
 from ...autograd import TensorBase
 
 TABLE: dict[str, Callable[[Any, Any], str]] = {}
@@ -172,17 +174,22 @@ def conv_transpose(g: Any, call: Any) -> str:
 
 
 def _pool_window(g: Any, call: Any) -> Any:
+    """The window; adaptive ones are windows side by side where the output divides the input."""
     window = g.same("the window", call.args[1], call.twin.args[1])
-    if not hasattr(window, "padding"):  # adaptive windows
-        raise NotImplementedError(f"export: adaptive pooling to {list(window.output)} has no form in ONNX here; to size 1 it has")
-    return window
+    if isinstance(window, geometry.Window):
+        return window
+    size = call.args[0].shape[2:]
+    if any(n % m for n, m in zip(size, window.output, strict=True)):
+        raise NotImplementedError(
+            f"export: adaptive pooling of {list(size)} to {list(window.output)}, which does not divide it, has no form in ONNX here"
+        )
+    each = tuple(n // m for n, m in zip(size, window.output, strict=True))
+    return geometry.window("export", each, each)
 
 
 @emits("MaxPool")
 def max_pool(g: Any, call: Any) -> str:
     """(x, window)"""
-    if getattr(call.args[1], "output", None) is not None and set(call.args[1].output) == {1}:
-        return g.node("GlobalMaxPool", [g.argument(0)])
     window = _pool_window(g, call)
     return g.node("MaxPool", [g.argument(0)], ceil_mode=int(window.ceil_mode), **_window(window))
 
@@ -190,8 +197,6 @@ def max_pool(g: Any, call: Any) -> str:
 @emits("AvgPool")
 def average_pool(g: Any, call: Any) -> str:
     """(x, window, count_include_pad, divisor)"""
-    if getattr(call.args[1], "output", None) is not None and set(call.args[1].output) == {1}:
-        return g.node("GlobalAveragePool", [g.argument(0)])
     window, (count, divisor) = _pool_window(g, call), g.same("the divisor", call.args[2:4], call.twin.args[2:4])
     if divisor and window.ceil_mode:
         raise NotImplementedError("export: average pooling with divisor_override and ceil_mode has no form in ONNX here")

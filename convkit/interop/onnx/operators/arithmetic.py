@@ -9,7 +9,7 @@ import numpy as np
 
 from ....autograd import Function
 from ....nn import functional as F
-from ....ops import elementwise, functions
+from ....ops import elementwise, functions, products
 from ....ops.matmul import matmul
 from ..node import Node, Run, is_float, made, plain, row
 
@@ -75,6 +75,7 @@ plain(
     Floor=lambda x: made(np.floor(x.array)),
     Ceil=lambda x: made(np.ceil(x.array)),
     Round=lambda x: made(np.round(x.array)),
+    **{name.title(): getattr(functions, name) for name in ("sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "asinh", "acosh", "atanh")},
     IsNaN=lambda x: made(np.isnan(x.array)),
     Not=lambda x: made(~x.array),
     And=lambda a, b: made(a.array & b.array),
@@ -110,3 +111,10 @@ def gemm(node: Node) -> Run:
         return y if c is None else y + (c if beta == 1 else c * beta)
 
     return run
+
+
+@row("Einsum")
+def einsum(node: Node) -> Run:
+    """Sums of products in Einstein's notation."""
+    equation = node.get("equation")
+    return lambda *x: products.einsum(equation, *x)

@@ -24,7 +24,7 @@ from convkit_kernels.tables import Table, table
 
 from ....ops.elementwise import where
 from ....ops.resample import Resample, taken
-from ..node import Node, Run, ints, is_float, made, row
+from ..node import Node, Run, UnsupportedError, ints, is_float, made, row
 
 PLACES = ("half_pixel", "half_pixel_symmetric", "pytorch_half_pixel", "align_corners", "asymmetric", "tf_crop_and_resize")
 
@@ -96,6 +96,8 @@ def upsample(node: Node) -> Run:
 
 def _apply(x: Any, sizes: list[int], chosen: list[tuple[Table, np.ndarray | None]], outside: float) -> Any:
     unit = [t.weight.size == n == m and bool((t.index == np.arange(n)).all()) for (t, _), n, m in zip(chosen, x.shape, sizes, strict=True)]
+    if not is_float(x) and any((t.weight != 1).any() for t, _ in chosen):
+        raise UnsupportedError(f"Resize: integers ({x.dtype}) are resized by nearest neighbours only; cast them to float32 first")
     maps = tuple(None if same else t for (t, _), same in zip(chosen, unit, strict=True))
     y = Resample.apply(x, maps) if is_float(x) else made(taken(x.array, maps))
     masks = [w.reshape([-1 if k == i else 1 for k in range(x.ndim)]) for i, (_, w) in enumerate(chosen) if w is not None and not w.all()]
