@@ -62,7 +62,7 @@ def test_vectors():
     vector = utils.parameters_to_vector(net.parameters())
     np.testing.assert_array_equal(vector.detach().numpy(), np.concatenate([np.ravel(np.array(p.detach())) for p in net.parameters()]))
     (vector * vector).sum().backward()
-    np.testing.assert_array_equal(net[1].weight.grad.numpy(), 2 * np.array(net[1].weight))
+    np.testing.assert_array_equal(net[1].weight.grad.numpy(), 2 * np.array(net[1].weight.detach()))
     utils.vector_to_parameters(vector.detach() + 1, net.parameters())
     np.testing.assert_array_equal(utils.parameters_to_vector(net.parameters()).detach().numpy(), vector.detach().numpy() + 1)
     with pytest.raises(RuntimeError, match=r"the parameters need a vector of 31 numbers, got shape \[3\]"):

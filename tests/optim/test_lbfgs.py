@@ -31,7 +31,7 @@ def test_a_curved_valley():
     optimizer, closure = learning(w, max_iter=100, line_search_fn="strong_wolfe")
     first = optimizer.step(closure)
     assert first.item() == pytest.approx(rosenbrock(convkit.tensor(np.array([-1.2, 1.0]))).item())
-    np.testing.assert_allclose(np.array(w.detach()), 1, rtol=1e-6)
+    np.testing.assert_allclose(np.array(w.detach()), 1, rtol=1e-4)
     assert optimizer.state[w]["n_iter"] < 60
 
 

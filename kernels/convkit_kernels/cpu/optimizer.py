@@ -195,6 +195,19 @@ def _address(array):
     return address(array)  # array.ctypes.data takes four times as long
 
 
+def _places(arrays: Sequence[np.ndarray | None]) -> list[int] | None:
+    """Where the arrays are, 0 for None; None if one of them is not in C order, or not as this machine writes numbers."""
+    places = []
+    for array in arrays:
+        if array is None:
+            places.append(0)
+        elif array.flags.carray and array.dtype.isnative:
+            places.append(_address(array.ravel()))
+        else:
+            return None
+    return places
+
+
 def optimizer_step(
     kind: str,
     params: Sequence[np.ndarray],
@@ -216,14 +229,14 @@ def optimizer_step(
     chunk = 0
     for param, grad, state in zip(params, grads, states, strict=True):
         arrays = (param, grad, *state)
-        if not all(array is None or (array.flags.carray and array.dtype.isnative) for array in arrays):
+        places = _places(arrays)
+        if places is None:
             work = dense(param)
             arrays = (work, *(None if array is None else in_order_of(array, work) for array in (grad, *state)))
             copies += [pair for pair in zip((param, *state), (work, *arrays[2:]), strict=True) if pair[0] is not pair[1]]
+            places = _places(tuple(None if array is None else flat(array) for array in arrays))
         alive.append(arrays)
-        rows += (chunk, param.size)
-        for array in arrays:
-            rows.append(0 if array is None else _address(array.ravel() if array.flags.c_contiguous else flat(array)))
+        rows += (chunk, param.size, *places)  # type: ignore[misc]
         chunk += -(-param.size // CHUNK)
     if not chunk:
         return
