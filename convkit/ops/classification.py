@@ -11,22 +11,24 @@ from ..device import kernels
 from .activation import log_softmax, sigmoid, softmax
 from .elementwise import floating
 from .functions import exp
-from .indexing import Gather, one_hot
+from .indexing import one_hot
 from .loss import Pointwise, Switch, check_reduction, of_one_shape, reduced, tensor, together
 from .reduce import mean, sum
 
 
-def _classes(op: str, x: Any, target: Any, ignore_index: int = -100) -> tuple[np.ndarray, np.ndarray]:
-    """(class numbers, which of them count), checked against the scores x [N, C, ...]."""
+def _classes(op: str, x: Any, target: Any, ignore_index: int = -100) -> tuple[np.ndarray, np.ndarray | None]:
+    """(class numbers, which of them count; None for all), checked against the scores x [N, C, ...]."""
     t = target.array
     if t.shape != (x.shape[0], *x.shape[2:]):
         raise ValueError(f"{op}: input {list(x.shape)} needs targets of shape {[x.shape[0], *x.shape[2:]]}, got {list(t.shape)}")
     classes = x.shape[1]
+    if not 0 <= ignore_index < classes and (not t.size or t.min() >= 0 and t.max() < classes):  # mostly
+        return t, None
     counted = t != ignore_index
     bad = t[counted & ((t < 0) | (t >= classes))]
     if bad.size:
         raise IndexError(f"{op}: targets must be classes 0 to {classes - 1} (or ignore_index {ignore_index}), got {int(bad[0])}")
-    return t, counted
+    return t, None if counted.all() else counted
 
 
 def _weight_of_classes(op: str, x: Any, weight: Any) -> np.ndarray | None:
@@ -43,8 +45,10 @@ def _targets(op: str, x: Any, target: Any, weight: Any, ignore_index: int) -> tu
         raise TypeError(f"{op}: class targets must be integers, got {target.dtype}")
     t, counted = _classes(op, x, target, ignore_index)
     per_class = _weight_of_classes(op, x, weight)
+    if counted is None:
+        return t, per_class, None if per_class is None else per_class[t]
     if per_class is None:
-        return t, None, None if counted.all() else counted.astype(x.dtype)
+        return t, None, counted.astype(x.dtype)
     return t, per_class, np.where(counted, per_class[np.where(counted, t, 0)], 0).astype(x.dtype)
 
 
@@ -69,6 +73,34 @@ def _batched(op: str, x: Any, target: Any) -> tuple[Any, Any, bool]:
     return x.unsqueeze(0), target.unsqueeze(0), True
 
 
+class Pick(Function):
+    """y[n, ...] = x[n, classes[n, ...], ...]."""
+
+    @staticmethod
+    def forward(ctx, x, classes):
+        ctx.classes, ctx.like = classes, x
+        return np.take_along_axis(x, classes[:, None], 1)[:, 0]
+
+    @staticmethod
+    def backward(ctx, gy):
+        return Put.apply(gy, ctx.classes, ctx.like), None
+
+
+class Put(Function):
+    """Zeros in the shape and memory order of `like`, with g at the classes: the adjoint of Pick."""
+
+    @staticmethod
+    def forward(ctx, g, classes, like):
+        ctx.classes = classes
+        y = np.zeros_like(like)
+        np.put_along_axis(y, classes[:, None], g[:, None], 1)
+        return y
+
+    @staticmethod
+    def backward(ctx, gy):
+        return Pick.apply(gy, ctx.classes), None, None
+
+
 def nll_loss(
     input: Any, target: Any, weight: Any = None, size_average: Switch = None, ignore_index: int = -100, reduce: Switch = None,
     reduction: str = "mean",
@@ -90,10 +122,9 @@ def nll_loss(
     x, target, alone = _batched("nll_loss", input, target)
     t, _, share = _targets("nll_loss", x, target, weight, ignore_index)
     if share is None:
-        losses = -Gather.apply(x, 1, t[:, None].astype(np.int64)).squeeze(1)
+        losses = -Pick.apply(x, t.astype(np.int64, copy=False))
     else:
-        picked = Gather.apply(x, 1, np.where(t == ignore_index, 0, t)[:, None].astype(np.int64)).squeeze(1)
-        losses = -(picked * TensorBase.result(share))
+        losses = -(Pick.apply(x, np.where(t == ignore_index, 0, t).astype(np.int64)) * TensorBase.result(share))
     loss = _mean_by_share("nll_loss", losses, share, reduction, size_average, reduce)
     return loss.squeeze(0) if alone and reduction == "none" else loss
 

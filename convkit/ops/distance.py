@@ -20,7 +20,8 @@ def _norm(x: Any, p: float, dim: int, keepdim: bool) -> Any:
     if p == math.inf or p == -math.inf:
         return (amax if p > 0 else amin)(abs(x), dim, keepdim)
     if p == 0:
-        return TensorBase.result((x.array != 0).sum(dim, keepdims=keepdim).astype(x.dtype))
+        count = TensorBase.result(np.asarray((x.array != 0).sum(dim, keepdims=keepdim), x.dtype))
+        return where(np.zeros(count.shape, bool), sum(x, dim, keepdim), count)  # a gradient of 0
     if p == 1:
         return sum(abs(x), dim, keepdim)
     total = sum(x * x if p == 2 else abs(x) ** p, dim, keepdim)
@@ -60,7 +61,9 @@ def normalize(input: Any, p: float = 2.0, dim: int = 1, eps: float = 1e-12, out:
     """
     if out is not None:
         raise ValueError("normalize: out is not supported; use the result")
-    d = axis("normalize", dim, floating("normalize", input).ndim)
+    if not floating("normalize", input).ndim:
+        return normalize(input.unsqueeze(0), p, dim, eps).squeeze(0)
+    d = axis("normalize", dim, input.ndim)
     return input / maximum(_norm(input, p, d, True), eps)
 
 
@@ -76,6 +79,8 @@ def cosine_similarity(x1: Any, x2: Any, dim: int = 1, eps: float = 1e-8) -> Any:
     op = "cosine_similarity"
     x1, x2 = _two(op, x1, x2)
     shape = np.broadcast_shapes(x1.shape, x2.shape)
+    if not shape:
+        return cosine_similarity(x1.unsqueeze(0), x2.unsqueeze(0), dim, eps)
     d = axis(op, dim, len(shape)) - len(shape)
     # A vector of one number that is repeated is as long as the others; along other dimensions nothing need be repeated.
     x1, x2 = (x if x.ndim >= -d and x.shape[d] == shape[d] else x.expand(shape) for x in (x1, x2))

@@ -74,7 +74,7 @@ def ours(value, leaves):
         if value not in DTYPES:
             raise Unsupported
         return np.dtype(DTYPES[value])
-    if isinstance(value, complex | torch.memory_format | torch.layout | torch.Generator):
+    if isinstance(value, complex | torch.memory_format | torch.layout | torch.Generator) or callable(value):
         raise Unsupported
     return value if not isinstance(value, torch.device) else "cpu"
 

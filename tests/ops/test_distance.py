@@ -88,6 +88,14 @@ def test_nothing_and_one(shape):
     assert gradients(lambda x, y: convkit.cdist(x, y), leaf(1, shape), leaf(2, (4, shape[1])))[0].shape == (shape[0], 4)
 
 
+def test_numbers_and_counts():
+    assert F.normalize(convkit.tensor(-3.0), dim=0).item() == -1 and F.cosine_similarity(convkit.tensor(-3.0), convkit.tensor(2.0), 0).item() == -1
+    y, g = gradients(
+        lambda x: F.pairwise_distance(x, convkit.zeros(3, dtype=np.float64), 0, 0.0), Tensor(np.array([[0, 2.0, 3.0]]), requires_grad=True)
+    )
+    assert y.tolist() == [2] and not g.any()
+
+
 def test_errors():
     x = convkit.ones(2, 3)
     for error, match, call in [

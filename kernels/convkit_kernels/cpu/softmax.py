@@ -195,7 +195,12 @@ def _cross_entropy_grad(g, y, target, weight, ignored, smoothing, gx, rows):
 
 def _classes_last(a: np.ndarray) -> np.ndarray:
     """[N, C, *S] -> contiguous [N * S, C]."""
-    return contiguous(np.moveaxis(a, 1, -1)).reshape(a.size // a.shape[1], a.shape[1])
+    return contiguous(a.transpose(0, *range(2, a.ndim), 1)).reshape(a.size // a.shape[1], a.shape[1])
+
+
+def _classes_second(a: np.ndarray) -> np.ndarray:
+    """[N, *S, C] -> its view [N, C, *S]."""
+    return a.transpose(0, a.ndim - 1, *range(1, a.ndim - 1))
 
 
 def _like_target(a: np.ndarray, dtype: np.dtype) -> np.ndarray:
@@ -221,7 +226,7 @@ def cross_entropy(
         targets = _like_target(target, np.dtype(np.int64))
         rows = max(1, TASK // classes)
         _cross_entropy(_classes_last(x), targets, weights, ignore_index, number(label_smoothing), y.reshape(-1, classes), loss.reshape(-1), rows)
-    return loss, np.moveaxis(y, -1, 1)
+    return loss, _classes_second(y)
 
 
 def cross_entropy_grad(
@@ -245,4 +250,4 @@ def cross_entropy_grad(
             gx.reshape(-1, classes),
             max(1, TASK // classes),
         )
-    return np.moveaxis(gx, -1, 1)
+    return _classes_second(gx)
