@@ -1,0 +1,382 @@
+"""Sampling an image at the places of a grid, and the gradients of image and grid.
+
+    y[n, :, p] = sum over i, j, k of  wz[i] wy[j] wx[k]  x[n, :, z[i], y[j], x[k]]        for each place p = (x, y[, z]) of the grid
+
+over the canonical [N, D, H, W, C].  What an axis contributes, which indices with which weights, follows from the place's coordinate alone
+(`_axis`): one for 'nearest', two for 'bilinear', four for 'bicubic'.  Their products are the taps of a place.  Both are computed for
+CHUNK places at a time, side by side.  Then loops run over the channels of a pixel where there are many, else over the places.
+
+The image's gradient adds what the places give back, sample by sample and in a fixed order, so its bits do not depend on the number
+of threads; a task takes some channels of one sample.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+from numba import prange
+
+from ..layout import channels_last, contiguous, from_channels_last, normal
+from .resample import NARROW, _combine
+from .runtime import inline, kernel
+
+MODES = ("nearest", "bilinear", "bicubic")
+PADDINGS = ("zeros", "border", "reflection")
+NEAREST, LINEAR, CUBIC = 0, 1, 2
+BORDER, REFLECTION = 1, 2
+# Places side by side, and places that a task takes.
+CHUNK, TASK = 64, 1024
+# Channels that a task of the image's gradient takes, where there are few samples.
+BLOCK = 16
+
+
+@inline
+def _clipped(p, last, x):
+    """(p within 0 and last, its slope): on the edge and beyond it the slope is 0; NaN stays NaN."""
+    zero = x.dtype.type(0)
+    slope = x.dtype.type(1) if (p > zero) & (p < last) else zero
+    return (zero if p <= zero else last if p >= last else p), slope
+
+
+@inline
+def _padded(p, size, padding, align, x):
+    """(p brought back into the image, its slope) for 'border' and 'reflection', which mirrors at the edge, or with align at its pixels."""
+    number = x.dtype.type
+    zero, one, half = number(0), number(1), number(0.5)
+    slope = one
+    if padding == REFLECTION:
+        low = zero if align else -half
+        span = size - one if align else size
+        slope = -one if p < low else one
+        p = abs(p - low)
+        turns = np.floor(p / (span if span > zero else one))
+        p -= turns * span
+        odd = turns * half != np.floor(turns * half)
+        slope = -slope if odd else slope
+        p = (span - p if odd else p) + low
+    if padding != 0:
+        p, inside = _clipped(p, size - one, x)
+        slope *= inside
+    return p, slope
+
+
+@inline
+def _whole(p, size):
+    """p as an index, or -1 outside the image; 0 for NaN, whose weight is NaN."""
+    return np.int64(p) if (p >= 0) & (p < size) else np.int64(0) if p != p else np.int64(-1)
+
+
+# Each loop of these two writes a row or two: of loops that write more LLVM does not find out that they may run in vectors.
+@inline
+def _axis(grid, start, step, count, length, mode, padding, align, a, index, weight, slope, place, x):
+    """Write what `count` places see of axis a to rows 4 a ...: indices, weights, and slopes d weight / d coordinate; give the number of rows."""
+    number = x.dtype.type
+    one, half = number(1), number(0.5)
+    size = number(length)
+    scale = (size - one) * half if align else size * half
+    shift = number(0) if align else half
+    r = 4 * a
+    for p in range(count):
+        place[0, p] = (grid[start + p * step] + one) * scale - shift
+    if mode != CUBIC:
+        for p in range(count):
+            place[0, p], place[1, p] = _padded(place[0, p], size, padding, align, x)
+    if mode == NEAREST:
+        for p in range(count):
+            index[r, p] = _whole(np.rint(place[0, p]), size)
+        for p in range(count):
+            weight[r, p] = one if place[0, p] == place[0, p] else place[0, p]
+        return 1
+    if mode == LINEAR:
+        for p in range(count):
+            index[r, p] = _whole(np.floor(place[0, p]), size)
+        for p in range(count):
+            index[r + 1, p] = _whole(np.floor(place[0, p]) + one, size)
+        for p in range(count):
+            t = place[0, p] - np.floor(place[0, p])
+            weight[r, p] = one - t
+            weight[r + 1, p] = t
+        for p in range(count):
+            slope[r, p] = -scale * place[1, p]
+            slope[r + 1, p] = scale * place[1, p]
+        return 2
+    # Keys' cubic with a = -3/4: near at distances t and 1 - t, far at 1 + t and 2 - t.
+    c, five, eight = number(-0.75), number(5), number(8)
+    c2, c3 = c + number(2), c + number(3)
+    for k in range(4):
+        for p in range(count):
+            q, _ = _padded(np.floor(place[0, p]) + number(k - 1), size, padding, align, x)
+            index[r + k, p] = _whole(q, size)
+    for k in range(4):
+        near = (k == 1) | (k == 2)
+        sign = one if k < 2 else -one
+        for p in range(count):
+            t = place[0, p] - np.floor(place[0, p])
+            d = abs(t - number(k - 1))
+            weight[r + k, p] = (c2 * d - c3) * d * d + one if near else ((d - five) * d + eight) * d * c - number(4) * c
+        for p in range(count):
+            t = place[0, p] - np.floor(place[0, p])
+            d = abs(t - number(k - 1))
+            change = (number(3) * c2 * d - number(2) * c3) * d if near else ((number(3) * d - number(10)) * d + eight) * c
+            slope[r + k, p] = sign * change * scale
+    return 4
+
+
+@inline
+def _axes(grid, first, count, sizes, counts, index, weight, slope, place, x):
+    """Fill the rows of all axes for `count` places; a place's coordinates come in the order width, height, depth."""
+    rank = sizes[3]
+    for a in range(3 - rank, 3):
+        counts[a] = _axis(grid, first * rank + 2 - a, rank, count, sizes[a], sizes[4], sizes[5], sizes[6], a, index, weight, slope, place, x)
+
+
+@inline
+def _taps(i, j, k, m, count, sizes, index, weight, pixel, value):
+    """Tap m of each place: the pixel at rows i, j, k of the axes, or -1 outside the image, and the product of the weights."""
+    height, width = sizes[1], sizes[2]
+    for p in range(count):
+        z, y, x = index[i, p], index[4 + j, p], index[8 + k, p]
+        pixel[m, p] = (z * height + y) * width + x if (z | y | x) >= 0 else np.int64(-1)
+    for p in range(count):
+        value[m, p] = weight[i, p] * weight[4 + j, p] * weight[8 + k, p]
+
+
+@inline
+def _seen(x, base, step, pixel, value, m, p, zero):
+    """What tap m gives to place p."""
+    at = pixel[m, p]
+    seen = x[np.uint64(base + (at if at >= 0 else 0) * step)]
+    return value[m, p] * seen if at >= 0 else zero
+
+
+@inline
+def _all_taps(counts, count, sizes, index, weight, pixel, value):
+    """All taps of `count` places; give their number."""
+    m = 0
+    for i in range(counts[0]):
+        for j in range(counts[1]):
+            for k in range(counts[2]):
+                _taps(i, j, k, m, count, sizes, index, weight, pixel, value)
+                m += 1
+    return m
+
+
+@inline
+def _present(pixel, value, taps, p, found, factor):
+    """The taps of place p inside the image, listed; give their number."""
+    m = 0
+    for k in range(taps):
+        found[m] = pixel[k, p]
+        factor[m] = value[k, p]
+        m += 1 if pixel[k, p] >= 0 else 0
+    return m
+
+
+# sizes = (D, H, W, rank, mode, padding, align, places of a sample, C, samples, and the distances in memory of pixels and of channels of x,
+# of places and of channels of y).  Where channels are many, they lie side by side.
+@kernel
+def _sample(x, grid, y, sizes):
+    places, channels = sizes[7], sizes[8]
+    xp, xc = sizes[10], sizes[11]
+    yp, yc = sizes[12], sizes[13]
+    tasks = (places + TASK - 1) // TASK
+    zero = x.dtype.type(0)
+    for task in prange(sizes[9] * tasks):
+        index = np.zeros((12, CHUNK), np.int64)
+        weight = np.ones((12, CHUNK), x.dtype)
+        slope = np.zeros((12, CHUNK), x.dtype)
+        place = np.empty((2, CHUNK), x.dtype)
+        counts = np.ones(3, np.int64)
+        pixel = np.empty((16, CHUNK), np.int64)
+        value = np.empty((16, CHUNK), x.dtype)
+        found = np.empty(17, np.int64)
+        factor = np.empty(17, x.dtype)
+        sample = task // tasks
+        base, to = sample * sizes[0] * sizes[1] * sizes[2] * channels, sample * places * channels
+        stop = min(places, (task % tasks + 1) * TASK)
+        for first in range(task % tasks * TASK, stop, CHUNK):
+            count = min(CHUNK, stop - first)
+            _axes(grid, sample * places + first, count, sizes, counts, index, weight, slope, place, x)
+            taps = _all_taps(counts, count, sizes, index, weight, pixel, value)
+            if channels < NARROW:
+                for c in range(channels):
+                    at, step = base + c * xc, xp
+                    for p in range(count):
+                        sum = zero
+                        for m in range(0, taps - 3, 4):
+                            u = _seen(x, at, step, pixel, value, m, p, zero) + _seen(x, at, step, pixel, value, m + 1, p, zero)
+                            v = _seen(x, at, step, pixel, value, m + 2, p, zero) + _seen(x, at, step, pixel, value, m + 3, p, zero)
+                            sum += u + v
+                        for m in range(taps // 4 * 4, taps):
+                            sum += _seen(x, at, step, pixel, value, m, p, zero)
+                        y[np.uint64(to + c * yc + (first + p) * yp)] = sum
+            else:
+                for p in range(count):
+                    number = _present(pixel, value, taps, p, found, factor)
+                    _combine(x, base, channels, 0, number, found, factor, y, to + (first + p) * channels, channels)
+
+
+@kernel
+def _sample_input_grad(gy, grid, gx, sizes, block):
+    # gx is zero at first; a task takes channels `start` to `start + width` of one sample.
+    places, channels = sizes[7], sizes[8]
+    xp, xc = sizes[10], sizes[11]
+    yp, yc = sizes[12], sizes[13]
+    blocks = (channels + block - 1) // block
+    for task in prange(sizes[9] * blocks):
+        index = np.zeros((12, CHUNK), np.int64)
+        weight = np.ones((12, CHUNK), gy.dtype)
+        slope = np.zeros((12, CHUNK), gy.dtype)
+        place = np.empty((2, CHUNK), gy.dtype)
+        counts = np.ones(3, np.int64)
+        pixel = np.empty((16, CHUNK), np.int64)
+        value = np.empty((16, CHUNK), gy.dtype)
+        sample, start = task // blocks, task % blocks * block
+        width = min(block, channels - start)
+        base, to = sample * sizes[0] * sizes[1] * sizes[2] * channels, sample * places * channels
+        for first in range(0, places, CHUNK):
+            count = min(CHUNK, places - first)
+            _axes(grid, sample * places + first, count, sizes, counts, index, weight, slope, place, gy)
+            taps = _all_taps(counts, count, sizes, index, weight, pixel, value)
+            if channels < NARROW:
+                for c in range(start, start + width):
+                    for m in range(taps):
+                        for p in range(count):
+                            if pixel[m, p] >= 0:
+                                gx[np.uint64(base + c * xc + pixel[m, p] * xp)] += value[m, p] * gy[np.uint64(to + c * yc + (first + p) * yp)]
+            else:
+                n = np.uint64(width)
+                for p in range(count):
+                    b = np.uint64(to + (first + p) * channels + start)
+                    for m in range(taps):
+                        if pixel[m, p] >= 0:
+                            a = np.uint64(base + pixel[m, p] * channels + start)
+                            v = value[m, p]
+                            for c in range(n):
+                                gx[a + c] += v * gy[b + c]
+
+
+@kernel
+def _sample_grid_grad(gy, x, grid, ggrid, sizes):
+    # ggrid = sum over the taps of (gy . pixel) * d weight / d coordinate; pixels outside the image do not count.
+    places, channels = sizes[7], sizes[8]
+    xp, xc = sizes[10], sizes[11]
+    yp, yc = sizes[12], sizes[13]
+    rank = sizes[3]
+    tasks = (places + TASK - 1) // TASK
+    zero = x.dtype.type(0)
+    for task in prange(sizes[9] * tasks):
+        index = np.zeros((12, CHUNK), np.int64)
+        weight = np.ones((12, CHUNK), x.dtype)
+        slope = np.zeros((12, CHUNK), x.dtype)
+        place = np.empty((2, CHUNK), x.dtype)
+        counts = np.ones(3, np.int64)
+        pixel = np.empty((1, CHUNK), np.int64)
+        value = np.empty((1, CHUNK), x.dtype)
+        dot = np.empty(CHUNK, x.dtype)
+        slopes = np.empty((3, CHUNK), x.dtype)
+        sample = task // tasks
+        base, to = sample * sizes[0] * sizes[1] * sizes[2] * channels, sample * places * channels
+        stop = min(places, (task % tasks + 1) * TASK)
+        for first in range(task % tasks * TASK, stop, CHUNK):
+            count = min(CHUNK, stop - first)
+            _axes(grid, sample * places + first, count, sizes, counts, index, weight, slope, place, x)
+            for a in range(3):
+                for p in range(count):
+                    slopes[a, p] = 0
+            for i in range(counts[0]):
+                for j in range(counts[1]):
+                    for k in range(counts[2]):
+                        _taps(i, j, k, 0, count, sizes, index, weight, pixel, value)
+                        if channels < NARROW:
+                            for p in range(count):
+                                dot[p] = 0
+                            for c in range(channels):
+                                for p in range(count):
+                                    at = pixel[0, p]
+                                    seen = x[np.uint64(base + c * xc + (at if at >= 0 else 0) * xp)]
+                                    dot[p] += seen * gy[np.uint64(to + c * yc + (first + p) * yp)] if at >= 0 else zero
+                        else:
+                            n = np.uint64(channels)
+                            for p in range(count):
+                                sum = zero
+                                if pixel[0, p] >= 0:
+                                    a = np.uint64(base + pixel[0, p] * channels)
+                                    b = np.uint64(to + (first + p) * channels)
+                                    for c in range(n):
+                                        sum += gy[b + c] * x[a + c]
+                                dot[p] = sum
+                        for p in range(count):
+                            slopes[0, p] += dot[p] * slope[i, p] * weight[4 + j, p] * weight[8 + k, p]
+                            slopes[1, p] += dot[p] * weight[i, p] * slope[4 + j, p] * weight[8 + k, p]
+                            slopes[2, p] += dot[p] * weight[i, p] * weight[4 + j, p] * slope[8 + k, p]
+            for p in range(count):
+                for c in range(rank):
+                    ggrid[(sample * places + first + p) * rank + c] = slopes[2 - c, p]
+
+
+# ------------------------------------------------------------------------------------- public side
+def _in_order(a: np.ndarray) -> bool:
+    """Whether images are walked in C order, as they lie there and have few channels; else they are brought to channels-last memory."""
+    return a.shape[1] < NARROW and a.flags.c_contiguous
+
+
+def _line(a: np.ndarray, in_order: bool) -> np.ndarray:
+    """[N, C, *S] as flat memory in C order or channels-last."""
+    return a.reshape(-1) if in_order else channels_last(a).reshape(-1)
+
+
+def _empty(shape: tuple[int, ...], dtype: np.dtype, in_order: bool, make: Callable = np.empty) -> tuple[np.ndarray, np.ndarray]:
+    """A new array [N, C, *S], and its flat memory."""
+    if in_order:
+        y = make(shape, dtype)
+        return y, y.reshape(-1)
+    memory = make((shape[0], *(1,) * (5 - len(shape)), *shape[2:], shape[1]), dtype)
+    return from_channels_last(memory, len(shape) - 2), memory.reshape(-1)
+
+
+def _sizes(shape: tuple[int, ...], grid: np.ndarray, mode: str, padding: str, align_corners: bool, x_order: bool, y_order: bool) -> np.ndarray:
+    rank, places, pixels, channels = grid.shape[-1], math.prod(grid.shape[1:-1]), math.prod(shape[2:]), shape[1]
+    spatial = (1,) * (3 - rank) + tuple(shape[2:])
+    how = (MODES.index(mode), PADDINGS.index(padding), align_corners)
+    strides = [n for order, count in ((x_order, pixels), (y_order, places)) for n in ((1, count) if order else (channels, 1))]
+    return np.array([*spatial, rank, *how, places, channels, shape[0], *strides], np.int64)
+
+
+def grid_sample(x: np.ndarray, grid: np.ndarray, mode: str, padding: str, align_corners: bool) -> np.ndarray:
+    """x [N, C, *S] at the places of grid [N, *P, rank], coordinates (width, height[, depth]) from -1 to 1: [N, C, *P].
+
+    mode 'nearest', 'bilinear' (in three dimensions trilinear) or 'bicubic'; outside the image padding 'zeros', 'border' or 'reflection'.
+    -1 and 1 are the image's edges, or with align_corners the centres of its corner pixels.  Channels-last, but for few channels in C order.
+    """
+    x = normal(x)
+    order = _in_order(x)
+    y, memory = _empty((*x.shape[:2], *grid.shape[1:-1]), x.dtype, order)
+    if y.size:
+        _sample(_line(x, order), contiguous(normal(grid)).reshape(-1), memory, _sizes(x.shape, grid, mode, padding, align_corners, order, order))
+    return y
+
+
+def grid_sample_input_grad(gy: np.ndarray, grid: np.ndarray, input_size: tuple[int, ...], mode: str, padding: str, align_corners: bool) -> np.ndarray:
+    """The gradient of `grid_sample` for x of shape [N, C, *input_size]."""
+    gy = normal(gy)
+    batch, channels = gy.shape[:2]
+    order = _in_order(gy)
+    gx, memory = _empty((batch, channels, *input_size), gy.dtype, order, np.zeros)
+    if gy.size:
+        sizes = _sizes(gx.shape, grid, mode, padding, align_corners, order, order)
+        _sample_input_grad(_line(gy, order), contiguous(normal(grid)).reshape(-1), memory, sizes, BLOCK if batch < 8 else channels)
+    return gx
+
+
+def grid_sample_grid_grad(gy: np.ndarray, x: np.ndarray, grid: np.ndarray, mode: str, padding: str, align_corners: bool) -> np.ndarray:
+    """The gradient of `grid_sample` for the grid; zeros for 'nearest'."""
+    x, gy = normal(x), normal(gy)
+    ggrid = np.zeros(grid.shape, gy.dtype)
+    if ggrid.size and gy.size and mode != "nearest":
+        x_order, y_order = _in_order(x), _in_order(gy)
+        sizes = _sizes(x.shape, grid, mode, padding, align_corners, x_order, y_order)
+        _sample_grid_grad(_line(gy, y_order), _line(x, x_order), contiguous(normal(grid)).reshape(-1), ggrid.reshape(-1), sizes)
+    return ggrid
