@@ -10,8 +10,7 @@ from convkit_kernels import geometry
 
 from ..autograd import Function, TensorBase
 from ..device import kernels
-from .elementwise import floating, where
-from .reduce import mean
+from .elementwise import Expand, floating, where
 
 
 # -------------------------------------------------------------------------------------- functions of arrays
@@ -94,6 +93,9 @@ class AvgPool(Function):
 
     @staticmethod
     def backward(ctx, gy):
+        window = ctx.args[0]
+        if isinstance(window, geometry.Grid) and set(window.output) == {1}:  # one window: its gradient without copies
+            return Expand.apply(gy * (1.0 / math.prod(ctx.size)), (*gy.shape[:2], *ctx.size)), None, None, None
         return AvgPoolGrad.apply(gy, ctx.size, *ctx.args), None, None, None
 
 
@@ -270,10 +272,7 @@ def adaptive_avg_pool(rank: int, x: Any, output_size: Any) -> Any:
 
     def run(x: Any) -> Any:
         _image(op, rank, x, 2)
-        grid = _grid(op, rank, x, output_size)
-        if set(grid.output) == {1}:
-            return mean(x, tuple(range(2, x.ndim)), keepdim=True)
-        return AvgPool.apply(x, grid, True, None)
+        return AvgPool.apply(x, _grid(op, rank, x, output_size), True, None)
 
     return _batched(rank, x, run)
 

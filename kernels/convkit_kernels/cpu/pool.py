@@ -37,6 +37,8 @@ PIECE = 12
 BLOCK = 16
 # Pixels that one task gathers.
 PIXELS = 64
+# Elements from which on one window that sees everything is a sum like others.
+MANY = 256
 # Below it, the place of a window that sees nothing.
 NOTHING = -(1 << 40)
 
@@ -365,7 +367,12 @@ def average_pool(x: np.ndarray, window: Windows, count_include_pad: bool, diviso
     batch, channels, *spatial = x.shape
     output = window.output_size(spatial)
     rows, columns = _divisors(window, tuple(spatial), output, count_include_pad, divisor_override)
-    if x.size and math.prod(output) == 1 and all(window.places(a, n, 1) == ([0], [n], 1) for a, n in enumerate(spatial)):
+    if (
+        math.prod(spatial) > MANY
+        and x.size
+        and math.prod(output) == 1
+        and all(window.places(a, n, 1) == ([0], [n], 1) for a, n in enumerate(spatial))
+    ):
         # One window sees everything: many numbers to one sum, where `sum` keeps more digits and more threads busy.
         y = sum_over(x, tuple(range(2, x.ndim)), True)
         y /= x.dtype.type(rows[0] * columns[0])
