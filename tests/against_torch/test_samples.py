@@ -36,7 +36,12 @@ DIFFERENT: dict[str, str] = {
     "norm-nuc": "there are no singular values here",
 }
 # Samples of these call torch's function with its arguments in another order than the function's own.
-ORDER = {"where": lambda x, condition, other: convkit.where(condition, x, other), "einsum": lambda xs, equation: convkit.einsum(equation, *xs)}
+ORDER = {
+    "where": lambda x, condition, other: convkit.where(condition, x, other),
+    "einsum": lambda xs, equation: convkit.einsum(equation, *xs),
+    "nn.functional.embedding": lambda weight, index, **options: F.embedding(index, weight, **options),
+    "nn.functional.embedding_bag": lambda weight, index, *args, **options: F.embedding_bag(index, weight, *args, **options),
+}
 
 # What torch refuses in these words has a meaning here.
 ACCEPTED = ("padding='same' is not supported for strided convolutions",)
