@@ -28,7 +28,7 @@ class _Reparametrized:
     def attach(self, module: Module, name: str) -> Parameter:
         """Take the parameter `name` out of the module and put this hook in its place; gives the parameter."""
         self.name = name
-        if any(isinstance(hook, _Reparametrized) and hook.name == name for hook in module._forward_pre_hooks.values()):
+        if any(isinstance(hook, _Reparametrized) and hook.name == name for hook in _functions(module)):
             raise RuntimeError(f"{self.op}: {name!r} of {type(module).__name__} is computed already")
         weight = module._parameters.get(name)
         if weight is None:
@@ -43,7 +43,7 @@ class _Reparametrized:
     @classmethod
     def detach(cls, module: Module, name: str) -> None:
         """Make the weight that was computed a parameter again."""
-        for hook in module._forward_pre_hooks.values():
+        for hook in _functions(module):
             if isinstance(hook, cls) and hook.name == name:
                 break
         else:
@@ -62,6 +62,11 @@ class _Reparametrized:
     def names(self) -> tuple[str, ...]:
         """Parameters and buffers that it added."""
         raise NotImplementedError
+
+
+def _functions(module: Module) -> list[Any]:
+    """What the module calls before each forward."""
+    return [hook.function for hook in module._forward_pre_hooks.values()]
 
 
 class _WeightNorm(_Reparametrized):
