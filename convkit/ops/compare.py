@@ -134,6 +134,8 @@ def isclose(a: Any, b: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: b
         raise TypeError(f"isclose: needs two tensors, got {type(a).__name__} and {type(b).__name__}")
     if a.array.dtype != b.array.dtype:
         raise TypeError(f"isclose: needs two tensors of one dtype, got {a.dtype} and {b.dtype}")
+    if not (rtol >= 0 and atol >= 0):
+        raise ValueError(f"isclose: rtol and atol must not be negative, got {rtol} and {atol}")
     check_broadcast("isclose", a.array, b.array)
     return TensorBase.result(np.asarray(np.isclose(a.array, b.array, rtol, atol, equal_nan)))
 

@@ -28,6 +28,8 @@ class _Row(Function):
     @classmethod
     def forward(cls, ctx, x):
         y = getattr(kernels(x), cls.name)(x) if cls.name in _OWN else kernels(x).unary(cls.name, x)
+        if cls.name == "sign":
+            np.copyto(y, 0, where=y != y)  # torch's sign of nan is 0
         ctx.save_for_backward(x if "x" in cls.keeps else None, y if "y" in cls.keeps else None)
         return y
 
@@ -80,7 +82,7 @@ atanh: Any = _row("atanh", "x", lambda gy, x, y: gy / (1.0 - x * x), "Inverse of
 
 neg: Any = _row("neg", "", lambda gy, x, y: -gy, "-x; TypeError for booleans.", whole=True)
 abs: Any = _row("abs", "x", lambda gy, x, y: gy * sign(x), "Absolute value; its gradient at 0 is 0.", whole=True)
-sign: Any = _row("sign", "", _flat, "-1, 0 or 1, with the sign of x; nan for nan.  Its gradient is 0.", whole=True)
+sign: Any = _row("sign", "", _flat, "-1, 0 or 1, with the sign of x; 0 for nan.  Its gradient is 0.", whole=True)
 floor: Any = _row("floor", "", _flat, "The greatest integer that is not above x.  Its gradient is 0.", whole=True)
 ceil: Any = _row("ceil", "", _flat, "The least integer that is not below x.  Its gradient is 0.", whole=True)
 trunc: Any = _row("trunc", "", _flat, "x rounded towards 0.  Its gradient is 0.", whole=True)

@@ -319,7 +319,8 @@ def norm(x: Any, p: float | str | None = "fro", dim: Dim = None, keepdim: bool =
     if p == 1:
         return sum(x.abs(), over, keepdim)
     if p == 0:
-        return sum(TensorBase.result((x.array != 0).astype(x.array.dtype)), over, keepdim) + sum(x, over, keepdim) * 0.0
+        flat = where(TensorBase.result(np.zeros(x.array.shape, bool)), x, 0.0)  # in the graph, with a gradient of 0
+        return sum(TensorBase.result((x.array != 0).astype(x.array.dtype)) + flat, over, keepdim)
     if abs(p) == float("inf"):
         return (amax if p > 0 else amin)(x.abs(), over, keepdim)
     zero = TensorBase.result(x.array == 0)

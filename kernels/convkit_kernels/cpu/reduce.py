@@ -104,7 +104,8 @@ def sum(x: np.ndarray, axes: tuple[int, ...], keepdims: bool) -> np.ndarray:
         return np.asarray(np.sum(x, axis=axes, keepdims=keepdims, dtype=np.int64))
     x = normal(x)
     if x.size <= SMALL:
-        return np.asarray(np.sum(x, axis=axes, keepdims=keepdims, dtype=np.float64), dtype=x.dtype)
+        with np.errstate(all="ignore"):
+            return np.asarray(np.sum(x, axis=axes, keepdims=keepdims, dtype=np.float64), dtype=x.dtype)
     blocks = _blocks(x, axes) if x.size else None
     if blocks is None:
         if x.size and order_of(x) is None:
