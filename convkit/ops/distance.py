@@ -2,34 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
 
 from ..autograd import TensorBase
 from .elementwise import floating, maximum, where
-from .functions import abs, sqrt
+from .functions import sqrt
 from .matmul import matmul
-from .reduce import amax, amin, sum
+from .reduce import norm, sum
 from .shape import axis
-
-
-def _norm(x: Any, p: float, dim: int, keepdim: bool) -> Any:
-    """(sum of |x|^p)^(1/p) along `dim`; its derivative at 0 is 0, not 0 / 0."""
-    if p == math.inf or p == -math.inf:
-        return (amax if p > 0 else amin)(abs(x), dim, keepdim)
-    if p == 0:
-        count = TensorBase.result(np.asarray((x.array != 0).sum(dim, keepdims=keepdim), x.dtype))
-        return where(np.zeros(count.shape, bool), sum(x, dim, keepdim), count)  # a gradient of 0
-    if p == 1:
-        return sum(abs(x), dim, keepdim)
-    total = sum(x * x if p == 2 else abs(x) ** p, dim, keepdim)
-    nothing = total.array == 0
-    if not nothing.any():
-        return sqrt(total) if p == 2 else total ** (1.0 / p)
-    safe = where(nothing, 1.0, total)
-    return where(nothing, 0.0, sqrt(safe) if p == 2 else safe ** (1.0 / p))
 
 
 def at_least(x: Any, least: float) -> Any:
@@ -64,7 +46,7 @@ def normalize(input: Any, p: float = 2.0, dim: int = 1, eps: float = 1e-12, out:
     if not floating("normalize", input).ndim:
         return normalize(input.unsqueeze(0), p, dim, eps).squeeze(0)
     d = axis("normalize", dim, input.ndim)
-    return input / maximum(_norm(input, p, d, True), eps)
+    return input / maximum(norm(input, p, d, True), eps)
 
 
 def cosine_similarity(x1: Any, x2: Any, dim: int = 1, eps: float = 1e-8) -> Any:
@@ -84,7 +66,7 @@ def cosine_similarity(x1: Any, x2: Any, dim: int = 1, eps: float = 1e-8) -> Any:
     d = axis(op, dim, len(shape)) - len(shape)
     # A vector of one number that is repeated is as long as the others; along other dimensions nothing need be repeated.
     x1, x2 = (x if x.ndim >= -d and x.shape[d] == shape[d] else x.expand(shape) for x in (x1, x2))
-    return sum((x1 / at_least(_norm(x1, 2, d, True), eps)) * (x2 / at_least(_norm(x2, 2, d, True), eps)), d)
+    return sum((x1 / at_least(norm(x1, 2, d, True), eps)) * (x2 / at_least(norm(x2, 2, d, True), eps)), d)
 
 
 def pairwise_distance(x1: Any, x2: Any, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False) -> Any:
@@ -99,7 +81,7 @@ def pairwise_distance(x1: Any, x2: Any, p: float = 2.0, eps: float = 1e-6, keepd
     x1, x2 = _two("pairwise_distance", x1, x2)
     if not x1.ndim and not x2.ndim:
         raise ValueError("pairwise_distance: needs vectors [..., D], got tensors without dimensions")
-    return _norm(x1 - x2 + eps, p, -1, keepdim)
+    return norm(x1 - x2 + eps, p, -1, keepdim)
 
 
 def cdist(x1: Any, x2: Any, p: float = 2.0, compute_mode: str = "use_mm_for_euclid_dist_if_necessary") -> Any:
@@ -132,4 +114,4 @@ def cdist(x1: Any, x2: Any, p: float = 2.0, compute_mode: str = "use_mm_for_eucl
         squares = sum(a * a, -1, True) + sum(b * b, -1).unsqueeze(-2) - 2.0 * matmul(a, b.transpose(-1, -2))
         near = squares.array <= 0
         return where(near, 0.0, sqrt(where(near, 1.0, squares)))
-    return _norm(x1 - x2, p, -1, False)
+    return norm(x1 - x2, p, -1, False)
