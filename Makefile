@@ -7,8 +7,9 @@ BIN := .venv/bin
 demo: .venv/train.stamp
 	$(BIN)/convkit train --data digits --out runs/demo
 
+# Two processes: most tests keep one core busy.
 test: .venv/test.stamp
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: .venv/dev.stamp
 	$(BIN)/ruff check .
