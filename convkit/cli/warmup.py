@@ -70,6 +70,7 @@ def _run(dtype: np.dtype, *layers: nn.Module, size: tuple[int, ...] = (2, 4, 8, 
 def _convolution(dtype: np.dtype) -> None:
     _run(dtype, nn.Conv2d(4, 8, 3), nn.Conv2d(4, 8, 3, padding=1), nn.Conv2d(4, 40, 1), nn.Conv2d(4, 8, 3, stride=2, padding=1))
     _run(dtype, nn.Conv2d(4, 4, 3, padding=1, groups=4), nn.ConvTranspose2d(4, 8, 2, stride=2))
+    _run(dtype, nn.LocallyConnected2d(4, 8, 8, 3, padding=1), nn.Unfold(3), nn.Sequential(nn.Unfold(2, stride=2), nn.Fold(8, 2, stride=2)))
 
 
 def _dense(dtype: np.dtype) -> None:
@@ -88,6 +89,12 @@ def _pooling(dtype: np.dtype) -> None:
 
 def _normalisation(dtype: np.dtype) -> None:
     _run(dtype, nn.BatchNorm2d(4))
+
+
+def _images(dtype: np.dtype) -> None:
+    _run(dtype, nn.ReflectionPad2d(1), nn.Upsample(scale_factor=2, mode="bilinear"))
+    x, grid = _random((2, 4, 8, 8), dtype), _random((2, 5, 5, 2), dtype)
+    F.grid_sample(x, grid, align_corners=False).sum().backward()
 
 
 def _activation(dtype: np.dtype) -> None:
@@ -155,6 +162,7 @@ def _second_derivatives(dtype: np.dtype) -> None:
 
 
 PARTS: tuple[Callable[[np.dtype], None], ...] = (
-    _convolution, _dense, _pooling, _normalisation, _activation, _losses, _embedding, _elementwise, _reductions, _random_numbers, _optimizers,
+    _convolution, _dense, _pooling, _normalisation, _images, _activation, _losses, _embedding, _elementwise, _reductions, _random_numbers,
+    _optimizers,
     _second_derivatives,
 )  # fmt: skip
