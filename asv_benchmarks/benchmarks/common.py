@@ -12,7 +12,7 @@ import numpy as np
 from convkit_kernels import geometry
 from convkit_kernels.cpu import microkernel, runtime
 
-# CONVKIT_BENCH_QUICK=1 takes two shapes and float32 of everything: enough to see that each benchmark runs.
+# CONVKIT_BENCH_QUICK=1 takes two shapes and float32 of everything: enough to see that each benchmark runs (quick.py).
 QUICK = bool(os.environ.get("CONVKIT_BENCH_QUICK"))
 DTYPES = ["float32"] if QUICK else ["float32", "float64"]
 THREADS = [1, runtime.get_num_threads()] if runtime.get_num_threads() > 1 and not QUICK else [1]
