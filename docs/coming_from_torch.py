@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import textwrap
+from collections.abc import Iterable
 from pathlib import Path
 
 PAGE = Path(__file__).with_suffix(".md")
@@ -25,21 +26,26 @@ MODULES = {
 }
 
 
+def in_order(names: Iterable[str]) -> list[str]:
+    """Alphabetical, capitals beside their small letters: the same order for a set as for a list (`T` before `t`)."""
+    return sorted(names, key=lambda name: (name.lower(), name))
+
+
 def offered(module: str) -> list[str]:
     """The public names of a module: its __all__, or what it defines."""
     found = importlib.import_module(module)
     names = getattr(found, "__all__", None)
     if names is None:
         names = [n for n, value in vars(found).items() if not n.startswith("_") and getattr(value, "__module__", None) == module]
-    return sorted((n for n in names if not n.startswith("_") and not inspect.ismodule(getattr(found, n))), key=str.lower)
+    return in_order(n for n in names if not n.startswith("_") and not inspect.ismodule(getattr(found, n)))
 
 
 def tensor_names() -> list[str]:
-    """Methods and properties of a tensor, and the operators it has."""
+    """Methods and properties of a tensor."""
     import convkit
 
     plain = {n for n in dir(convkit.Tensor) if not n.startswith("_")}
-    return sorted(plain - {"array", "node", "index", "version", "result", "saved"}, key=str.lower)
+    return in_order(plain - {"array", "node", "index", "version", "result", "saved"})
 
 
 def names() -> str:
