@@ -74,6 +74,7 @@ from .ops.compare import (
 from .ops.creation import (
     arange,
     as_tensor,
+    asarray,
     bernoulli,
     empty,
     empty_like,
@@ -200,7 +201,7 @@ from .ops.reduce import (
     var,
     var_mean,
 )  # fmt: skip
-from .ops.shape import broadcast_to, cat, chunk, flatten, permute, ravel, reshape, split, squeeze, stack, transpose, unsqueeze
+from .ops.shape import broadcast_to, cat, chunk, flatten, permute, ravel, reshape, split, squeeze, stack, swapaxes, transpose, unsqueeze
 from .ops.sort import argsort, bincount, kthvalue, median, sort, topk, unique
 from .random import Generator, manual_seed
 from .tensor import Tensor
@@ -209,8 +210,8 @@ from .version import __version__
 
 absolute, arccos, arccosh, arcsin, arcsinh, arctan, arctan2, arctanh = abs, acos, acosh, asin, asinh, atan, atan2, atanh
 clip, concat, concatenate, divide, fix, multiply, negative, subtract, true_divide = clamp, cat, cat, div, trunc, mul, neg, sub, div
-greater, greater_equal, less, less_equal, not_equal, asarray = gt, ge, lt, le, ne, as_tensor
-moveaxis, swapaxes, swapdims, row_stack = movedim, transpose, transpose, vstack
+greater, greater_equal, less, less_equal, not_equal = gt, ge, lt, le, ne
+moveaxis, swapdims, row_stack = movedim, transpose, vstack
 inf, nan, pi, e, newaxis = _math.inf, _math.nan, _math.pi, _math.e, None
 float32, float64 = _np.dtype("float32"), _np.dtype("float64")
 uint8, int8, int16, int32, int64, bool_ = (_np.dtype(n) for n in ("uint8", "int8", "int16", "int32", "int64", "bool"))

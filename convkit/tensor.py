@@ -202,8 +202,8 @@ class Tensor(TensorBase):
     def __dlpack_device__(self) -> tuple[builtins.int, builtins.int]:
         return self.array.__dlpack_device__()
 
-    def to(self, *args: Any, device: Any = None, dtype: Any = None) -> Tensor:
-        """In another dtype or on another device; itself if nothing changes."""
+    def to(self, *args: Any, device: Any = None, dtype: Any = None, copy: builtins.bool = False) -> Tensor:
+        """In another dtype or on another device; itself if nothing changes, unless `copy`."""
         for a in args:
             if isinstance(a, Tensor):
                 device, dtype = a.device, a.dtype
@@ -219,7 +219,13 @@ class Tensor(TensorBase):
             raise TypeError(f"to: needs a dtype, a device ('cpu') or a tensor, got {dtype!r}") from None
         if dtype.kind not in "fiub":
             raise TypeError(f"to: the dtype must be of real numbers or booleans, got {dtype}")
-        return self if dtype == self.dtype else elementwise.Cast.apply(self, dtype)
+        if dtype == self.dtype:
+            return self.clone() if copy else self
+        return elementwise.Cast.apply(self, dtype)
+
+    def split(self, split_size: Any, dim: builtins.int = 0) -> tuple[Tensor, ...]:
+        """Consecutive parts of one size, or of the sizes listed, along `dim`; views."""
+        return shapes.split(self, split_size, dim)
 
     def cpu(self) -> Tensor:
         """On the CPU."""
@@ -440,7 +446,7 @@ METHODS: dict[ModuleType, str] = {
     reduce: """
         amax amin aminmax argmax argmin count_nonzero cummax cummin cumprod cumsum logsumexp max mean min nanmean nansum norm prod std
         sum var""",
-    shapes: "broadcast_to chunk expand flatten permute ravel reshape split squeeze transpose unsqueeze",
+    shapes: "broadcast_to chunk expand flatten permute ravel reshape squeeze swapaxes transpose unsqueeze",
     sort: "argsort bincount kthvalue median sort topk unique",
 }
 # Other names of the same.
@@ -448,7 +454,7 @@ ALIASES = {
     "absolute": "abs", "arccos": "acos", "arccosh": "acosh", "arcsin": "asin", "arcsinh": "asinh", "arctan": "atan", "arctan2": "atan2",
     "arctanh": "atanh", "clip": "clamp", "divide": "div", "fix": "trunc", "greater": "gt", "greater_equal": "ge", "less": "lt",
     "less_equal": "le", "moveaxis": "movedim", "multiply": "mul", "negative": "neg", "not_equal": "ne",
-    "subtract": "sub", "swapaxes": "transpose", "swapdims": "transpose", "true_divide": "div", "view": "reshape",
+    "subtract": "sub", "swapdims": "transpose", "true_divide": "div", "view": "reshape",
 }  # fmt: skip
 for _family, _names in METHODS.items():
     for _name in _names.split():

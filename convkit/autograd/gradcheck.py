@@ -10,8 +10,8 @@ import numpy as np
 from .graph import TensorBase, grad
 
 
-def gradcheck(function: Callable, inputs: Any, eps: float = 1e-6, atol: float = 1e-5, rtol: float = 1e-3, raise_exception: bool = True) -> bool:
-    """Do the gradients of `function(*inputs)` agree with central differences?
+def gradcheck(func: Callable, inputs: Any, eps: float = 1e-6, atol: float = 1e-5, rtol: float = 1e-3, raise_exception: bool = True) -> bool:
+    """Do the gradients of `func(*inputs)` agree with central differences?
 
     `inputs`: a tensor or a tuple of tensors; those that require a gradient must be float64.  Every element of every
     input is moved by +-eps, so keep them small.  True, or an error that names the input and the worst element
@@ -26,7 +26,7 @@ def gradcheck(function: Callable, inputs: Any, eps: float = 1e-6, atol: float = 
         raise ValueError("gradcheck: no input requires a gradient")
 
     def outputs_of(*args: Any) -> list[Any]:
-        result = function(*args)
+        result = func(*args)
         every = [result] if isinstance(result, TensorBase) else list(result)
         return [y for y in every if y.array.dtype.kind == "f"]
 
@@ -71,14 +71,14 @@ def gradcheck(function: Callable, inputs: Any, eps: float = 1e-6, atol: float = 
 
 
 def gradgradcheck(
-    function: Callable, inputs: Any, grad_outputs: Any = None, eps: float = 1e-6, atol: float = 1e-5, rtol: float = 1e-3, raise_exception: bool = True
+    func: Callable, inputs: Any, grad_outputs: Any = None, eps: float = 1e-6, atol: float = 1e-5, rtol: float = 1e-3, raise_exception: bool = True
 ) -> bool:
-    """Do the second derivatives of `function(*inputs)` agree with central differences of the first?
+    """Do the second derivatives of `func(*inputs)` agree with central differences of the first?
 
     `grad_outputs` weighs the outputs (random numbers by default) and is differentiated too.
     """
     inputs = (inputs,) if isinstance(inputs, TensorBase) else tuple(inputs)
-    result = function(*inputs)
+    result = func(*inputs)
     outputs = [y for y in ([result] if isinstance(result, TensorBase) else list(result)) if y.requires_grad]
     if grad_outputs is None:
         rng = np.random.default_rng(0)
@@ -88,7 +88,7 @@ def gradgradcheck(
     n = len(inputs)
 
     def first_derivatives(*args: Any) -> tuple:
-        again = function(*args[:n])
+        again = func(*args[:n])
         ys = [y for y in ([again] if isinstance(again, TensorBase) else list(again)) if y.requires_grad]
         wanted = [a for a in args[:n] if isinstance(a, TensorBase) and a.requires_grad]
         return tuple(g for g in grad(ys, wanted, args[n:], create_graph=True, allow_unused=True) if g is not None)

@@ -484,12 +484,14 @@ def backward(tensors: Any, grad_tensors: Any = None, retain_graph: bool | None =
 
 
 def grad(
-    outputs: Any, inputs: Any, grad_outputs: Any = None, retain_graph: bool | None = None, create_graph: bool = False, allow_unused: bool = False
-) -> tuple[Tensor, ...]:
+    outputs: Any, inputs: Any, grad_outputs: Any = None, retain_graph: bool | None = None, create_graph: bool = False,
+    only_inputs: bool = True, allow_unused: bool | None = None, is_grads_batched: bool = False, materialize_grads: bool = False,
+) -> tuple[Tensor, ...]:  # fmt: skip
     """The gradients of `outputs` with respect to `inputs`, one tensor for each; leaves' `.grad` stays as it is.
 
     With `create_graph` the gradients can themselves be differentiated.  RuntimeError if an input is not part of the graph,
-    unless `allow_unused` (then None stands in its place).
+    unless `allow_unused` (then None stands in its place) or `materialize_grads` (then zeros).  `only_inputs` and `is_grads_batched` are
+    torch's: ValueError for anything but their defaults.
 
     >>> import convkit
     >>> x = convkit.tensor([3.0], requires_grad=True)
@@ -498,6 +500,10 @@ def grad(
     >>> gx.item(), ggx.item()
     (27.0, 18.0)
     """
+    if not only_inputs or is_grads_batched:
+        raise ValueError("grad: only_inputs=False is deprecated, and is_grads_batched=True is not there; call grad for each of them")
+    if materialize_grads and allow_unused is False:
+        raise ValueError("grad: materialize_grads gives unused inputs zeros, so allow_unused must not be False")
     outputs = (outputs,) if isinstance(outputs, TensorBase) else tuple(outputs)
     inputs = (inputs,) if isinstance(inputs, TensorBase) else tuple(inputs)
     grad_outputs = (grad_outputs,) if grad_outputs is None or isinstance(grad_outputs, TensorBase) else tuple(grad_outputs)
@@ -511,6 +517,8 @@ def grad(
     found = _walk(_roots("grad", outputs, grad_outputs), create_graph if retain_graph is None else retain_graph, create_graph, wanted)
     results = [found.get(wanted[key]) for key in nodes]
     for i, g in enumerate(results):
-        if g is None and not allow_unused:
+        if g is None and materialize_grads:
+            results[i] = TensorBase.result(np.zeros_like(inputs[i].array))
+        elif g is None and not allow_unused:
             raise RuntimeError(f"grad: input {i} is not part of the graph of the outputs; pass allow_unused=True to get None for it")
     return tuple(results)  # type: ignore[arg-type]

@@ -15,16 +15,16 @@ from .safetensors import save
 __all__ = ["array_api", "load", "onnx", "safetensors", "save", "torch_checkpoint"]
 
 
-def load(path: str | os.PathLike) -> dict[str, Any]:
+def load(f: str | os.PathLike) -> dict[str, Any]:
     """Tensors by name from a file: one that `convkit.save` wrote (safetensors), or one of torch (.pt, .pth, .th).
 
     The file's first bytes decide, not its name.  Nothing that a file says is executed.  What torch saved comes back as it was nested
     there: `load("resnet20.th")["state_dict"]`; see `interop.torch_checkpoint.load`.  FileNotFoundError if there is no such file,
     ValueError if it is damaged or holds something else than data.
     """
-    with open(path, "rb") as file:
+    with open(f, "rb") as file:
         start = file.read(16)
-    return torch_checkpoint.load(path) if torch_checkpoint.recognised(start) else safetensors.load(path)
+    return torch_checkpoint.load(f) if torch_checkpoint.recognised(start) else safetensors.load(f)
 
 
 def __getattr__(name: str) -> object:

@@ -22,7 +22,7 @@ def _library() -> Any:
     return safetensors
 
 
-def save(tensors: Mapping[str, Any], path: str | os.PathLike) -> None:
+def save(obj: Mapping[str, Any], f: str | os.PathLike) -> None:
     """Write tensors (or arrays) by name, such as a `state_dict()`, to a safetensors file, whole or not at all.
 
     TypeError for a value that is neither tensor nor array; OSError, with the file as it was before, where writing fails.
@@ -34,20 +34,20 @@ def save(tensors: Mapping[str, Any], path: str | os.PathLike) -> None:
     [1.0, 1.0]
     """
     arrays = {}
-    for name, value in tensors.items():
+    for name, value in obj.items():
         array = value.array if isinstance(value, Tensor) else value
         if not isinstance(array, np.ndarray):
             raise TypeError(f"save: {name!r} must be a tensor or an array, got {type(value).__name__}")
         arrays[name] = np.asarray(array, order="C")
-    write_whole(Path(path), _library().numpy.save(arrays))
+    write_whole(Path(f), _library().numpy.save(arrays))
 
 
-def load(path: str | os.PathLike) -> dict[str, Tensor]:
+def load(f: str | os.PathLike) -> dict[str, Tensor]:
     """Tensors by name, in alphabetical order, from a safetensors file; FileNotFoundError if there is none, ValueError if it is damaged."""
     library = _library()
-    content = Path(path).read_bytes()
+    content = Path(f).read_bytes()
     try:
         arrays = library.numpy.load(content)
     except Exception as error:  # the library's own error, and what its header parser raises
-        raise ValueError(f"load: {os.fspath(path)} is no whole safetensors file: {error}") from None
+        raise ValueError(f"load: {os.fspath(f)} is no whole safetensors file: {error}") from None
     return {name: from_numpy(arrays[name]) for name in sorted(arrays)}

@@ -95,10 +95,10 @@ class Sequential(_Numbered):
         for name, module in named:
             self.add_module(name, _checked("Sequential", module))
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, input: Any) -> Any:
         for module in self._modules.values():
-            x = module(x)  # type: ignore[misc]
-        return x
+            input = module(input)  # type: ignore[misc]
+        return input
 
     def __getitem__(self, key: int | slice) -> Any:
         if isinstance(key, slice):

@@ -206,27 +206,27 @@ def _row(op: str, x: Any, *parameters: Any, row: str = "", inplace: bool = False
 
 
 # -------------------------------------------------------------------------------- element by element
-def relu(x: Any, inplace: bool = False) -> Any:
+def relu(input: Any, inplace: bool = False) -> Any:
     """max(x, 0); nan stays nan, and the gradient at 0 is 0.
 
     >>> import convkit
     >>> relu(convkit.tensor([-1.0, 2.0])).tolist()
     [0.0, 2.0]
     """
-    return _row("relu", x, 0.0, 0.0, inplace=inplace)
+    return _row("relu", input, 0.0, 0.0, inplace=inplace)
 
 
-def relu6(x: Any, inplace: bool = False) -> Any:
+def relu6(input: Any, inplace: bool = False) -> Any:
     """min(max(x, 0), 6); the gradient at 0 and 6 is 0.  (A. Krizhevsky, "Convolutional deep belief networks on CIFAR-10", 2010.)
 
     >>> import convkit
     >>> relu6(convkit.tensor([-1.0, 2.0, 9.0])).tolist()
     [0.0, 2.0, 6.0]
     """
-    return _row("relu6", x, 0.0, 6.0, row="hardtanh", inplace=inplace)
+    return _row("relu6", input, 0.0, 6.0, row="hardtanh", inplace=inplace)
 
 
-def threshold(x: Any, threshold: float, value: float, inplace: bool = False) -> Any:
+def threshold(input: Any, threshold: float, value: float, inplace: bool = False) -> Any:
     """x where it is above `threshold`, else `value`.
 
     >>> import convkit
@@ -234,10 +234,10 @@ def threshold(x: Any, threshold: float, value: float, inplace: bool = False) -> 
     >>> threshold_(convkit.tensor([0.0, 2.0]), 1.0, -5.0).tolist()
     [-5.0, 2.0]
     """
-    return _row("threshold", x, threshold, value, inplace=inplace)
+    return _row("threshold", input, threshold, value, inplace=inplace)
 
 
-def hardtanh(x: Any, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> Any:
+def hardtanh(input: Any, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> Any:
     """min(max(x, min_val), max_val); the gradient at both ends is 0.  ValueError if min_val is above max_val.
 
     >>> import convkit
@@ -246,21 +246,21 @@ def hardtanh(x: Any, min_val: float = -1.0, max_val: float = 1.0, inplace: bool 
     """
     if min_val > max_val:
         raise ValueError(f"hardtanh: min_val must not be above max_val, got {min_val} and {max_val}")
-    return _row("hardtanh", x, min_val, max_val, inplace=inplace)
+    return _row("hardtanh", input, min_val, max_val, inplace=inplace)
 
 
-def leaky_relu(x: Any, negative_slope: float = 0.01, inplace: bool = False) -> Any:
+def leaky_relu(input: Any, negative_slope: float = 0.01, inplace: bool = False) -> Any:
     """x above 0, else negative_slope * x.  (A. Maas, A. Hannun, A. Ng, "Rectifier nonlinearities ...", ICML 2013.)
 
     >>> import convkit
     >>> leaky_relu(convkit.tensor([-2.0, 2.0]), 0.5).tolist()
     [-1.0, 2.0]
     """
-    return _row("leaky_relu", x, negative_slope, inplace=inplace)
+    return _row("leaky_relu", input, negative_slope, inplace=inplace)
 
 
-def prelu(x: Any, weight: Any) -> Any:
-    """x above 0, else weight * x, where `weight` [C] has a number for each channel of x [N, C, ...], or one for all.
+def prelu(input: Any, weight: Any) -> Any:
+    """x above 0, else weight * x, where `weight` [C] has a number for each channel of input [N, C, ...], or one for all.
 
     K. He, X. Zhang, S. Ren, J. Sun, "Delving deep into rectifiers", ICCV 2015.
 
@@ -272,39 +272,39 @@ def prelu(x: Any, weight: Any) -> Any:
     >>> prelu(convkit.tensor([[-2.0, -2.0]]), convkit.tensor([0.5, 0.25])).tolist()
     [[-1.0, -0.5]]
     """
-    floating("prelu", x), floating("prelu", weight)
-    if weight.dtype != x.dtype:
-        raise TypeError(f"prelu: input is {x.dtype} but weight is {weight.dtype}; convert with .to(dtype)")
-    channels = x.shape[1] if x.ndim > 1 else 1
+    floating("prelu", input), floating("prelu", weight)
+    if weight.dtype != input.dtype:
+        raise TypeError(f"prelu: input is {input.dtype} but weight is {weight.dtype}; convert with .to(dtype)")
+    channels = input.shape[1] if input.ndim > 1 else 1
     if weight.ndim > 1 or weight.numel() not in (1, channels):
-        raise ValueError(f"prelu: weight must have 1 element or {channels}, one a channel of the input {list(x.shape)}, got {list(weight.shape)}")
-    return PRelu.apply(x, weight.reshape(-1, *(1,) * (x.ndim - 2)) if x.ndim > 1 else weight.reshape(x.shape and (1,)))
+        raise ValueError(f"prelu: weight must have 1 element or {channels}, one a channel of the input {list(input.shape)}, got {list(weight.shape)}")
+    return PRelu.apply(input, weight.reshape(-1, *(1,) * (input.ndim - 2)) if input.ndim > 1 else weight.reshape(input.shape and (1,)))
 
 
-def elu(x: Any, alpha: float = 1.0, inplace: bool = False) -> Any:
+def elu(input: Any, alpha: float = 1.0, inplace: bool = False) -> Any:
     """x above 0, else alpha (exp(x) - 1).  (D.-A. Clevert, T. Unterthiner, S. Hochreiter, "... exponential linear units", ICLR 2016.)
 
     >>> import convkit
     >>> elu(convkit.tensor([-1e4, 2.0]), 3.0).tolist()
     [-3.0, 2.0]
     """
-    return _row("elu", x, alpha, 1.0, 1.0, inplace=inplace)
+    return _row("elu", input, alpha, 1.0, 1.0, inplace=inplace)
 
 
 _SELU_ALPHA, _SELU_SCALE = 1.6732632423543772848170429916717, 1.0507009873554804934193349852946
 
 
-def selu(x: Any, inplace: bool = False) -> Any:
+def selu(input: Any, inplace: bool = False) -> Any:
     """1.0507 elu(x, 1.6733): keeps mean 0 and variance 1.  (G. Klambauer and others, "Self-normalizing neural networks", NeurIPS 2017.)
 
     >>> import convkit
     >>> [round(y, 4) for y in selu(convkit.tensor([-1e4, 1.0])).tolist()]
     [-1.7581, 1.0507]
     """
-    return _row("selu", x, _SELU_ALPHA * _SELU_SCALE, _SELU_SCALE, 1.0, row="elu", inplace=inplace)
+    return _row("selu", input, _SELU_ALPHA * _SELU_SCALE, _SELU_SCALE, 1.0, row="elu", inplace=inplace)
 
 
-def celu(x: Any, alpha: float = 1.0, inplace: bool = False) -> Any:
+def celu(input: Any, alpha: float = 1.0, inplace: bool = False) -> Any:
     """x above 0, else alpha (exp(x / alpha) - 1), whose slope is continuous at 0; ValueError if alpha is 0.  (J. T. Barron, 2017.)
 
     >>> import convkit
@@ -313,10 +313,10 @@ def celu(x: Any, alpha: float = 1.0, inplace: bool = False) -> Any:
     """
     if alpha == 0:
         raise ValueError("celu: alpha must not be 0: the input is divided by it")
-    return _row("celu", x, alpha, 1.0, 1.0 / alpha, row="elu", inplace=inplace)
+    return _row("celu", input, alpha, 1.0, 1.0 / alpha, row="elu", inplace=inplace)
 
 
-def gelu(x: Any, approximate: str = "none") -> Any:
+def gelu(input: Any, approximate: str = "none") -> Any:
     """x P(x), P the normal distribution; with approximate="tanh", x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2.
 
     Right to the last digits for large negative x too, where x (1 + erf(x / sqrt 2)) / 2 loses them all.  ValueError for another word.
@@ -328,120 +328,120 @@ def gelu(x: Any, approximate: str = "none") -> Any:
     """
     if approximate not in ("none", "tanh"):
         raise ValueError(f"gelu: approximate must be 'none' or 'tanh', got {approximate!r}")
-    return _row("gelu", x, row="gelu_tanh" if approximate == "tanh" else "gelu")
+    return _row("gelu", input, row="gelu_tanh" if approximate == "tanh" else "gelu")
 
 
-def silu(x: Any, inplace: bool = False) -> Any:
+def silu(input: Any, inplace: bool = False) -> Any:
     """x sigmoid(x), also called swish.  (S. Elfwing, E. Uchibe, K. Doya, "Sigmoid-weighted linear units ...", 2017.)
 
     >>> import convkit
     >>> round(silu(convkit.tensor([1.0])).item(), 4)
     0.7311
     """
-    return _row("silu", x, inplace=inplace)
+    return _row("silu", input, inplace=inplace)
 
 
-def mish(x: Any, inplace: bool = False) -> Any:
+def mish(input: Any, inplace: bool = False) -> Any:
     """x tanh(softplus(x)).  (D. Misra, "Mish: a self regularized non-monotonic activation function", 2019.)
 
     >>> import convkit
     >>> round(mish(convkit.tensor([1.0])).item(), 4)
     0.8651
     """
-    return _row("mish", x, inplace=inplace)
+    return _row("mish", input, inplace=inplace)
 
 
-def softplus(x: Any, beta: float = 1.0, threshold: float = 20.0) -> Any:
+def softplus(input: Any, beta: float = 1.0, threshold: float = 20.0) -> Any:
     """log(1 + exp(beta x)) / beta, and x itself where beta x is above `threshold`: a smooth relu.
 
     >>> import convkit
     >>> round(softplus(convkit.tensor([0.0])).item(), 4)
     0.6931
     """
-    return _row("softplus", x, beta, threshold)
+    return _row("softplus", input, beta, threshold)
 
 
-def softsign(x: Any) -> Any:
+def softsign(input: Any) -> Any:
     """x / (1 + |x|).
 
     >>> import convkit
     >>> softsign(convkit.tensor([-1.0, 3.0])).tolist()
     [-0.5, 0.75]
     """
-    return _row("softsign", x)
+    return _row("softsign", input)
 
 
-def hardsigmoid(x: Any, inplace: bool = False) -> Any:
+def hardsigmoid(input: Any, inplace: bool = False) -> Any:
     """min(max(x + 3, 0), 6) / 6.
 
     >>> import convkit
     >>> hardsigmoid(convkit.tensor([-4.0, 0.0, 4.0])).tolist()
     [0.0, 0.5, 1.0]
     """
-    return _row("hardsigmoid", x, inplace=inplace)
+    return _row("hardsigmoid", input, inplace=inplace)
 
 
-def hardswish(x: Any, inplace: bool = False) -> Any:
+def hardswish(input: Any, inplace: bool = False) -> Any:
     """x min(max(x + 3, 0), 6) / 6.  (A. Howard and others, "Searching for MobileNetV3", ICCV 2019.)
 
     >>> import convkit
     >>> hardswish(convkit.tensor([-4.0, 3.0])).tolist()
     [-0.0, 3.0]
     """
-    return _row("hardswish", x, inplace=inplace)
+    return _row("hardswish", input, inplace=inplace)
 
 
-def sigmoid(x: Any) -> Any:
+def sigmoid(input: Any) -> Any:
     """1 / (1 + exp(-x)).
 
     >>> import convkit
     >>> sigmoid(convkit.tensor([0.0])).item()
     0.5
     """
-    return _row("sigmoid", x)
+    return _row("sigmoid", input)
 
 
-def logsigmoid(x: Any) -> Any:
+def logsigmoid(input: Any) -> Any:
     """log(sigmoid(x)) without overflow and without the loss of digits.
 
     >>> import convkit
     >>> logsigmoid(convkit.tensor([-1000.0])).item()
     -1000.0
     """
-    return _row("logsigmoid", x)
+    return _row("logsigmoid", input)
 
 
-def tanh(x: Any) -> Any:
+def tanh(input: Any) -> Any:
     """Hyperbolic tangent.
 
     >>> import convkit
     >>> round(tanh(convkit.tensor([1.0])).item(), 4)
     0.7616
     """
-    return _row("tanh", x)
+    return _row("tanh", input)
 
 
-def tanhshrink(x: Any) -> Any:
+def tanhshrink(input: Any) -> Any:
     """x - tanh(x).
 
     >>> import convkit
     >>> round(tanhshrink(convkit.tensor([1.0])).item(), 4)
     0.2384
     """
-    return floating("tanhshrink", x) - tanh(x)
+    return floating("tanhshrink", input) - tanh(input)
 
 
-def hardshrink(x: Any, lambd: float = 0.5) -> Any:
+def hardshrink(input: Any, lambd: float = 0.5) -> Any:
     """0 where -lambd <= x <= lambd, else x.
 
     >>> import convkit
     >>> hardshrink(convkit.tensor([-1.0, 0.5, 2.0])).tolist()
     [-1.0, 0.0, 2.0]
     """
-    return _row("hardshrink", x, lambd)
+    return _row("hardshrink", input, lambd)
 
 
-def softshrink(x: Any, lambd: float = 0.5) -> Any:
+def softshrink(input: Any, lambd: float = 0.5) -> Any:
     """x brought nearer to 0 by `lambd`, and 0 where -lambd <= x <= lambd; ValueError if lambd is negative.
 
     >>> import convkit
@@ -450,10 +450,10 @@ def softshrink(x: Any, lambd: float = 0.5) -> Any:
     """
     if not lambd >= 0:
         raise ValueError(f"softshrink: lambd must be at least 0, got {lambd}")
-    return _row("softshrink", x, lambd)
+    return _row("softshrink", input, lambd)
 
 
-def glu(x: Any, dim: int = -1) -> Any:
+def glu(input: Any, dim: int = -1) -> Any:
     """a sigmoid(b), where a and b are the halves of x along `dim`: a gate.  ValueError if the size is odd, or x a single number.
 
     Y. Dauphin, A. Fan, M. Auli, D. Grangier, "Language modeling with gated convolutional networks", ICML 2017.
@@ -462,14 +462,14 @@ def glu(x: Any, dim: int = -1) -> Any:
     >>> glu(convkit.tensor([3.0, 0.0])).tolist()
     [1.5]
     """
-    if not floating("glu", x).ndim:
+    if not floating("glu", input).ndim:
         raise ValueError("glu: a single number has no halves")
-    dim = axis("glu", dim, x.ndim)
-    half, odd = divmod(x.shape[dim], 2)
+    dim = axis("glu", dim, input.ndim)
+    half, odd = divmod(input.shape[dim], 2)
     if odd:
-        raise ValueError(f"glu: the size of dimension {dim} must be even, got {list(x.shape)}")
+        raise ValueError(f"glu: the size of dimension {dim} must be even, got {list(input.shape)}")
     before = (slice(None),) * dim
-    return x[(*before, slice(half))] * sigmoid(x[(*before, slice(half, None))])
+    return input[(*before, slice(half))] * sigmoid(input[(*before, slice(half, None))])
 
 
 # --------------------------------------------------------------------------------- over a dimension
@@ -491,7 +491,7 @@ def _over(function: type[_OverAxis], x: Any, dim: int | None, dtype: Any) -> Any
     return function.apply(x, axis(op, dim, x.ndim))
 
 
-def softmax(x: Any, dim: int | None = None, dtype: Any = None) -> Any:
+def softmax(input: Any, dim: int | None = None, dtype: Any = None) -> Any:
     """exp(x) / sum(exp(x)) along `dim`, with the greatest element subtracted first so that nothing overflows.
 
     With `dtype`, x is converted to it first.  Without `dim`, torch's choice is taken (0 for 1 and 3 dimensions, else 1) with a warning.
@@ -500,24 +500,24 @@ def softmax(x: Any, dim: int | None = None, dtype: Any = None) -> Any:
     >>> softmax(convkit.tensor([[0.0, 0.0]]), 1).tolist()
     [[0.5, 0.5]]
     """
-    return _over(Softmax, x, dim, dtype)
+    return _over(Softmax, input, dim, dtype)
 
 
-def log_softmax(x: Any, dim: int | None = None, dtype: Any = None) -> Any:
+def log_softmax(input: Any, dim: int | None = None, dtype: Any = None) -> Any:
     """log(softmax(x)) along `dim`, without ever taking the logarithm of a rounded zero; `dim` and `dtype` as in `softmax`.
 
     >>> import convkit
     >>> log_softmax(convkit.tensor([[0.0, -1000.0]]), 1).tolist()
     [[0.0, -1000.0]]
     """
-    return _over(LogSoftmax, x, dim, dtype)
+    return _over(LogSoftmax, input, dim, dtype)
 
 
-def softmin(x: Any, dim: int | None = None, dtype: Any = None) -> Any:
+def softmin(input: Any, dim: int | None = None, dtype: Any = None) -> Any:
     """softmax(-x); `dim` and `dtype` as in `softmax`.
 
     >>> import convkit
     >>> softmin(convkit.tensor([[0.0, 0.0]]), 1).tolist()
     [[0.5, 0.5]]
     """
-    return _over(Softmax, -x, dim, dtype)
+    return _over(Softmax, -input, dim, dtype)

@@ -37,22 +37,22 @@ def _dims(op: str, dims: Any, ndim: int) -> tuple[int, ...]:
 
 
 # -------------------------------------------------------------------------------- order of dimensions
-def t(x: Any) -> Any:
+def t(input: Any) -> Any:
     """The transpose of a matrix; a vector as it is."""
-    if x.ndim > 2:
-        raise ValueError(f"t: needs at most 2 dimensions, got shape {list(x.shape)}; use transpose or mT")
-    return transpose(x, 0, 1) if x.ndim == 2 else x
+    if input.ndim > 2:
+        raise ValueError(f"t: needs at most 2 dimensions, got shape {list(input.shape)}; use transpose or mT")
+    return transpose(input, 0, 1) if input.ndim == 2 else input
 
 
-def movedim(x: Any, source: Any, destination: Any) -> Any:
+def movedim(input: Any, source: Any, destination: Any) -> Any:
     """Dimensions `source` moved to `destination`; the others stay in order; a view."""
-    start, end = _dims("movedim", source, x.ndim), _dims("movedim", destination, x.ndim)
+    start, end = _dims("movedim", source, input.ndim), _dims("movedim", destination, input.ndim)
     if len(start) != len(end):
         raise ValueError(f"movedim: source {source} and destination {destination} differ in length")
-    order = [d for d in range(x.ndim) if d not in start]
+    order = [d for d in range(input.ndim) if d not in start]
     for to, d in sorted(zip(end, start, strict=True)):
         order.insert(to, d)
-    return permute(x, order)
+    return permute(input, order)
 
 
 def adjoint(x: Any) -> Any:
@@ -62,50 +62,50 @@ def adjoint(x: Any) -> Any:
     return transpose(x, -2, -1)
 
 
-def flip(x: Any, *dims: Any, **named: Any) -> Any:
+def flip(input: Any, *dims: Any, **named: Any) -> Any:
     """A copy in which the dimensions `dims` run backwards."""
-    return Flip.apply(x, _dims("flip", many("flip", "dims", dims, named), x.ndim))
+    return Flip.apply(input, _dims("flip", many("flip", "dims", dims, named), input.ndim))
 
 
-def fliplr(x: Any) -> Any:
+def fliplr(input: Any) -> Any:
     """The second dimension backwards."""
-    return flip(x, 1)
+    return flip(input, 1)
 
 
-def flipud(x: Any) -> Any:
+def flipud(input: Any) -> Any:
     """The first dimension backwards."""
-    return flip(x, 0)
+    return flip(input, 0)
 
 
-def roll(x: Any, shifts: Any, dims: Any = None) -> Any:
+def roll(input: Any, shifts: Any, dims: Any = None) -> Any:
     """Elements moved by `shifts` places along `dims`; what leaves at the end comes in at the start.  Without `dims`, in the flattened tensor."""
     shifts = ints("roll", shifts if isinstance(shifts, (tuple, list)) else (shifts,))
     if dims is None or dims == ():
         if len(shifts) != 1:
             raise ValueError(f"roll: shifts {shifts} need as many dims")
-        return reshape(roll(reshape(x, -1), shifts, 0), x.shape)
+        return reshape(roll(reshape(input, -1), shifts, 0), input.shape)
     dims = dims if isinstance(dims, (tuple, list)) else (dims,)
     if len(dims) != len(shifts):
         raise ValueError(f"roll: shifts {shifts} and dims {tuple(dims)} differ in length")
     for shift, dim in zip(shifts, dims, strict=True):
-        d = axis("roll", dim, x.ndim)
-        n = x.shape[d]
+        d = axis("roll", dim, input.ndim)
+        n = input.shape[d]
         if n and shift % n:
             before = (slice(None),) * d
-            x = cat([x[(*before, slice(n - shift % n, n))], x[(*before, slice(0, n - shift % n))]], d)
-    return x
+            input = cat([input[(*before, slice(n - shift % n, n))], input[(*before, slice(0, n - shift % n))]], d)
+    return input
 
 
-def rot90(x: Any, k: int = 1, dims: Sequence[int] = (0, 1)) -> Any:
+def rot90(input: Any, k: int = 1, dims: Sequence[int] = (0, 1)) -> Any:
     """Turned k times by a quarter, from the first of two dimensions towards the second."""
     if len(dims) != 2:
         raise ValueError(f"rot90: needs two dims, got {list(dims)}")
-    a, b = _dims("rot90", tuple(dims), x.ndim)
+    a, b = _dims("rot90", tuple(dims), input.ndim)
     if k % 4 == 0:
-        return x.clone()
+        return input.clone()
     if k % 4 == 2:
-        return flip(x, a, b)
-    return transpose(flip(x, b), a, b) if k % 4 == 1 else flip(transpose(x, a, b), b)
+        return flip(input, a, b)
+    return transpose(flip(input, b), a, b) if k % 4 == 1 else flip(transpose(input, a, b), b)
 
 
 # --------------------------------------------------------------------------------------- repetition
@@ -121,27 +121,35 @@ def repeat(x: Any, *repeats: Any, **named: Any) -> Any:
     return y.clone() if max(times, default=1) == 1 else y
 
 
-def tile(x: Any, *dims: Any, **named: Any) -> Any:
-    """Copies of x side by side, like `repeat`; missing leading numbers are 1."""
+def tile(input: Any, *dims: Any, **named: Any) -> Any:
+    """Copies of input side by side, like `repeat`; missing leading numbers are 1."""
     dims = many("tile", "dims", dims, named)
-    return repeat(x, (1,) * (x.ndim - len(dims)) + tuple(dims))
+    return repeat(input, (1,) * (input.ndim - len(dims)) + tuple(dims))
 
 
-def repeat_interleave(x: Any, repeats: Any, dim: int | None = None, *, output_size: int | None = None) -> Any:
-    """Each element along `dim` (of the flattened tensor without one) `repeats` times; a tensor of repeats has one for each element."""
+def repeat_interleave(input: Any = None, repeats: Any = None, dim: int | None = None, *, output_size: int | None = None) -> Any:
+    """Each element along `dim` (of the flattened tensor without one) `repeats` times; a tensor of repeats has one for each element.
+
+    Repeats alone give the numbers 0, 1, 2 ..., each repeated as often as its own element says.
+    """
+    if input is None or repeats is None:
+        repeats = input if repeats is None else repeats
+        if not isinstance(repeats, TensorBase) or repeats.array.ndim != 1:
+            raise ValueError(f"repeat_interleave: repeats alone must be a vector, got {repeats!r}")
+        input = TensorBase.result(np.arange(repeats.array.size))
     if dim is None:
-        x, dim = reshape(x, -1), 0
-    d = axis("repeat_interleave", dim, max(x.ndim, 1))
-    x = x if x.ndim else reshape(x, 1)
+        input, dim = reshape(input, -1), 0
+    d = axis("repeat_interleave", dim, max(input.ndim, 1))
+    input = input if input.ndim else reshape(input, 1)
     counts = np.asarray(getattr(repeats, "array", repeats))
     if counts.dtype.kind not in "iu" or counts.ndim > 1 or (counts.size and counts.min() < 0):
         raise ValueError(f"repeat_interleave: repeats must be integers that are not negative, one or a vector, got {repeats!r}")
-    if counts.size not in (1, x.shape[d]):
-        raise ValueError(f"repeat_interleave: {counts.size} repeats for {x.shape[d]} elements along dimension {d}")
-    index = np.repeat(np.arange(x.shape[d]), counts.reshape(-1) if counts.size > 1 else int(counts.reshape(-1)[0]))
+    if counts.size not in (1, input.shape[d]):
+        raise ValueError(f"repeat_interleave: {counts.size} repeats for {input.shape[d]} elements along dimension {d}")
+    index = np.repeat(np.arange(input.shape[d]), counts.reshape(-1) if counts.size > 1 else int(counts.reshape(-1)[0]))
     if output_size is not None and index.size != output_size:
         raise ValueError(f"repeat_interleave: output_size {output_size} is not the sum of the repeats, {index.size}")
-    return index_select(x, d, TensorBase.result(index))
+    return index_select(input, d, TensorBase.result(index))
 
 
 def expand_as(x: Any, other: Any) -> Any:
@@ -194,77 +202,77 @@ def vstack(tensors: Sequence[Any]) -> Any:
     return cat([reshape(v, 1, -1) if v.ndim < 2 else v for v in tensors], 0)
 
 
-def unbind(x: Any, dim: int = 0) -> tuple[Any, ...]:
+def unbind(input: Any, dim: int = 0) -> tuple[Any, ...]:
     """The slices along `dim`, without that dimension; views."""
-    d = axis("unbind", dim, x.ndim)
-    return tuple(x[(slice(None),) * d + (i,)] for i in range(x.shape[d]))
+    d = axis("unbind", dim, input.ndim)
+    return tuple(input[(slice(None),) * d + (i,)] for i in range(input.shape[d]))
 
 
-def tensor_split(x: Any, indices_or_sections: Any, dim: int = 0) -> tuple[Any, ...]:
+def tensor_split(input: Any, indices_or_sections: Any, dim: int = 0) -> tuple[Any, ...]:
     """Parts of nearly equal size (the first ones one longer), or cut before the indices listed, along `dim`; views."""
-    d = axis("tensor_split", dim, x.ndim)
-    n = x.shape[d]
+    d = axis("tensor_split", dim, input.ndim)
+    n = input.shape[d]
     told = indices_or_sections.tolist() if isinstance(indices_or_sections, TensorBase) else indices_or_sections
     if isinstance(told, int):
         if told < 1:
             raise ValueError(f"tensor_split: needs at least 1 part, got {told}")
-        return split(x, [n // told + (i < n % told) for i in range(told)], d)
+        return split(input, [n // told + (i < n % told) for i in range(told)], d)
     cuts = [0, *ints("tensor_split", told), n]
-    return tuple(x[(slice(None),) * d + (slice(a, b),)] for a, b in zip(cuts[:-1], cuts[1:], strict=True))
+    return tuple(input[(slice(None),) * d + (slice(a, b),)] for a, b in zip(cuts[:-1], cuts[1:], strict=True))
 
 
-def unflatten(x: Any, dim: int, sizes: Sequence[int]) -> Any:
+def unflatten(input: Any, dim: int, sizes: Sequence[int]) -> Any:
     """Dimension `dim` parted into `sizes`, one of which may be -1."""
-    d = axis("unflatten", dim, x.ndim)
+    d = axis("unflatten", dim, input.ndim)
     sizes = ints("unflatten", sizes)
-    known, n = math.prod(s for s in sizes if s != -1), x.shape[d]
+    known, n = math.prod(s for s in sizes if s != -1), input.shape[d]
     if not sizes or sizes.count(-1) > 1 or min(sizes) < -1 or (known != n if -1 not in sizes else not known or n % known):
         raise ValueError(f"unflatten: dimension {d} of size {n} does not part into {list(sizes)}")
-    return reshape(x, (*x.shape[:d], *(n // known if s == -1 else s for s in sizes), *x.shape[d + 1 :]))
+    return reshape(input, (*input.shape[:d], *(n // known if s == -1 else s for s in sizes), *input.shape[d + 1 :]))
 
 
 # ---------------------------------------------------------------------------- triangles, diagonals
-def tril(x: Any, diagonal: int = 0) -> Any:
+def tril(input: Any, diagonal: int = 0) -> Any:
     """The lower triangle of matrices [..., M, N], up to the given diagonal; 0 elsewhere."""
-    if x.ndim < 2:
-        raise ValueError(f"tril: needs 2 dimensions at least, got shape {list(x.shape)}")
-    return where(TensorBase.result(np.tri(x.shape[-2], x.shape[-1], diagonal, bool)), x, 0)
+    if input.ndim < 2:
+        raise ValueError(f"tril: needs 2 dimensions at least, got shape {list(input.shape)}")
+    return where(TensorBase.result(np.tri(input.shape[-2], input.shape[-1], diagonal, bool)), input, 0)
 
 
-def triu(x: Any, diagonal: int = 0) -> Any:
+def triu(input: Any, diagonal: int = 0) -> Any:
     """The upper triangle of matrices [..., M, N], from the given diagonal on; 0 elsewhere."""
-    if x.ndim < 2:
-        raise ValueError(f"triu: needs 2 dimensions at least, got shape {list(x.shape)}")
-    return where(TensorBase.result(~np.tri(x.shape[-2], x.shape[-1], diagonal - 1, bool)), x, 0)
+    if input.ndim < 2:
+        raise ValueError(f"triu: needs 2 dimensions at least, got shape {list(input.shape)}")
+    return where(TensorBase.result(~np.tri(input.shape[-2], input.shape[-1], diagonal - 1, bool)), input, 0)
 
 
-def diagonal(x: Any, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Any:
-    """The elements x[i, i + offset] of two dimensions, as a new last dimension; a copy (torch gives a view)."""
-    a, b = _dims("diagonal", (dim1, dim2), x.ndim)
-    x = movedim(x, (a, b), (-2, -1))
-    m, n = x.shape[-2:]
+def diagonal(input: Any, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Any:
+    """The elements input[i, i + offset] of two dimensions, as a new last dimension; a copy (torch gives a view)."""
+    a, b = _dims("diagonal", (dim1, dim2), input.ndim)
+    input = movedim(input, (a, b), (-2, -1))
+    m, n = input.shape[-2:]
     i = np.arange(max(0, min(m + min(offset, 0), n - max(offset, 0)))) - min(offset, 0)
-    return x[(..., i, i + offset)]
+    return input[(..., i, i + offset)]
 
 
 _diagonal = diagonal  # an argument of `diag` has that name
 
 
-def diag(x: Any, diagonal: int = 0) -> Any:
-    """A matrix with the vector x on a diagonal, or the diagonal of a matrix."""
-    if x.ndim == 2:
-        return _diagonal(x, diagonal)
-    if x.ndim != 1:
-        raise ValueError(f"diag: needs a vector or a matrix, got shape {list(x.shape)}")
-    return diag_embed(x, diagonal)
+def diag(input: Any, diagonal: int = 0) -> Any:
+    """A matrix with the vector `input` on a diagonal, or the diagonal of a matrix."""
+    if input.ndim == 2:
+        return _diagonal(input, diagonal)
+    if input.ndim != 1:
+        raise ValueError(f"diag: needs a vector or a matrix, got shape {list(input.shape)}")
+    return diag_embed(input, diagonal)
 
 
-def diag_embed(x: Any, offset: int = 0, dim1: int = -2, dim2: int = -1) -> Any:
-    """Matrices, in dimensions dim1 and dim2, with the last dimension of x on a diagonal; 0 elsewhere."""
-    a, b = _dims("diag_embed", (dim1, dim2), x.ndim + 1)
-    n = x.shape[-1] + abs(offset)
-    i = np.arange(x.shape[-1]) - min(offset, 0)
-    return movedim(PutItem.apply(x, (..., i, i + offset), (*x.shape[:-1], n, n)), (-2, -1), (a, b))
+def diag_embed(input: Any, offset: int = 0, dim1: int = -2, dim2: int = -1) -> Any:
+    """Matrices, in dimensions dim1 and dim2, with the last dimension of input on a diagonal; 0 elsewhere."""
+    a, b = _dims("diag_embed", (dim1, dim2), input.ndim + 1)
+    n = input.shape[-1] + abs(offset)
+    i = np.arange(input.shape[-1]) - min(offset, 0)
+    return movedim(PutItem.apply(input, (..., i, i + offset), (*input.shape[:-1], n, n)), (-2, -1), (a, b))
 
 
 def atleast(x: Any, ndim: int) -> Any:
@@ -284,8 +292,8 @@ def dstack(tensors: Sequence[Any]) -> Any:
     return cat([unsqueeze(atleast(v, 2), 2) if v.ndim < 3 else v for v in tensors], 2)
 
 
-def trace(x: Any) -> Any:
+def trace(input: Any) -> Any:
     """Sum of a matrix's diagonal."""
-    if x.ndim != 2:
-        raise ValueError(f"trace: needs a matrix, got shape {list(x.shape)}")
-    return diagonal(x).sum()
+    if input.ndim != 2:
+        raise ValueError(f"trace: needs a matrix, got shape {list(input.shape)}")
+    return diagonal(input).sum()

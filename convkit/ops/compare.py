@@ -24,8 +24,8 @@ def _binary(name: str, a: Operand, b: Operand) -> Any:
 
 
 def _comparison(name: str, text: str) -> Any:
-    def function(a: Any, b: Any) -> Any:
-        return _binary(name, a, b)
+    def function(input: Any, other: Any) -> Any:
+        return _binary(name, input, other)
 
     function.__name__ = function.__qualname__ = name
     function.__doc__ = f"{text}, element by element; nan compares as IEEE 754 says."
@@ -46,24 +46,24 @@ def _truth(v: Any) -> Any:
     return v if isinstance(v, np.ndarray) and v.dtype == np.bool_ else np.asarray(v).astype(np.bool_)
 
 
-def logical_and(a: Any, b: Any) -> Any:
+def logical_and(input: Any, other: Any) -> Any:
     """Are both not zero?"""
-    return _binary("logical_and", _truth(a), _truth(b))
+    return _binary("logical_and", _truth(input), _truth(other))
 
 
-def logical_or(a: Any, b: Any) -> Any:
+def logical_or(input: Any, other: Any) -> Any:
     """Is one not zero?"""
-    return _binary("logical_or", _truth(a), _truth(b))
+    return _binary("logical_or", _truth(input), _truth(other))
 
 
-def logical_xor(a: Any, b: Any) -> Any:
+def logical_xor(input: Any, other: Any) -> Any:
     """Is just one not zero?"""
-    return _binary("logical_xor", _truth(a), _truth(b))
+    return _binary("logical_xor", _truth(input), _truth(other))
 
 
-def logical_not(x: Any) -> Any:
+def logical_not(input: Any) -> Any:
     """Which elements are zero."""
-    return TensorBase.result(kernels(x.array).unary("logical_not", x.array))
+    return TensorBase.result(kernels(input.array).unary("logical_not", input.array))
 
 
 # -------------------------------------------------------------------------------------------- bits
@@ -75,89 +75,89 @@ def _bits(name: str, a: Any, b: Any) -> Any:
     return _binary(name, a, b)
 
 
-def bitwise_and(a: Any, b: Any) -> Any:
+def bitwise_and(input: Any, other: Any) -> Any:
     """Bits that are set in both."""
-    return _bits("bitwise_and", a, b)
+    return _bits("bitwise_and", input, other)
 
 
-def bitwise_or(a: Any, b: Any) -> Any:
+def bitwise_or(input: Any, other: Any) -> Any:
     """Bits that are set in one or both."""
-    return _bits("bitwise_or", a, b)
+    return _bits("bitwise_or", input, other)
 
 
-def bitwise_xor(a: Any, b: Any) -> Any:
+def bitwise_xor(input: Any, other: Any) -> Any:
     """Bits that are set in just one."""
-    return _bits("bitwise_xor", a, b)
+    return _bits("bitwise_xor", input, other)
 
 
-def bitwise_left_shift(a: Any, b: Any) -> Any:
-    """a with its bits moved up by b places."""
-    return _bits("bitwise_left_shift", a, b)
+def bitwise_left_shift(input: Any, other: Any) -> Any:
+    """input with its bits moved up by `other` places."""
+    return _bits("bitwise_left_shift", input, other)
 
 
-def bitwise_right_shift(a: Any, b: Any) -> Any:
-    """a with its bits moved down by b places, keeping the sign."""
-    return _bits("bitwise_right_shift", a, b)
+def bitwise_right_shift(input: Any, other: Any) -> Any:
+    """input with its bits moved down by `other` places, keeping the sign."""
+    return _bits("bitwise_right_shift", input, other)
 
 
-def bitwise_not(x: Any) -> Any:
+def bitwise_not(input: Any) -> Any:
     """Every bit turned over; not, for booleans."""
-    if x.array.dtype.kind not in "iub":
-        raise TypeError(f"bitwise_not: needs integers or booleans, got {x.dtype}")
-    return TensorBase.result(kernels(x.array).unary("bitwise_not", x.array))
+    if input.array.dtype.kind not in "iub":
+        raise TypeError(f"bitwise_not: needs integers or booleans, got {input.dtype}")
+    return TensorBase.result(kernels(input.array).unary("bitwise_not", input.array))
 
 
 # ----------------------------------------------------------------------------------- what they are
-def isnan(x: Any) -> Any:
+def isnan(input: Any) -> Any:
     """Which elements are nan."""
-    return TensorBase.result(kernels(x.array).unary("isnan", x.array))
+    return TensorBase.result(kernels(input.array).unary("isnan", input.array))
 
 
-def isinf(x: Any) -> Any:
+def isinf(input: Any) -> Any:
     """Which elements are infinite."""
-    return TensorBase.result(kernels(x.array).unary("isinf", x.array))
+    return TensorBase.result(kernels(input.array).unary("isinf", input.array))
 
 
-def isfinite(x: Any) -> Any:
+def isfinite(input: Any) -> Any:
     """Which elements are neither nan nor infinite."""
-    return TensorBase.result(kernels(x.array).unary("isfinite", x.array))
+    return TensorBase.result(kernels(input.array).unary("isfinite", input.array))
 
 
-def signbit(x: Any) -> Any:
+def signbit(input: Any) -> Any:
     """Which elements have a minus sign, -0 among them."""
-    return TensorBase.result(kernels(x.array).unary("signbit", x.array))
+    return TensorBase.result(kernels(input.array).unary("signbit", input.array))
 
 
-def isclose(a: Any, b: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> Any:
-    """Where |a - b| <= atol + rtol |b|; infinities are close to themselves, and nan to nan if `equal_nan`."""
-    if not isinstance(a, TensorBase) or not isinstance(b, TensorBase):
-        raise TypeError(f"isclose: needs two tensors, got {type(a).__name__} and {type(b).__name__}")
-    if a.array.dtype != b.array.dtype:
-        raise TypeError(f"isclose: needs two tensors of one dtype, got {a.dtype} and {b.dtype}")
+def isclose(input: Any, other: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> Any:
+    """Where |input - other| <= atol + rtol |other|; infinities are close to themselves, and nan to nan if `equal_nan`."""
+    if not isinstance(input, TensorBase) or not isinstance(other, TensorBase):
+        raise TypeError(f"isclose: needs two tensors, got {type(input).__name__} and {type(other).__name__}")
+    if input.array.dtype != other.array.dtype:
+        raise TypeError(f"isclose: needs two tensors of one dtype, got {input.dtype} and {other.dtype}")
     if not (rtol >= 0 and atol >= 0):
         raise ValueError(f"isclose: rtol and atol must not be negative, got {rtol} and {atol}")
-    check_broadcast("isclose", a.array, b.array)
-    return TensorBase.result(np.asarray(np.isclose(a.array, b.array, rtol, atol, equal_nan)))
+    check_broadcast("isclose", input.array, other.array)
+    return TensorBase.result(np.asarray(np.isclose(input.array, other.array, rtol, atol, equal_nan)))
 
 
-def allclose(a: Any, b: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> bool:
+def allclose(input: Any, other: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> bool:
     """Are all elements close, as `isclose` says?"""
-    return bool(isclose(a, b, rtol, atol, equal_nan).array.all())
+    return bool(isclose(input, other, rtol, atol, equal_nan).array.all())
 
 
-def equal(a: Any, b: Any) -> bool:
+def equal(input: Any, other: Any) -> bool:
     """Have two tensors the same shape and elements?"""
-    return a.array.shape == b.array.shape and bool((a.array == b.array).all())
+    return input.array.shape == other.array.shape and bool((input.array == other.array).all())
 
 
-def all(x: Any, dim: Any = None, keepdim: bool = False) -> Any:
+def all(input: Any, dim: Any = None, keepdim: bool = False) -> Any:
     """Are all elements along `dim` (an int, several, or all) not zero?"""
-    return _truths(np.all, "all", x, dim, keepdim)
+    return _truths(np.all, "all", input, dim, keepdim)
 
 
-def any(x: Any, dim: Any = None, keepdim: bool = False) -> Any:
+def any(input: Any, dim: Any = None, keepdim: bool = False) -> Any:
     """Is one element along `dim` (an int, several, or all) not zero?"""
-    return _truths(np.any, "any", x, dim, keepdim)
+    return _truths(np.any, "any", input, dim, keepdim)
 
 
 def _truths(test: Any, op: str, x: Any, dim: Any, keepdim: bool) -> Any:

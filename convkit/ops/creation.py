@@ -50,12 +50,20 @@ def from_numpy(array: np.ndarray) -> Tensor:
     return TensorBase.result(layout.normal(array))
 
 
-def from_dlpack(source: Any) -> Tensor:
-    """A tensor that shares the memory of any object with `__dlpack__`."""
-    return from_numpy(np.from_dlpack(source))
+def from_dlpack(ext_tensor: Any, *, device: Any = None, copy: bool | None = None) -> Tensor:
+    """A tensor that shares the memory of any object with `__dlpack__`, or, with `copy`, has a copy of it."""
+    if device is not None:
+        devices.check(device)
+    array = np.from_dlpack(ext_tensor)
+    return from_numpy(array.copy() if copy else array)
 
 
-def _sizes(op: str, size: Any) -> tuple[int, ...]:
+def _sizes(op: str, size: Any, named: Any = None) -> tuple[int, ...]:
+    """Sizes that come one by one, as one sequence, or under the keyword `size`."""
+    if named is not None:
+        if size:
+            raise TypeError(f"{op}: takes size once, got {size} and size={named}")
+        size = (named,)
     if len(size) == 1 and isinstance(size[0], (tuple, list)):
         size = tuple(size[0])
     if any(isinstance(s, bool) or not hasattr(s, "__index__") for s in size):
@@ -85,24 +93,34 @@ def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
     return tensor(data, dtype, device)
 
 
-def zeros_like(x: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
-    """Zeros in x's shape and memory layout, and its dtype unless told otherwise."""
-    return _finish(np.zeros_like(x.array, _dtype("zeros_like", dtype, x.array.dtype)), requires_grad, device)
+def asarray(obj: Any, *, dtype: Any = None, device: Any = None, copy: bool | None = None, requires_grad: bool = False) -> Tensor:
+    """`as_tensor`, with a copy (and without a graph) if `copy` is True; ValueError if it is False and `obj` cannot share its memory."""
+    if copy:
+        return tensor(obj, dtype, device, requires_grad)
+    found = as_tensor(obj, dtype, device)
+    if copy is False and not np.shares_memory(found.array, getattr(obj, "array", np.asarray(obj))):
+        raise ValueError(f"asarray: a {type(obj).__name__} cannot be had as {found.dtype} without a copy")
+    return found.requires_grad_() if requires_grad else found
 
 
-def ones_like(x: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
-    """Ones in x's shape and memory layout, and its dtype unless told otherwise."""
-    return _finish(np.ones_like(x.array, _dtype("ones_like", dtype, x.array.dtype)), requires_grad, device)
+def zeros_like(input: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """Zeros in input's shape and memory layout, and its dtype unless told otherwise."""
+    return _finish(np.zeros_like(input.array, _dtype("zeros_like", dtype, input.array.dtype)), requires_grad, device)
 
 
-def full_like(x: Any, fill_value: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
-    """One value in x's shape and memory layout, and its dtype unless told otherwise."""
-    return _finish(np.full_like(x.array, fill_value, _dtype("full_like", dtype, x.array.dtype)), requires_grad, device)
+def ones_like(input: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """Ones in input's shape and memory layout, and its dtype unless told otherwise."""
+    return _finish(np.ones_like(input.array, _dtype("ones_like", dtype, input.array.dtype)), requires_grad, device)
 
 
-def empty_like(x: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
-    """Numbers that happened to be in memory, in x's shape and memory layout, and its dtype unless told otherwise."""
-    return _finish(np.empty_like(x.array, _dtype("empty_like", dtype, x.array.dtype)), requires_grad, device)
+def full_like(input: Any, fill_value: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """One value in input's shape and memory layout, and its dtype unless told otherwise."""
+    return _finish(np.full_like(input.array, fill_value, _dtype("full_like", dtype, input.array.dtype)), requires_grad, device)
+
+
+def empty_like(input: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """Numbers that happened to be in memory, in input's shape and memory layout, and its dtype unless told otherwise."""
+    return _finish(np.empty_like(input.array, _dtype("empty_like", dtype, input.array.dtype)), requires_grad, device)
 
 
 # -------------------------------------------------------------------------------- of one value, in steps
@@ -113,19 +131,19 @@ def full(size: Any, fill_value: Any, *, dtype: Any = None, device: Any = None, r
     return _finish(np.full(_sizes("full", (size,)), fill_value, _dtype("full", dtype, kind)), requires_grad, device)
 
 
-def zeros(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+def zeros(*sizes: Any, size: Any = None, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """A tensor of zeros, float32 unless told otherwise."""
-    return _finish(np.zeros(_sizes("zeros", size), _dtype("zeros", dtype)), requires_grad, device)
+    return _finish(np.zeros(_sizes("zeros", sizes, size), _dtype("zeros", dtype)), requires_grad, device)
 
 
-def ones(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+def ones(*sizes: Any, size: Any = None, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """A tensor of ones, float32 unless told otherwise."""
-    return _finish(np.ones(_sizes("ones", size), _dtype("ones", dtype)), requires_grad, device)
+    return _finish(np.ones(_sizes("ones", sizes, size), _dtype("ones", dtype)), requires_grad, device)
 
 
-def empty(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+def empty(*sizes: Any, size: Any = None, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """A tensor of the numbers that happened to be in memory, float32 unless told otherwise."""
-    return _finish(np.empty(_sizes("empty", size), _dtype("empty", dtype)), requires_grad, device)
+    return _finish(np.empty(_sizes("empty", sizes, size), _dtype("empty", dtype)), requires_grad, device)
 
 
 def eye(n: int, m: int | None = None, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
@@ -133,9 +151,11 @@ def eye(n: int, m: int | None = None, *, dtype: Any = None, device: Any = None, 
     return _finish(np.eye(*_sizes("eye", (n, n if m is None else m)), dtype=_dtype("eye", dtype)), requires_grad, device)
 
 
-def arange(start: Any, end: Any = None, step: Any = 1, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+def arange(start: Any = None, end: Any = None, step: Any = 1, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """Numbers from start (0 if only an end is given) to before end; int64 for integers, else float32."""
-    start, end = (0, start) if end is None else (start, end)
+    start, end = (0, start) if end is None else (0 if start is None else start, end)
+    if end is None:
+        raise TypeError("arange: needs an end")
     start, end, step = (v.item() if isinstance(v, TensorBase) else v for v in (start, end, step))  # type: ignore[attr-defined]
     whole = all(isinstance(v, (int, np.integer)) for v in (start, end, step))
     if not step:
@@ -176,31 +196,38 @@ def _drawn(kind: str, size: tuple, dtype: Any, generator: Generator | None, devi
     return _finish(draw(_sizes(kind, size), *(generator or default_generator).take(), dtype), requires_grad, device)
 
 
-def rand(*size: Any, generator: Generator | None = None, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+def rand(
+    *sizes: Any, size: Any = None, generator: Generator | None = None, dtype: Any = None, device: Any = None, requires_grad: bool = False
+) -> Tensor:
     """Uniform random numbers in [0, 1)."""
-    return _drawn("rand", size, dtype, generator, device, requires_grad)
+    return _drawn("rand", _sizes("rand", sizes, size), dtype, generator, device, requires_grad)
 
 
-def randn(*size: Any, generator: Generator | None = None, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+def randn(
+    *sizes: Any, size: Any = None, generator: Generator | None = None, dtype: Any = None, device: Any = None, requires_grad: bool = False
+) -> Tensor:
     """Normally distributed random numbers, mean 0 and variance 1."""
-    return _drawn("randn", size, dtype, generator, device, requires_grad)
+    return _drawn("randn", _sizes("randn", sizes, size), dtype, generator, device, requires_grad)
 
 
-def rand_like(x: Any, *, generator: Generator | None = None, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
-    """Uniform random numbers in [0, 1) in x's shape, and its dtype unless told otherwise."""
-    return _drawn("rand", x.array.shape, dtype or x.array.dtype, generator, device, requires_grad)
+def rand_like(input: Any, *, generator: Generator | None = None, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """Uniform random numbers in [0, 1) in input's shape, and its dtype unless told otherwise."""
+    return _drawn("rand", input.array.shape, dtype or input.array.dtype, generator, device, requires_grad)
 
 
-def randn_like(x: Any, *, generator: Generator | None = None, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
-    """Normally distributed random numbers in x's shape, and its dtype unless told otherwise."""
-    return _drawn("randn", x.array.shape, dtype or x.array.dtype, generator, device, requires_grad)
+def randn_like(input: Any, *, generator: Generator | None = None, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """Normally distributed random numbers in input's shape, and its dtype unless told otherwise."""
+    return _drawn("randn", input.array.shape, dtype or input.array.dtype, generator, device, requires_grad)
 
 
-def randint(low: int, high: Any = None, size: Any = None, *, generator: Generator | None = None, dtype: Any = None, device: Any = None) -> Tensor:
+def randint(
+    low: Any = None, high: Any = None, size: Any = None, *, generator: Generator | None = None, dtype: Any = None, device: Any = None
+) -> Tensor:  # fmt: skip
     """Random integers (int64) from low (0 in `randint(high, size)`) to high - 1."""
     if size is None:
-        low, high, size = 0, low, high
-    if size is None or isinstance(high, (tuple, list)):
+        low, high, size = None, low, high
+    low, high = (0, low) if high is None else (0 if low is None else low, high)
+    if size is None or high is None or isinstance(high, (tuple, list)):
         raise TypeError("randint: needs (high, size) or (low, high, size)")
     if high <= low:
         raise ValueError(f"randint: high must be above low, got {low} and {high}")
@@ -208,15 +235,16 @@ def randint(low: int, high: Any = None, size: Any = None, *, generator: Generato
     return TensorBase.result((np.floor(u * (high - low)) + low).astype(_dtype("randint", dtype, np.int64)))
 
 
-def randint_like(x: Any, low: int, high: int | None = None, *, generator: Generator | None = None, dtype: Any = None) -> Tensor:
-    """Random integers from low (0 in `randint_like(x, high)`) to high - 1 in x's shape, and its dtype unless told otherwise."""
-    low, high = (0, low) if high is None else (low, high)
-    return randint(low, high, x.array.shape, generator=generator, dtype=dtype or x.array.dtype)
+def randint_like(
+    input: Any, low: int | None = None, high: int | None = None, *, generator: Generator | None = None, dtype: Any = None, device: Any = None
+) -> Tensor:
+    """Random integers from low (0 in `randint_like(input, high)`) to high - 1 in input's shape, and its dtype unless told otherwise."""
+    return randint(low, high, input.array.shape, generator=generator, dtype=dtype or input.array.dtype, device=device)
 
 
-def randperm(n: int, *, generator: Generator | None = None, dtype: Any = None) -> Tensor:
+def randperm(n: int, *, generator: Generator | None = None, dtype: Any = None, device: Any = None) -> Tensor:
     """The integers 0 .. n-1 in random order."""
-    order = np.argsort(_drawn("rand", (n,), np.float64, generator, None, False).array, kind="stable")
+    order = np.argsort(_drawn("rand", (n,), np.float64, generator, device, False).array, kind="stable")
     return TensorBase.result(order.astype(_dtype("randperm", dtype, np.int64)))
 
 
@@ -227,15 +255,17 @@ def sampled(op: str, odds: np.ndarray, generator: Generator | None) -> np.ndarra
     return _drawn("rand", odds.shape, np.float64, generator, None, False).array < odds
 
 
-def bernoulli(x: Any, p: float | None = None, *, generator: Generator | None = None) -> Tensor:
-    """1 at the probabilities that x holds (or p everywhere), else 0."""
-    if x.array.dtype.kind != "f":
-        raise TypeError(f"bernoulli: needs probabilities of a floating dtype, got {x.dtype}")
-    odds = x.array if p is None else np.full(x.array.shape, p)
-    return TensorBase.result(sampled("bernoulli", odds, generator).astype(x.array.dtype))
+def bernoulli(input: Any, p: float | None = None, *, generator: Generator | None = None) -> Tensor:
+    """1 at the probabilities that input holds (or p everywhere), else 0."""
+    if input.array.dtype.kind != "f":
+        raise TypeError(f"bernoulli: needs probabilities of a floating dtype, got {input.dtype}")
+    odds = input.array if p is None else np.full(input.array.shape, p)
+    return TensorBase.result(sampled("bernoulli", odds, generator).astype(input.array.dtype))
 
 
-def normal(mean: Any, std: Any = 1.0, size: Any = None, *, generator: Generator | None = None, dtype: Any = None) -> Tensor:
+def normal(
+    mean: Any, std: Any = 1.0, size: Any = None, *, generator: Generator | None = None, dtype: Any = None, device: Any = None
+) -> Tensor:  # fmt: skip
     """Normally distributed random numbers: mean and std are numbers, with a size, or tensors that broadcast."""
     m, s = (np.asarray(getattr(v, "array", v)) for v in (mean, std))
     if not (s >= 0).all():
@@ -244,18 +274,18 @@ def normal(mean: Any, std: Any = 1.0, size: Any = None, *, generator: Generator 
         raise TypeError("normal: a mean and a std that are numbers need a size")
     shape = np.broadcast_shapes(m.shape, s.shape) if size is None else _sizes("normal", (size,))
     kind = dtype or next((v.array.dtype for v in (mean, std) if isinstance(v, TensorBase)), np.float32)
-    draw = _drawn("randn", shape, kind, generator, None, False).array
+    draw = _drawn("randn", shape, kind, generator, device, False).array
     return TensorBase.result((draw * s + m).astype(draw.dtype))
 
 
-def multinomial(x: Any, num_samples: int, replacement: bool = False, *, generator: Generator | None = None) -> Tensor:
-    """[..., num_samples] places drawn with the weights in the last dimension of x [..., N], which need not add up to 1.
+def multinomial(input: Any, num_samples: int, replacement: bool = False, *, generator: Generator | None = None) -> Tensor:
+    """[..., num_samples] places drawn with the weights in the last dimension of input [..., N], which need not add up to 1.
 
     Without replacement each place is drawn once: those whose exponential times u / weight come first (Efraimidis & Spirakis 2006).
     """
-    weights = np.asarray(x.array, np.float64)
-    if x.array.dtype.kind != "f" or weights.ndim not in (1, 2):
-        raise ValueError(f"multinomial: needs floating weights of 1 or 2 dimensions, got {x.dtype} of shape {list(x.shape)}")
+    weights = np.asarray(input.array, np.float64)
+    if input.array.dtype.kind != "f" or weights.ndim not in (1, 2):
+        raise ValueError(f"multinomial: needs floating weights of 1 or 2 dimensions, got {input.dtype} of shape {list(input.shape)}")
     if not np.isfinite(weights).all() or (weights < 0).any() or not (weights.sum(-1) > 0).all():
         raise ValueError("multinomial: weights must be finite, not negative, and not all 0")
     if num_samples < 1 or (not replacement and num_samples > (weights > 0).sum(-1).min()):
@@ -277,19 +307,19 @@ def new_tensor(x: Any, data: Any, *, dtype: Any = None, device: Any = None, requ
     return tensor(data, dtype or x.array.dtype, device, requires_grad)
 
 
-def new_zeros(x: Any, *size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+def new_zeros(x: Any, *sizes: Any, size: Any = None, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """Zeros in x's dtype."""
-    return zeros(*size, dtype=dtype or x.array.dtype, device=device, requires_grad=requires_grad)
+    return zeros(*sizes, size=size, dtype=dtype or x.array.dtype, device=device, requires_grad=requires_grad)
 
 
-def new_ones(x: Any, *size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+def new_ones(x: Any, *sizes: Any, size: Any = None, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """Ones in x's dtype."""
-    return ones(*size, dtype=dtype or x.array.dtype, device=device, requires_grad=requires_grad)
+    return ones(*sizes, size=size, dtype=dtype or x.array.dtype, device=device, requires_grad=requires_grad)
 
 
-def new_empty(x: Any, *size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+def new_empty(x: Any, *sizes: Any, size: Any = None, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """Memory as it was, in x's dtype."""
-    return empty(*size, dtype=dtype or x.array.dtype, device=device, requires_grad=requires_grad)
+    return empty(*sizes, size=size, dtype=dtype or x.array.dtype, device=device, requires_grad=requires_grad)
 
 
 def new_full(x: Any, size: Any, fill_value: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:

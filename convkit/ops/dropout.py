@@ -42,16 +42,16 @@ def _checked(op: str, x: Any, p: float, training: bool, inplace: bool) -> bool:
     return bool(training) and p > 0.0
 
 
-def dropout(x: Any, p: float = 0.5, training: bool = True, inplace: bool = False) -> Any:
-    """x with elements set to zero with probability p and the others scaled by 1 / (1 - p); x itself when not training.
+def dropout(input: Any, p: float = 0.5, training: bool = True, inplace: bool = False) -> Any:
+    """input with elements set to zero with probability p and the others scaled by 1 / (1 - p); input itself when not training.
 
     >>> import convkit
     >>> dropout(convkit.ones(3), 1.0).tolist(), dropout(convkit.ones(3), training=False).tolist()
     ([0.0, 0.0, 0.0], [1.0, 1.0, 1.0])
     """
-    if not _checked("dropout", x, p, training, inplace):
-        return x
-    return Dropout.apply(x, float(p), *default_generator.take())
+    if not _checked("dropout", input, p, training, inplace):
+        return input
+    return Dropout.apply(input, float(p), *default_generator.take())
 
 
 def _drop_channels(op: str, x: Any, p: float, training: bool, inplace: bool, rank: int) -> Any:
@@ -72,18 +72,18 @@ def _drop_channels(op: str, x: Any, p: float, training: bool, inplace: bool, ran
     return Dropout.apply(x, float(p), *default_generator.take(), True)
 
 
-def dropout1d(x: Any, p: float = 0.5, training: bool = True, inplace: bool = False) -> Any:
-    """x [N, C, L] or [C, L] with whole channels set to zero with probability p and the others scaled by 1 / (1 - p).
+def dropout1d(input: Any, p: float = 0.5, training: bool = True, inplace: bool = False) -> Any:
+    """input [N, C, L] or [C, L] with whole channels set to zero with probability p and the others scaled by 1 / (1 - p).
 
     >>> import convkit
     >>> dropout1d(convkit.ones(2, 3, 4), 1.0).sum().item()
     0.0
     """
-    return _drop_channels("dropout1d", x, p, training, inplace, 1)
+    return _drop_channels("dropout1d", input, p, training, inplace, 1)
 
 
-def dropout2d(x: Any, p: float = 0.5, training: bool = True, inplace: bool = False) -> Any:
-    """x [N, C, H, W] with whole channels set to zero with probability p and the others scaled by 1 / (1 - p).
+def dropout2d(input: Any, p: float = 0.5, training: bool = True, inplace: bool = False) -> Any:
+    """input [N, C, H, W] with whole channels set to zero with probability p and the others scaled by 1 / (1 - p).
 
     J. Tompson and others, "Efficient object localization using convolutional networks", CVPR 2015.
 
@@ -91,17 +91,17 @@ def dropout2d(x: Any, p: float = 0.5, training: bool = True, inplace: bool = Fal
     >>> dropout2d(convkit.ones(2, 3, 4, 4), 1.0).sum().item()
     0.0
     """
-    return _drop_channels("dropout2d", x, p, training, inplace, 2)
+    return _drop_channels("dropout2d", input, p, training, inplace, 2)
 
 
-def dropout3d(x: Any, p: float = 0.5, training: bool = True, inplace: bool = False) -> Any:
-    """x [N, C, D, H, W] or [C, D, H, W] with whole channels set to zero with probability p and the others scaled by 1 / (1 - p).
+def dropout3d(input: Any, p: float = 0.5, training: bool = True, inplace: bool = False) -> Any:
+    """input [N, C, D, H, W] or [C, D, H, W] with whole channels set to zero with probability p and the others scaled by 1 / (1 - p).
 
     >>> import convkit
     >>> dropout3d(convkit.ones(2, 3, 2, 2, 2), 1.0).sum().item()
     0.0
     """
-    return _drop_channels("dropout3d", x, p, training, inplace, 3)
+    return _drop_channels("dropout3d", input, p, training, inplace, 3)
 
 
 _LEAST = 1.7580993408473766  # what selu gives at -infinity, with its sign changed
@@ -116,8 +116,8 @@ def _alpha(x: Any, p: float, channels: bool) -> Any:
     return kept * (a * (1.0 - p)) - _LEAST * a * (1.0 - p)
 
 
-def alpha_dropout(x: Any, p: float = 0.5, training: bool = False, inplace: bool = False) -> Any:
-    """x with elements set, with probability p, to what selu gives at -infinity, then scaled and moved: mean 0 and variance 1 stay.
+def alpha_dropout(input: Any, p: float = 0.5, training: bool = False, inplace: bool = False) -> Any:
+    """input with elements set, with probability p, to what selu gives at -infinity, then scaled and moved: mean 0 and variance 1 stay.
 
     G. Klambauer and others, "Self-normalizing neural networks", NeurIPS 2017.
 
@@ -125,18 +125,18 @@ def alpha_dropout(x: Any, p: float = 0.5, training: bool = False, inplace: bool 
     >>> len(set(alpha_dropout(convkit.ones(100), 0.5, training=True).tolist()))
     2
     """
-    return _alpha(x, p, False) if _checked("alpha_dropout", x, p, training, inplace) else x
+    return _alpha(input, p, False) if _checked("alpha_dropout", input, p, training, inplace) else input
 
 
-def feature_alpha_dropout(x: Any, p: float = 0.5, training: bool = False, inplace: bool = False) -> Any:
-    """`alpha_dropout` of whole channels of x [N, C, ...]; ValueError for fewer than 2 dimensions.
+def feature_alpha_dropout(input: Any, p: float = 0.5, training: bool = False, inplace: bool = False) -> Any:
+    """`alpha_dropout` of whole channels of input [N, C, ...]; ValueError for fewer than 2 dimensions.
 
     >>> import convkit
     >>> feature_alpha_dropout(convkit.ones(2, 3, 4), 0.5, training=True).shape
     (2, 3, 4)
     """
-    if not _checked("feature_alpha_dropout", x, p, training, inplace):
-        return x
-    if x.ndim < 2:
-        raise ValueError(f"feature_alpha_dropout: input must be [N, C, ...], got shape {list(x.shape)}")
-    return _alpha(x, p, True)
+    if not _checked("feature_alpha_dropout", input, p, training, inplace):
+        return input
+    if input.ndim < 2:
+        raise ValueError(f"feature_alpha_dropout: input must be [N, C, ...], got shape {list(input.shape)}")
+    return _alpha(input, p, True)

@@ -450,133 +450,133 @@ def as_float(op: str, x: Any) -> Any:
 
 
 # ---------------------------------------------------------------------------------------- functions
-def add(a: Any, b: Any, *, alpha: float = 1) -> Any:
-    """a + alpha b, broadcast against each other."""
-    return Add.apply(a, b if alpha == 1 else b * alpha)
+def add(input: Any, other: Any, *, alpha: float = 1) -> Any:
+    """input + alpha * other, broadcast against each other."""
+    return Add.apply(input, other if alpha == 1 else other * alpha)
 
 
-def sub(a: Any, b: Any, *, alpha: float = 1) -> Any:
-    """a - alpha b, broadcast against each other."""
-    if all(isinstance(v, TensorBase) and v.array.dtype == np.bool_ for v in (a, b)):
+def sub(input: Any, other: Any, *, alpha: float = 1) -> Any:
+    """input - alpha * other, broadcast against each other."""
+    if all(isinstance(v, TensorBase) and v.array.dtype == np.bool_ for v in (input, other)):
         raise TypeError("sub: booleans have no difference; use a ^ b, or ~")
-    return Sub.apply(a, b if alpha == 1 else b * alpha)
+    return Sub.apply(input, other if alpha == 1 else other * alpha)
 
 
-def mul(a: Any, b: Any) -> Any:
-    """a b, broadcast against each other."""
-    return Mul.apply(a, b)
+def mul(input: Any, other: Any) -> Any:
+    """input times other, broadcast against each other."""
+    return Mul.apply(input, other)
 
 
-def div(a: Any, b: Any, *, rounding_mode: str | None = None) -> Any:
-    """a / b, broadcast against each other; `rounding_mode` 'floor' or 'trunc' rounds down or towards 0 (then integers stay integers).
+def div(input: Any, other: Any, *, rounding_mode: str | None = None) -> Any:
+    """input / other, broadcast against each other; `rounding_mode` 'floor' or 'trunc' rounds down or towards 0 (then integers stay integers).
 
     >>> import convkit
     >>> convkit.div(convkit.tensor([-7, 7]), 2, rounding_mode="trunc").tolist()
     [-3, 3]
     """
     if rounding_mode is None:
-        return Div.apply(a, b)
+        return Div.apply(input, other)
     if rounding_mode == "floor":
-        return floor_divide(a, b)
+        return floor_divide(input, other)
     if rounding_mode != "trunc":
         raise ValueError(f"div: rounding_mode must be None, 'floor' or 'trunc', got {rounding_mode!r}")
-    return DivTrunc.apply(a, b)
+    return DivTrunc.apply(input, other)
 
 
-def floor_divide(a: Any, b: Any) -> Any:
-    """a / b rounded down; RuntimeError for an integer divided by 0.  Its gradient is 0."""
-    return FloorDivide.apply(a, b)
+def floor_divide(input: Any, other: Any) -> Any:
+    """input / other rounded down; RuntimeError for an integer divided by 0.  Its gradient is 0."""
+    return FloorDivide.apply(input, other)
 
 
-def remainder(a: Any, b: Any) -> Any:
-    """What is left of a after division by b, with the sign of b, as Python's %."""
-    return Remainder.apply(a, b)
+def remainder(input: Any, other: Any) -> Any:
+    """What is left of input after division by other, with the sign of other, as Python's %."""
+    return Remainder.apply(input, other)
 
 
-def fmod(a: Any, b: Any) -> Any:
-    """What is left of a after division by b, with the sign of a."""
-    return Fmod.apply(a, b)
+def fmod(input: Any, other: Any) -> Any:
+    """What is left of input after division by other, with the sign of input."""
+    return Fmod.apply(input, other)
 
 
-def pow(a: Any, b: Any) -> Any:
-    """a to the power b, broadcast against each other."""
-    if isinstance(b, int) and b < 0 and result_type(a, b).kind != "f":
-        raise ValueError(f"pow: integers have no integer power {b}; convert with .to(convkit.float32)")
-    return Pow.apply(a, b)
+def pow(input: Any, exponent: Any) -> Any:
+    """input to the power of exponent, broadcast against each other."""
+    if isinstance(exponent, int) and exponent < 0 and result_type(input, exponent).kind != "f":
+        raise ValueError(f"pow: integers have no integer power {exponent}; convert with .to(convkit.float32)")
+    return Pow.apply(input, exponent)
 
 
-def atan2(a: Any, b: Any) -> Any:
-    """The angle, in -pi to pi, of the point with height a and width b."""
-    return Atan2.apply(a, b)
+def atan2(input: Any, other: Any) -> Any:
+    """The angle, in -pi to pi, of the point whose height is input and whose width is other."""
+    return Atan2.apply(input, other)
 
 
-def maximum(a: Any, b: Any) -> Any:
+def maximum(input: Any, other: Any) -> Any:
     """The greater of two, element by element; nan if either is nan."""
-    return Maximum.apply(a, b)
+    return Maximum.apply(input, other)
 
 
-def minimum(a: Any, b: Any) -> Any:
+def minimum(input: Any, other: Any) -> Any:
     """The lesser of two, element by element; nan if either is nan."""
-    return Minimum.apply(a, b)
+    return Minimum.apply(input, other)
 
 
-def clamp(x: Any, min: Any = None, max: Any = None) -> Any:
-    """x limited to [min, max], numbers or tensors that broadcast; ValueError if neither is given.
+def clamp(input: Any, min: Any = None, max: Any = None) -> Any:
+    """input limited to [min, max], numbers or tensors that broadcast; ValueError if neither is given.
 
-    Where min > max the result is max.  The gradient goes to x where it is inside, edges included, else to the limit that holds.
+    Where min > max the result is max.  The gradient goes to input where it is inside, edges included, else to the limit that holds.
     """
     if min is None and max is None:
         raise ValueError("clamp: needs min or max")
-    if not isinstance(x, TensorBase):
-        raise TypeError(f"clamp: needs a tensor, got {type(x).__name__}")
+    if not isinstance(input, TensorBase):
+        raise TypeError(f"clamp: needs a tensor, got {type(input).__name__}")
     if any(isinstance(v, TensorBase) for v in (min, max)):
-        return ClampTensors.apply(x, min, max)
+        return ClampTensors.apply(input, min, max)
     if not all(v is None or isinstance(v, (int, float, np.generic)) for v in (min, max)):
         raise TypeError(f"clamp: min and max must be numbers or tensors, got {min!r} and {max!r}")
-    if x.array.dtype.kind in "iub":  # numbers of a higher category raise the result to theirs
-        dtype = result_type(x, *(v for v in (min, max) if v is not None))
-        x = x if dtype == x.array.dtype else Cast.apply(x, dtype)
-    return Clamp.apply(x, min, max)
+    if input.array.dtype.kind in "iub":  # numbers of a higher category raise the result to theirs
+        dtype = result_type(input, *(v for v in (min, max) if v is not None))
+        input = input if dtype == input.array.dtype else Cast.apply(input, dtype)
+    return Clamp.apply(input, min, max)
 
 
-def clamp_min(x: Any, min: Any) -> Any:
-    """x, but `min` at least."""
-    return clamp(x, min=min)
+def clamp_min(input: Any, min: Any) -> Any:
+    """input, but `min` at least."""
+    return clamp(input, min=min)
 
 
-def clamp_max(x: Any, max: Any) -> Any:
-    """x, but `max` at most."""
-    return clamp(x, max=max)
+def clamp_max(input: Any, max: Any) -> Any:
+    """input, but `max` at most."""
+    return clamp(input, max=max)
 
 
-def lerp(start: Any, end: Any, weight: Any) -> Any:
+def lerp(input: Any, end: Any, weight: Any) -> Any:
     """start + weight (end - start): a point on the line between two tensors; `weight` is a number or a tensor."""
-    away = end - start
+    away = end - input
     if isinstance(weight, (int, float)):
-        return start + away * weight if weight < 0.5 else end - away * (1 - weight)
-    return where(weight < 0.5, start + weight * away, end - away * (1 - weight))
+        return input + away * weight if weight < 0.5 else end - away * (1 - weight)
+    return where(weight < 0.5, input + weight * away, end - away * (1 - weight))
 
 
-def addcmul(x: Any, a: Any, b: Any, *, value: float = 1) -> Any:
-    """x + value a b."""
-    return x + (a * b if value == 1 else a * value * b)
+def addcmul(input: Any, tensor1: Any, tensor2: Any, *, value: float = 1) -> Any:
+    """input + value * tensor1 * tensor2."""
+    return input + (tensor1 * tensor2 if value == 1 else tensor1 * value * tensor2)
 
 
-def addcdiv(x: Any, a: Any, b: Any, *, value: float = 1) -> Any:
-    """x + value a / b; TypeError for integers."""
-    if all(v.array.dtype.kind != "f" for v in (a, b)):
-        raise TypeError(f"addcdiv: needs floats to divide, got {a.dtype} and {b.dtype}")
-    return x + (a / b if value == 1 else a * value / b)
+def addcdiv(input: Any, tensor1: Any, tensor2: Any, *, value: float = 1) -> Any:
+    """input + value * tensor1 / tensor2; TypeError for integers."""
+    if all(v.array.dtype.kind != "f" for v in (tensor1, tensor2)):
+        raise TypeError(f"addcdiv: needs floats to divide, got {tensor1.dtype} and {tensor2.dtype}")
+    return input + (tensor1 / tensor2 if value == 1 else tensor1 * value / tensor2)
 
 
-def where(condition: Any, a: Any = None, b: Any = None) -> Any:
-    """a where `condition` (boolean) holds, else b; all three broadcast.  The condition alone gives its indices, a tensor for each dimension.
+def where(condition: Any, input: Any = None, other: Any = None) -> Any:
+    """input where `condition` (boolean) holds, else other; all three broadcast.  The condition alone gives its indices, a tensor for each dimension.
 
     >>> import convkit
     >>> x = convkit.tensor([-1.0, 2.0])
     >>> convkit.where(x > 0, x, 0.0).numpy().tolist()
     [0.0, 2.0]
     """
-    if a is None and b is None:
+    if input is None and other is None:
         return condition.nonzero(as_tuple=True)
-    return Where.apply(condition, a, b)
+    return Where.apply(condition, input, other)

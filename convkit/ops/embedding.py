@@ -209,7 +209,7 @@ def _starts(op: str, index: np.ndarray, offsets: Any, include_last: bool) -> np.
     return cuts
 
 
-def one_hot(tensor: Any, num_classes: int = -1) -> Any:
+def one_hot(input: Any, num_classes: int = -1) -> Any:
     """A one (int64) at each index: integers [...] -> [..., num_classes], by default as many as the greatest index asks for.
 
     TypeError for indices that are not integers, ValueError for negative ones, for one that is no class, and for no index at all
@@ -219,9 +219,9 @@ def one_hot(tensor: Any, num_classes: int = -1) -> Any:
     >>> one_hot(convkit.tensor([0, 2])).tolist()
     [[1, 0, 0], [0, 0, 1]]
     """
-    if not isinstance(tensor, TensorBase) or tensor.array.dtype.kind not in "iu":
-        raise TypeError(f"one_hot: needs a tensor of integers, got {getattr(tensor, 'dtype', type(tensor).__name__)}")
-    i = tensor.array
+    if not isinstance(input, TensorBase) or input.array.dtype.kind not in "iu":
+        raise TypeError(f"one_hot: needs a tensor of integers, got {getattr(input, 'dtype', type(input).__name__)}")
+    i = input.array
     if not i.size and num_classes <= 0:
         raise ValueError("one_hot: num_classes must be given for a tensor without elements")
     if i.size and i.min() < 0:

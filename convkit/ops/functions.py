@@ -42,12 +42,12 @@ def _row(name: str, keeps: str, pull: Callable, text: str, whole: bool = False) 
     """The public function for a row.  Integers become float32, unless the function is `whole`: then they stay integers."""
     rule: Any = type(name.title(), (_Row,), {"name": name, "keeps": keeps, "pull": staticmethod(pull), "__doc__": text, "__module__": __name__})
 
-    def function(x: Any) -> Any:
-        if not isinstance(x, TensorBase):
-            raise TypeError(f"{name}: needs a tensor, got {type(x).__name__}")
-        if name in _STEPS and x.array.dtype.kind in "iu":
-            return x.clone()
-        return rule.apply(x if whole else as_float(name, x))
+    def function(input: Any) -> Any:
+        if not isinstance(input, TensorBase):
+            raise TypeError(f"{name}: needs a tensor, got {type(input).__name__}")
+        if name in _STEPS and input.array.dtype.kind in "iu":
+            return input.clone()
+        return rule.apply(input if whole else as_float(name, input))
 
     function.__name__ = function.__qualname__ = name
     function.__doc__ = text
@@ -89,19 +89,19 @@ trunc: Any = _row("trunc", "", _flat, "x rounded towards 0.  Its gradient is 0."
 _round: Any = _row("round", "", _flat, "", whole=True)
 
 
-def round(x: Any, *, decimals: int = 0) -> Any:
-    """x rounded to the nearest integer, halves to the even one, or to `decimals` places.  Its gradient is 0."""
+def round(input: Any, *, decimals: int = 0) -> Any:
+    """input rounded to the nearest integer, halves to the even one, or to `decimals` places.  Its gradient is 0."""
     if not decimals:
-        return _round(x)
-    if x.array.dtype.kind != "f":
-        raise TypeError(f"round: decimals are for floats, got {x.dtype}")
+        return _round(input)
+    if input.array.dtype.kind != "f":
+        raise TypeError(f"round: decimals are for floats, got {input.dtype}")
     scale = 10.0 ** max(decimals, -decimals)
-    return _round(x * scale) / scale if decimals > 0 else _round(x / scale) * scale
+    return _round(input * scale) / scale if decimals > 0 else _round(input / scale) * scale
 
 
-def frac(x: Any) -> Any:
-    """x without its integer part, with the sign of x."""
-    return x - trunc(as_floating("frac", x))
+def frac(input: Any) -> Any:
+    """input without its integer part, with the sign of input."""
+    return input - trunc(as_floating("frac", input))
 
 
 def as_floating(op: str, x: Any) -> Any:
@@ -111,34 +111,34 @@ def as_floating(op: str, x: Any) -> Any:
     return x
 
 
-def positive(x: Any) -> Any:
-    """x itself; TypeError for booleans."""
-    if x.array.dtype == np.bool_:
+def positive(input: Any) -> Any:
+    """input itself; TypeError for booleans."""
+    if input.array.dtype == np.bool_:
         raise TypeError("positive: needs numbers, got bool")
-    return x
+    return input
 
 
-def reciprocal(x: Any) -> Any:
-    """1 / x."""
-    return 1.0 / as_float("reciprocal", x)
+def reciprocal(input: Any) -> Any:
+    """1 / input."""
+    return 1.0 / as_float("reciprocal", input)
 
 
-def rsqrt(x: Any) -> Any:
-    """1 / sqrt(x): inf at 0, nan below."""
-    return 1.0 / sqrt(x)
+def rsqrt(input: Any) -> Any:
+    """1 / sqrt(input): inf at 0, nan below."""
+    return 1.0 / sqrt(input)
 
 
-def square(x: Any) -> Any:
-    """x x."""
-    return x * x
+def square(input: Any) -> Any:
+    """input times itself."""
+    return input * input
 
 
-def nan_to_num(x: Any, nan: float | None = 0.0, posinf: float | None = None, neginf: float | None = None) -> Any:
-    """x with numbers in the place of nan and the infinities: by default 0 and the greatest and least of the dtype.  Those places are flat."""
-    if x.array.dtype.kind != "f":
-        return x.clone()
-    limits = np.finfo(x.array.dtype)
-    values = x.array
-    x = where(TensorBase.result(np.isnan(values)), 0.0 if nan is None else nan, x)
-    x = where(TensorBase.result(values == np.inf), float(limits.max) if posinf is None else posinf, x)
-    return where(TensorBase.result(values == -np.inf), float(limits.min) if neginf is None else neginf, x)
+def nan_to_num(input: Any, nan: float | None = 0.0, posinf: float | None = None, neginf: float | None = None) -> Any:
+    """input with numbers in the place of nan and the infinities: by default 0 and the greatest and least of the dtype.  Those places are flat."""
+    if input.array.dtype.kind != "f":
+        return input.clone()
+    limits = np.finfo(input.array.dtype)
+    values = input.array
+    input = where(TensorBase.result(np.isnan(values)), 0.0 if nan is None else nan, input)
+    input = where(TensorBase.result(values == np.inf), float(limits.max) if posinf is None else posinf, input)
+    return where(TensorBase.result(values == -np.inf), float(limits.min) if neginf is None else neginf, input)

@@ -140,8 +140,8 @@ def getitem(x: Any, key: Any) -> Any:
         raise IndexError(f"indexing a tensor of shape {list(x.array.shape)}: {error}") from None
 
 
-def index_put(x: Any, indices: Any, values: Any, accumulate: bool = False) -> Any:
-    """A copy of x with x[indices] = values (a tensor that broadcasts), or, with `accumulate`, += values; both pass gradients on.
+def index_put(input: Any, indices: Any, values: Any, accumulate: bool = False) -> Any:
+    """A copy of input with input[indices] = values (a tensor that broadcasts), or, with `accumulate`, += values; both pass gradients on.
 
     >>> import convkit
     >>> convkit.index_put(convkit.zeros(3), (convkit.tensor([0, 0]),), convkit.tensor(1.0), accumulate=True).tolist()
@@ -150,7 +150,7 @@ def index_put(x: Any, indices: Any, values: Any, accumulate: bool = False) -> An
     if not isinstance(indices, (tuple, list)):
         raise TypeError(f"index_put: indices must be a tuple of tensors, got {type(indices).__name__}")
     key = tuple(slice(None) if k is None else index_key(k) for k in indices)
-    return _put("index_put", x, key, values, accumulate)
+    return _put("index_put", input, key, values, accumulate)
 
 
 def _put(op: str, x: Any, key: Key, values: Any, accumulate: bool = False) -> Any:
@@ -164,35 +164,35 @@ def _put(op: str, x: Any, key: Key, values: Any, accumulate: bool = False) -> An
         raise ValueError(f"{op}: {error}") from None
 
 
-def masked_fill(x: Any, mask: Any, value: Any) -> Any:
-    """A copy of x with `value` (a number, or a tensor without dimensions) where the boolean `mask`, which broadcasts, holds."""
+def masked_fill(input: Any, mask: Any, value: Any) -> Any:
+    """A copy of input with `value` (a number, or a tensor without dimensions) where the boolean `mask`, which broadcasts, holds."""
     if mask.array.dtype != np.bool_:
         raise TypeError(f"masked_fill: the mask must be boolean, got {mask.dtype}")
     if isinstance(value, TensorBase):
         if value.ndim:
             raise ValueError(f"masked_fill: the value must have no dimensions, got shape {list(value.shape)}")
-        value = value if value.array.dtype == x.array.dtype else Cast.apply(value, x.array.dtype)
+        value = value if value.array.dtype == input.array.dtype else Cast.apply(value, input.array.dtype)
     else:
-        value = TensorBase.result(np.asarray(value).astype(x.array.dtype))
-    return where(mask, value, x)
+        value = TensorBase.result(np.asarray(value).astype(input.array.dtype))
+    return where(mask, value, input)
 
 
-def masked_select(x: Any, mask: Any) -> Any:
-    """The elements where the boolean `mask` holds (x and mask broadcast), in one dimension."""
+def masked_select(input: Any, mask: Any) -> Any:
+    """The elements where the boolean `mask` holds (input and mask broadcast), in one dimension."""
     if mask.array.dtype != np.bool_:
         raise TypeError(f"masked_select: the mask must be boolean, got {mask.dtype}")
     try:
-        shape = np.broadcast_shapes(x.shape, mask.shape)
+        shape = np.broadcast_shapes(input.shape, mask.shape)
     except ValueError:
-        raise ValueError(f"masked_select: shapes {list(x.shape)} and {list(mask.shape)} do not broadcast") from None
-    return GetItem.apply(x.expand(shape), np.broadcast_to(mask.array, shape))
+        raise ValueError(f"masked_select: shapes {list(input.shape)} and {list(mask.shape)} do not broadcast") from None
+    return GetItem.apply(input.expand(shape), np.broadcast_to(mask.array, shape))
 
 
-def nonzero(x: Any, *, as_tuple: bool = False) -> Any:
-    """Where x is not 0: [count, dimensions] (int64), or a tuple with a vector for each dimension."""
+def nonzero(input: Any, *, as_tuple: bool = False) -> Any:
+    """Where input is not 0: [count, dimensions] (int64), or a tuple with a vector for each dimension."""
     if as_tuple:
-        return tuple(TensorBase.result(i) for i in np.nonzero(np.atleast_1d(x.array)))
-    return TensorBase.result(np.argwhere(x.array).astype(np.int64, copy=False))
+        return tuple(TensorBase.result(i) for i in np.nonzero(np.atleast_1d(input.array)))
+    return TensorBase.result(np.argwhere(input.array).astype(np.int64, copy=False))
 
 
 argwhere = nonzero
@@ -227,15 +227,15 @@ def _smaller(op: str, x: Any, dim: int, index: Any) -> tuple[int, np.ndarray]:
     return d, i
 
 
-def gather(x: Any, dim: int, index: Any) -> Any:
-    """The elements of x at `index` (int64, of x's rank) along `dim`; IndexError out of range."""
-    d, i = _smaller("gather", x, dim, index)
+def gather(input: Any, dim: int, index: Any) -> Any:
+    """The elements of input at `index` (int64, of input's rank) along `dim`; IndexError out of range."""
+    d, i = _smaller("gather", input, dim, index)
     if not i.size:
-        return GetItem.apply(x.reshape(-1), np.zeros(index.array.shape, np.int64))
-    if not x.array.ndim or not i.ndim:
-        return x.reshape(-1)[i.reshape(-1)].reshape(i.shape)
-    shape = tuple(n if k == d else min(n, m) for k, (n, m) in enumerate(zip(x.array.shape, i.shape, strict=True)))
-    small = x if shape == x.array.shape else x[tuple(slice(n) for n in shape)]
+        return GetItem.apply(input.reshape(-1), np.zeros(index.array.shape, np.int64))
+    if not input.array.ndim or not i.ndim:
+        return input.reshape(-1)[i.reshape(-1)].reshape(i.shape)
+    shape = tuple(n if k == d else min(n, m) for k, (n, m) in enumerate(zip(input.array.shape, i.shape, strict=True)))
+    small = input if shape == input.array.shape else input[tuple(slice(n) for n in shape)]
     return Gather.apply(small, d, i)
 
 
@@ -251,40 +251,40 @@ def _scatter(op: str, x: Any, dim: int, index: Any, src: Any, accumulate: bool) 
     return _put(op, x, along(i, d) if x.ndim else (), src, accumulate)
 
 
-def scatter(x: Any, dim: int, index: Any, src: Any = None, *, value: Any = None, reduce: str | None = None) -> Any:
-    """A copy of x with x[..., index[..., i, ...], ...] = src[..., i, ...] along `dim` (a tensor or a number); `reduce='add'` adds."""
+def scatter(input: Any, dim: int, index: Any, src: Any = None, *, value: Any = None, reduce: str | None = None) -> Any:
+    """A copy of input with input[..., index[..., i, ...], ...] = src[..., i, ...] along `dim` (a tensor or a number); `reduce='add'` adds."""
     if (src is None) == (value is None):
         raise TypeError("scatter: needs a source, either src or value")
     if reduce not in (None, "add"):
         raise ValueError(f"scatter: reduce must be None or 'add', got {reduce!r}")
-    return _scatter("scatter", x, dim, index, value if src is None else src, reduce == "add")
+    return _scatter("scatter", input, dim, index, value if src is None else src, reduce == "add")
 
 
-def scatter_add(x: Any, dim: int, index: Any, src: Any) -> Any:
-    """A copy of x with src[..., i, ...] added at x[..., index[..., i, ...], ...] along `dim`; what is named twice gets both."""
+def scatter_add(input: Any, dim: int, index: Any, src: Any) -> Any:
+    """A copy of input with src[..., i, ...] added at input[..., index[..., i, ...], ...] along `dim`; what is named twice gets both."""
     if not isinstance(src, TensorBase):
         raise TypeError(f"scatter_add: src must be a tensor, got {type(src).__name__}")
-    return _scatter("scatter_add", x, dim, index, src, True)
+    return _scatter("scatter_add", input, dim, index, src, True)
 
 
-def take_along_dim(x: Any, indices: Any, dim: int | None = None) -> Any:
+def take_along_dim(input: Any, indices: Any, dim: int | None = None) -> Any:
     """The elements at `indices` along `dim`; their other dimensions broadcast.  Without `dim`, of the flattened tensor."""
     i = _whole("take_along_dim", indices)
     if dim is None:
-        return take(x, indices).reshape(-1)
-    d = axis("take_along_dim", dim, x.ndim)
-    if i.ndim != x.ndim:
-        raise ValueError(f"take_along_dim: indices must have {x.ndim} dimensions, got shape {list(i.shape)}")
-    shape = np.broadcast_shapes(*(s[:d] + (1,) + s[d + 1 :] for s in (x.shape, i.shape)))
-    own, other = (shape[:d] + (n,) + shape[d + 1 :] for n in (x.shape[d], i.shape[d]))
-    index = np.broadcast_to(_inside("take_along_dim", i, x.shape[d], d, negative=True) % max(x.shape[d], 1), other)
-    return Gather.apply(x.expand(own), d, index)
+        return take(input, indices).reshape(-1)
+    d = axis("take_along_dim", dim, input.ndim)
+    if i.ndim != input.ndim:
+        raise ValueError(f"take_along_dim: indices must have {input.ndim} dimensions, got shape {list(i.shape)}")
+    shape = np.broadcast_shapes(*(s[:d] + (1,) + s[d + 1 :] for s in (input.shape, i.shape)))
+    own, other = (shape[:d] + (n,) + shape[d + 1 :] for n in (input.shape[d], i.shape[d]))
+    index = np.broadcast_to(_inside("take_along_dim", i, input.shape[d], d, negative=True) % max(input.shape[d], 1), other)
+    return Gather.apply(input.expand(own), d, index)
 
 
-def take(x: Any, index: Any) -> Any:
+def take(input: Any, index: Any) -> Any:
     """The elements of the flattened tensor at `index`, in the shape of `index`."""
-    i = _inside("take", _whole("take", index), x.array.size, 0, negative=True)
-    return GetItem.apply(x.reshape(-1), i)
+    i = _inside("take", _whole("take", index), input.array.size, 0, negative=True)
+    return GetItem.apply(input.reshape(-1), i)
 
 
 def _vector(op: str, x: Any, dim: int, index: Any, negative: bool = False) -> tuple[int, np.ndarray, Key]:
@@ -297,22 +297,22 @@ def _vector(op: str, x: Any, dim: int, index: Any, negative: bool = False) -> tu
     return d, i, (*(slice(None),) * d, i % max(n, 1) if negative else i)
 
 
-def index_select(x: Any, dim: int, index: Any) -> Any:
-    """The slices of x at `index` (a vector of integers) along `dim`."""
-    d, i, key = _vector("index_select", x, dim, index)
-    if not x.ndim:
-        return x.reshape(1)[i].reshape(()) if i.size == 1 else x.reshape(1)[i]
-    return GetItem.apply(x, key if d else i)
+def index_select(input: Any, dim: int, index: Any) -> Any:
+    """The slices of input at `index` (a vector of integers) along `dim`."""
+    d, i, key = _vector("index_select", input, dim, index)
+    if not input.ndim:
+        return input.reshape(1)[i].reshape(()) if i.size == 1 else input.reshape(1)[i]
+    return GetItem.apply(input, key if d else i)
 
 
-def index_add(x: Any, dim: int, index: Any, source: Any, *, alpha: float = 1) -> Any:
-    """A copy of x with alpha times the slices of `source` added to those at `index` along `dim`."""
-    return _index_put("index_add", x, dim, index, source if alpha == 1 else source * alpha, True)
+def index_add(input: Any, dim: int, index: Any, source: Any, *, alpha: float = 1) -> Any:
+    """A copy of input with alpha times the slices of `source` added to those at `index` along `dim`."""
+    return _index_put("index_add", input, dim, index, source if alpha == 1 else source * alpha, True)
 
 
-def index_copy(x: Any, dim: int, index: Any, source: Any) -> Any:
-    """A copy of x with the slices of `source` in the place of those at `index` along `dim`."""
-    return _index_put("index_copy", x, dim, index, source, False)
+def index_copy(input: Any, dim: int, index: Any, source: Any) -> Any:
+    """A copy of input with the slices of `source` in the place of those at `index` along `dim`."""
+    return _index_put("index_copy", input, dim, index, source, False)
 
 
 def _index_put(op: str, x: Any, dim: int, index: Any, source: Any, accumulate: bool) -> Any:
@@ -325,37 +325,37 @@ def _index_put(op: str, x: Any, dim: int, index: Any, source: Any, accumulate: b
     return _put(op, x, key, source, accumulate)
 
 
-def index_fill(x: Any, dim: int, index: Any, value: Any) -> Any:
-    """A copy of x with `value` (a number, or a tensor without dimensions) in the slices at `index` along `dim`."""
-    d, _, key = _vector("index_fill", x, dim, index, negative=True)
+def index_fill(input: Any, dim: int, index: Any, value: Any) -> Any:
+    """A copy of input with `value` (a number, or a tensor without dimensions) in the slices at `index` along `dim`."""
+    d, _, key = _vector("index_fill", input, dim, index, negative=True)
     key = (*key[:-1], np.unique(key[-1]))  # a value that is written twice counts once
     if isinstance(value, TensorBase) and value.ndim:
         raise ValueError(f"index_fill: the value must have no dimensions, got shape {list(value.shape)}")
-    if isinstance(value, TensorBase) and value.array.dtype != x.array.dtype:
-        value = Cast.apply(value, x.array.dtype)
-    if not x.ndim:
-        return _put("index_fill", x.reshape(1), key, value).reshape(())
-    return _put("index_fill", x, key, value)
+    if isinstance(value, TensorBase) and value.array.dtype != input.array.dtype:
+        value = Cast.apply(value, input.array.dtype)
+    if not input.ndim:
+        return _put("index_fill", input.reshape(1), key, value).reshape(())
+    return _put("index_fill", input, key, value)
 
 
-def select(x: Any, dim: int, index: int) -> Any:
+def select(input: Any, dim: int, index: int) -> Any:
     """The slice at `index` along `dim`, without that dimension; a view."""
-    d = axis("select", dim, x.ndim)
-    if not -x.shape[d] <= int(index) < x.shape[d]:
-        raise IndexError(f"select: index {index} leaves dimension {d} of size {x.shape[d]}")
-    return x[(slice(None),) * d + (int(index),)]
+    d = axis("select", dim, input.ndim)
+    if not -input.shape[d] <= int(index) < input.shape[d]:
+        raise IndexError(f"select: index {index} leaves dimension {d} of size {input.shape[d]}")
+    return input[(slice(None),) * d + (int(index),)]
 
 
-def narrow(x: Any, dim: int, start: Any, length: int) -> Any:
+def narrow(input: Any, dim: int, start: Any, length: int) -> Any:
     """`length` slices from `start` on along `dim`; a view."""
-    d = axis("narrow", dim, x.ndim)
+    d = axis("narrow", dim, input.ndim)
     if isinstance(start, TensorBase) and (start.ndim or start.dtype.kind not in "iu"):
         raise TypeError(f"narrow: start must be an int or an integer tensor without dimensions, got {start.dtype} of shape {list(start.shape)}")
-    n, first = x.shape[d], int(start)
+    n, first = input.shape[d], int(start)
     first += n if first < 0 else 0
     if length < 0 or not 0 <= first <= n - length:
         raise IndexError(f"narrow: {length} from {int(start)} on leaves dimension {d} of size {n}")
-    return x[(slice(None),) * d + (slice(first, first + length),)]
+    return input[(slice(None),) * d + (slice(first, first + length),)]
 
 
 def one_hot(index: np.ndarray, classes: int, dtype: Any) -> np.ndarray:

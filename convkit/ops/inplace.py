@@ -53,9 +53,9 @@ def setitem(x: Any, key: Any, value: Any) -> None:
     _write("assignment", x, indexing.index_key(key), value)
 
 
-def copy_(x: Any, source: Any, non_blocking: bool = False) -> Any:
-    """Overwrite the elements with `source`, which broadcasts."""
-    return _write("copy_", x, ..., source)
+def copy_(x: Any, src: Any, non_blocking: bool = False) -> Any:
+    """Overwrite the elements with `src`, which broadcasts."""
+    return _write("copy_", x, ..., src)
 
 
 def fill_(x: Any, value: Any) -> Any:
@@ -70,8 +70,10 @@ def zero_(x: Any) -> Any:
     return _write("zero_", x, ..., 0)
 
 
-def fill_diagonal_(x: Any, fill_value: float) -> Any:
-    """Overwrite x[i, i] of a matrix."""
+def fill_diagonal_(x: Any, fill_value: float, wrap: bool = False) -> Any:
+    """Overwrite x[i, i] of a matrix; with `wrap`, a matrix higher than wide begins its diagonal anew after a row in between."""
+    if wrap and x.ndim == 2 and x.array.size:
+        return _write("fill_diagonal_", x, np.divmod(np.arange(0, x.array.size, x.shape[1] + 1), x.shape[1]), fill_value)
     i = np.arange(min(x.shape))
     return _write("fill_diagonal_", x, (i,) * x.ndim, fill_value)
 

@@ -64,31 +64,33 @@ def same_dtype(op: str, **tensors: Any) -> None:
         raise TypeError(f"{op}: needs float32 or float64, the same for all, got {told}; convert with .to(dtype)")
 
 
-def matmul(a: Any, b: Any) -> Any:
+def matmul(input: Any, other: Any) -> Any:
     """Matrix product with torch's rules: 1-D operands are vectors, leading dimensions broadcast.
 
     >>> import convkit
     >>> (convkit.ones(2, 3) @ convkit.ones(3)).numpy().tolist()
     [3.0, 3.0]
     """
-    same_dtype("matmul", a=a, b=b)
-    if not a.ndim or not b.ndim:
-        raise ValueError(f"matmul: needs at least 1 dimension each, got shapes {list(a.shape)} and {list(b.shape)}")
-    left, right = a.ndim == 1, b.ndim == 1
-    if a.shape[-1] != b.shape[0 if right else -2]:
-        raise ValueError(f"matmul: the last dimension of {list(a.shape)} must match the {'only' if right else 'second last'} of {list(b.shape)}")
-    a, b = a.unsqueeze(0) if left else a, b.unsqueeze(1) if right else b
+    same_dtype("matmul", input=input, other=other)
+    if not input.ndim or not other.ndim:
+        raise ValueError(f"matmul: needs at least 1 dimension each, got shapes {list(input.shape)} and {list(other.shape)}")
+    left, right = input.ndim == 1, other.ndim == 1
+    if input.shape[-1] != other.shape[0 if right else -2]:
+        raise ValueError(
+            f"matmul: the last dimension of {list(input.shape)} must match the {'only' if right else 'second last'} of {list(other.shape)}"
+        )
+    input, other = input.unsqueeze(0) if left else input, other.unsqueeze(1) if right else other
     try:
-        np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+        np.broadcast_shapes(input.shape[:-2], other.shape[:-2])
     except ValueError:
-        raise ValueError(f"matmul: leading dimensions of {list(a.shape)} and {list(b.shape)} do not broadcast") from None
-    y = MatMul.apply(a, b)
+        raise ValueError(f"matmul: leading dimensions of {list(input.shape)} and {list(other.shape)} do not broadcast") from None
+    y = MatMul.apply(input, other)
     y = y.squeeze(-2) if left else y
     return y.squeeze(-1) if right else y
 
 
-def linear(x: Any, weight: Any, bias: Any = None) -> Any:
-    """x [..., in] times the transpose of weight [out, in], plus bias [out] -> [..., out].
+def linear(input: Any, weight: Any, bias: Any = None) -> Any:
+    """input [..., in] times the transpose of weight [out, in], plus bias [out] -> [..., out].
 
     A weight [in] with a bias [] gives one number a row: [...].  ValueError for sizes that do not fit.
 
@@ -96,20 +98,20 @@ def linear(x: Any, weight: Any, bias: Any = None) -> Any:
     >>> linear(convkit.ones(2, 3), convkit.ones(1, 3), convkit.ones(1)).numpy().tolist()
     [[4.0], [4.0]]
     """
-    same_dtype("linear", input=x, weight=weight, bias=bias)
+    same_dtype("linear", input=input, weight=weight, bias=bias)
     if weight.ndim not in (1, 2):
         raise ValueError(f"linear: weight must be [out, in] or [in], got shape {list(weight.shape)}")
-    if not x.ndim or x.shape[-1] != weight.shape[-1]:
-        raise ValueError(f"linear: input {list(x.shape)} must end in the {weight.shape[-1]} features of weight {list(weight.shape)}")
+    if not input.ndim or input.shape[-1] != weight.shape[-1]:
+        raise ValueError(f"linear: input {list(input.shape)} must end in the {weight.shape[-1]} features of weight {list(weight.shape)}")
     if bias is not None and bias.shape != weight.shape[:-1]:
         raise ValueError(f"linear: bias must have shape {list(weight.shape[:-1])}, one number an output feature, got {list(bias.shape)}")
     if weight.ndim == 1:
-        y = matmul(x, weight)
+        y = matmul(input, weight)
         return y if bias is None else y + bias
-    if x.ndim == 2:
-        return Linear.apply(x, weight, bias)
-    rows = math.prod(x.shape[:-1])
-    return Linear.apply(x.reshape(rows, x.shape[-1]), weight, bias).reshape(*x.shape[:-1], weight.shape[0])
+    if input.ndim == 2:
+        return Linear.apply(input, weight, bias)
+    rows = math.prod(input.shape[:-1])
+    return Linear.apply(input.reshape(rows, input.shape[-1]), weight, bias).reshape(*input.shape[:-1], weight.shape[0])
 
 
 def bilinear(input1: Any, input2: Any, weight: Any, bias: Any = None) -> Any:

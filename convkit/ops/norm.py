@@ -139,10 +139,10 @@ def _by_running(op: str, x: Any, running_mean: Any, running_var: Any, weight: An
 
 # --------------------------------------------------------------------------------------- functions
 def batch_norm(
-    x: Any, running_mean: Any = None, running_var: Any = None, weight: Any = None, bias: Any = None,
+    input: Any, running_mean: Any = None, running_var: Any = None, weight: Any = None, bias: Any = None,
     training: bool = False, momentum: float = 0.1, eps: float = 1e-5,
 ) -> Any:  # fmt: skip
-    """x [N, C, ...] normalised for each channel: y = (x - mean) / sqrt(var + eps) * weight + bias.
+    """input [N, C, ...] normalised for each channel: y = (input - mean) / sqrt(var + eps) * weight + bias.
 
     With `training` the statistics are the batch's (variance divided by the count), and running_mean and running_var, if given,
     move towards them in place by `momentum` (the variance then divided by count - 1, as in torch).  Otherwise the running
@@ -157,26 +157,26 @@ def batch_norm(
     >>> batch_norm(convkit.tensor([[1.0], [3.0]]), training=True, eps=1e-12).tolist()
     [[-1.0], [1.0]]
     """
-    _images("batch_norm", x)
+    _images("batch_norm", input)
     one = "one number a channel"
-    _check("batch_norm", x, x.shape[1:2], one, weight=weight, bias=bias, running_mean=running_mean, running_var=running_var)
+    _check("batch_norm", input, input.shape[1:2], one, weight=weight, bias=bias, running_mean=running_mean, running_var=running_var)
     if eps < 0 or training and eps == 0:
         raise ValueError(f"batch_norm: eps must be {'positive' if training else 'at least 0'}, got {eps}")
     if not training:
-        return _by_running("batch_norm", x, running_mean, running_var, weight, bias, eps, "training")
-    count = x.array.size // max(1, x.shape[1])
-    if count <= 1 and x.array.size:
-        raise ValueError(f"batch_norm: needs more than one value a channel to train, got input {list(x.shape)}")
-    y, batch_mean, batch_var = Norm.apply(x, weight, bias, Over(x.shape[1], True, eps))
+        return _by_running("batch_norm", input, running_mean, running_var, weight, bias, eps, "training")
+    count = input.array.size // max(1, input.shape[1])
+    if count <= 1 and input.array.size:
+        raise ValueError(f"batch_norm: needs more than one value a channel to train, got input {list(input.shape)}")
+    y, batch_mean, batch_var = Norm.apply(input, weight, bias, Over(input.shape[1], True, eps))
     _track(running_mean, running_var, batch_mean.array, batch_var.array, count, momentum)
     return y
 
 
 def instance_norm(
-    x: Any, running_mean: Any = None, running_var: Any = None, weight: Any = None, bias: Any = None,
+    input: Any, running_mean: Any = None, running_var: Any = None, weight: Any = None, bias: Any = None,
     use_input_stats: bool = True, momentum: float = 0.1, eps: float = 1e-5,
 ) -> Any:  # fmt: skip
-    """x [N, C, ...] normalised for each channel of each image: y = (x - mean) / sqrt(var + eps) * weight + bias.
+    """input [N, C, ...] normalised for each channel of each image: y = (input - mean) / sqrt(var + eps) * weight + bias.
 
     running_mean and running_var [C], if given, move towards the mean of the images' statistics by `momentum`.  Without
     `use_input_stats` they take the place of the images' statistics.  weight and bias have shape [C].
@@ -190,21 +190,21 @@ def instance_norm(
     >>> instance_norm(convkit.tensor([[[1.0, 3.0]]]), eps=1e-12).tolist()
     [[[-1.0, 1.0]]]
     """
-    _images("instance_norm", x)
+    _images("instance_norm", input)
     one = "one number a channel"
-    _check("instance_norm", x, x.shape[1:2], one, weight=weight, bias=bias, running_mean=running_mean, running_var=running_var)
+    _check("instance_norm", input, input.shape[1:2], one, weight=weight, bias=bias, running_mean=running_mean, running_var=running_var)
     if not use_input_stats:
-        return _by_running("instance_norm", x, running_mean, running_var, weight, bias, eps, "use_input_stats")
-    count = math.prod(x.shape[2:])
+        return _by_running("instance_norm", input, running_mean, running_var, weight, bias, eps, "use_input_stats")
+    count = math.prod(input.shape[2:])
     if count == 1:
-        raise ValueError(f"instance_norm: needs more than one value a channel to normalise, got input {list(x.shape)}")
-    y, means, variances = Norm.apply(x, weight, bias, Over(x.shape[1], False, eps))
+        raise ValueError(f"instance_norm: needs more than one value a channel to normalise, got input {list(input.shape)}")
+    y, means, variances = Norm.apply(input, weight, bias, Over(input.shape[1], False, eps))
     _track(running_mean, running_var, means.array, variances.array, count, momentum)
     return y
 
 
-def group_norm(x: Any, num_groups: int, weight: Any = None, bias: Any = None, eps: float = 1e-5) -> Any:
-    """x [N, C, ...] normalised for each image and each of `num_groups` groups of channels; weight and bias have shape [C].
+def group_norm(input: Any, num_groups: int, weight: Any = None, bias: Any = None, eps: float = 1e-5) -> Any:
+    """input [N, C, ...] normalised for each image and each of `num_groups` groups of channels; weight and bias have shape [C].
 
     Raises:
         ValueError: a wrong shape; num_groups does not divide C; a single number to normalise.
@@ -215,15 +215,15 @@ def group_norm(x: Any, num_groups: int, weight: Any = None, bias: Any = None, ep
     >>> group_norm(convkit.tensor([[1.0, 3.0, 5.0, 5.0]]), 2, eps=1e-12).tolist()
     [[-1.0, 1.0, 0.0, 0.0]]
     """
-    _images("group_norm", x)
+    _images("group_norm", input)
     if isinstance(num_groups, bool) or not hasattr(num_groups, "__index__"):
         raise TypeError(f"group_norm: num_groups must be an int, got {num_groups!r}")
-    if num_groups < 1 or x.shape[1] % num_groups:
-        raise ValueError(f"group_norm: num_groups must divide the channels, got {num_groups} for input {list(x.shape)}")
-    _check("group_norm", x, x.shape[1:2], "one number a channel", weight=weight, bias=bias)
-    if x.shape[0] * x.shape[1] // num_groups * math.prod(x.shape[2:]) == 1:
-        raise ValueError(f"group_norm: needs more than one value a group, got input {list(x.shape)} and {num_groups} groups")
-    return Norm.apply(x, weight, bias, Over(int(num_groups), False, eps))[0]
+    if num_groups < 1 or input.shape[1] % num_groups:
+        raise ValueError(f"group_norm: num_groups must divide the channels, got {num_groups} for input {list(input.shape)}")
+    _check("group_norm", input, input.shape[1:2], "one number a channel", weight=weight, bias=bias)
+    if input.shape[0] * input.shape[1] // num_groups * math.prod(input.shape[2:]) == 1:
+        raise ValueError(f"group_norm: needs more than one value a group, got input {list(input.shape)} and {num_groups} groups")
+    return Norm.apply(input, weight, bias, Over(int(num_groups), False, eps))[0]
 
 
 def _over_last(op: str, x: Any, normalized_shape: Any, weight: Any, bias: Any, over: Over) -> Any:
@@ -238,8 +238,8 @@ def _over_last(op: str, x: Any, normalized_shape: Any, weight: Any, bias: Any, o
     return Norm.apply(x.reshape(rows, math.prod(shape)), *flat, over)[0].reshape(x.shape)
 
 
-def layer_norm(x: Any, normalized_shape: Any, weight: Any = None, bias: Any = None, eps: float = 1e-5) -> Any:
-    """x normalised over its last dimensions `normalized_shape`: y = (x - mean) / sqrt(var + eps) * weight + bias.
+def layer_norm(input: Any, normalized_shape: Any, weight: Any = None, bias: Any = None, eps: float = 1e-5) -> Any:
+    """input normalised over its last dimensions `normalized_shape`: y = (input - mean) / sqrt(var + eps) * weight + bias.
 
     weight and bias have the shape `normalized_shape` (an int or several).  ValueError where shapes do not agree.
     J. L. Ba, J. R. Kiros, G. E. Hinton, "Layer normalization", 2016.
@@ -248,11 +248,11 @@ def layer_norm(x: Any, normalized_shape: Any, weight: Any = None, bias: Any = No
     >>> layer_norm(convkit.tensor([[1.0, 3.0], [5.0, 1.0]]), [2], eps=1e-12).tolist()
     [[-1.0, 1.0], [1.0, -1.0]]
     """
-    return _over_last("layer_norm", x, normalized_shape, weight, bias, Over(1, False, eps))
+    return _over_last("layer_norm", input, normalized_shape, weight, bias, Over(1, False, eps))
 
 
-def rms_norm(x: Any, normalized_shape: Any, weight: Any = None, eps: float | None = None) -> Any:
-    """x / sqrt(mean(x^2) + eps) * weight over the last dimensions `normalized_shape`; eps=None is the spacing of numbers at 1.
+def rms_norm(input: Any, normalized_shape: Any, weight: Any = None, eps: float | None = None) -> Any:
+    """input / sqrt(mean(input^2) + eps) * weight over the last dimensions `normalized_shape`; eps=None is the spacing of numbers at 1.
 
     weight has the shape `normalized_shape` (an int or several).  ValueError where shapes do not agree.
     B. Zhang, R. Sennrich, "Root mean square layer normalization", NeurIPS 2019.
@@ -261,12 +261,12 @@ def rms_norm(x: Any, normalized_shape: Any, weight: Any = None, eps: float | Non
     >>> rms_norm(convkit.tensor([[3.0, -3.0]]), [2]).tolist()
     [[1.0, -1.0]]
     """
-    eps = float(np.finfo(floating("rms_norm", x).dtype).eps) if eps is None else eps
-    return _over_last("rms_norm", x, normalized_shape, weight, None, Over(1, False, eps, centred=False))
+    eps = float(np.finfo(floating("rms_norm", input).dtype).eps) if eps is None else eps
+    return _over_last("rms_norm", input, normalized_shape, weight, None, Over(1, False, eps, centred=False))
 
 
-def local_response_norm(x: Any, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> Any:
-    """x [N, C, ...] divided by what `size` neighbouring channels do: y = x / (k + alpha / size * sum of squares)^beta.
+def local_response_norm(input: Any, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> Any:
+    """input [N, C, ...] divided by what `size` neighbouring channels do: y = input / (k + alpha / size * sum of squares)^beta.
 
     The sum runs over channels c - size // 2 ... c + (size - 1) // 2, as far as there are any.
     ValueError for fewer than 3 dimensions or a size below 1.
@@ -276,12 +276,12 @@ def local_response_norm(x: Any, size: int, alpha: float = 1e-4, beta: float = 0.
     >>> local_response_norm(convkit.ones(1, 2, 1), 2, alpha=14.0, beta=1.0).flatten().tolist()
     [0.125, 0.06666667014360428]
     """
-    _images("local_response_norm", x, 3)
+    _images("local_response_norm", input, 3)
     if isinstance(size, bool) or not hasattr(size, "__index__") or size < 1:
         raise ValueError(f"local_response_norm: size must be an int of at least 1, got {size!r}")
-    if not x.array.size:
-        return x
+    if not input.array.size:
+        return input
     # Channels become the axis that is pooled, places the axis that pooling leaves alone.
-    squares = (x * x).flatten(2).transpose(1, 2)
-    means = avg_pool(1, squares, size, 1, size // 2, False, True, None)[..., : x.shape[1]]
-    return x / (means.transpose(1, 2).reshape(x.shape) * alpha + k) ** beta
+    squares = (input * input).flatten(2).transpose(1, 2)
+    means = avg_pool(1, squares, size, 1, size // 2, False, True, None)[..., : input.shape[1]]
+    return input / (means.transpose(1, 2).reshape(input.shape) * alpha + k) ** beta

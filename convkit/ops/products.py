@@ -20,47 +20,47 @@ def _ranks(op: str, *told: tuple[str, Any, int]) -> None:
             raise ValueError(f"{op}: {name} must have {ndim} dimension{'s' * (ndim > 1)}, got shape {list(tensor.shape)}")
 
 
-def mm(a: Any, b: Any) -> Any:
+def mm(input: Any, mat2: Any) -> Any:
     """Matrix [M, K] times matrix [K, N]."""
-    _ranks("mm", ("input", a, 2), ("mat2", b, 2))
-    return matmul(a, b)
+    _ranks("mm", ("input", input, 2), ("mat2", mat2, 2))
+    return matmul(input, mat2)
 
 
-def bmm(a: Any, b: Any) -> Any:
+def bmm(input: Any, mat2: Any) -> Any:
     """Matrices [B, M, K] times matrices [B, K, N], pair by pair."""
-    _ranks("bmm", ("input", a, 3), ("mat2", b, 3))
-    if a.shape[0] != b.shape[0]:
-        raise ValueError(f"bmm: needs as many matrices on both sides, got {list(a.shape)} and {list(b.shape)}")
-    return matmul(a, b)
+    _ranks("bmm", ("input", input, 3), ("mat2", mat2, 3))
+    if input.shape[0] != mat2.shape[0]:
+        raise ValueError(f"bmm: needs as many matrices on both sides, got {list(input.shape)} and {list(mat2.shape)}")
+    return matmul(input, mat2)
 
 
-def mv(a: Any, v: Any) -> Any:
+def mv(input: Any, vec: Any) -> Any:
     """Matrix [M, K] times vector [K]."""
-    _ranks("mv", ("input", a, 2), ("vec", v, 1))
-    return matmul(a, v)
+    _ranks("mv", ("input", input, 2), ("vec", vec, 1))
+    return matmul(input, vec)
 
 
-def dot(a: Any, b: Any) -> Any:
+def dot(input: Any, tensor: Any) -> Any:
     """The sum of the products of two vectors of one length."""
-    _ranks("dot", ("input", a, 1), ("tensor", b, 1))
-    if a.shape != b.shape:
-        raise ValueError(f"dot: needs vectors of one length, got {a.shape[0]} and {b.shape[0]}")
-    return matmul(a, b)
+    _ranks("dot", ("input", input, 1), ("tensor", tensor, 1))
+    if input.shape != tensor.shape:
+        raise ValueError(f"dot: needs vectors of one length, got {input.shape[0]} and {tensor.shape[0]}")
+    return matmul(input, tensor)
 
 
-def inner(a: Any, b: Any) -> Any:
+def inner(input: Any, other: Any) -> Any:
     """Sums of products over the last dimensions of both; a product if one is a number."""
-    if not a.ndim or not b.ndim:
-        return a * b
-    if a.shape[-1] != b.shape[-1]:
-        raise ValueError(f"inner: the last dimensions must agree, got {list(a.shape)} and {list(b.shape)}")
-    return tensordot(a, b, ([-1], [-1]))
+    if not input.ndim or not other.ndim:
+        return input * other
+    if input.shape[-1] != other.shape[-1]:
+        raise ValueError(f"inner: the last dimensions must agree, got {list(input.shape)} and {list(other.shape)}")
+    return tensordot(input, other, ([-1], [-1]))
 
 
-def outer(a: Any, b: Any) -> Any:
+def outer(input: Any, vec2: Any) -> Any:
     """[M, N]: each of M numbers times each of N."""
-    _ranks("outer", ("input", a, 1), ("vec2", b, 1))
-    return reshape(a, -1, 1) * b
+    _ranks("outer", ("input", input, 1), ("vec2", vec2, 1))
+    return reshape(input, -1, 1) * vec2
 
 
 def _plus(op: str, x: Any, product: Any, beta: float, alpha: float) -> Any:
@@ -74,33 +74,33 @@ def _plus(op: str, x: Any, product: Any, beta: float, alpha: float) -> Any:
     return (x if beta == 1 else x * beta) + product
 
 
-def addmm(x: Any, a: Any, b: Any, *, beta: float = 1, alpha: float = 1) -> Any:
-    """beta x + alpha (a [M, K] times b [K, N]); x broadcasts to [M, N]."""
-    same_dtype("addmm", input=x, mat1=a, mat2=b)
-    return _plus("addmm", x, mm(a, b), beta, alpha)
+def addmm(input: Any, mat1: Any, mat2: Any, *, beta: float = 1, alpha: float = 1) -> Any:
+    """beta input + alpha (mat1 [M, K] times mat2 [K, N]); input broadcasts to [M, N]."""
+    same_dtype("addmm", input=input, mat1=mat1, mat2=mat2)
+    return _plus("addmm", input, mm(mat1, mat2), beta, alpha)
 
 
-def addmv(x: Any, a: Any, v: Any, *, beta: float = 1, alpha: float = 1) -> Any:
-    """beta x + alpha (a [M, K] times v [K]); x broadcasts to [M]."""
-    same_dtype("addmv", input=x, mat=a, vec=v)
-    return _plus("addmv", x, mv(a, v), beta, alpha)
+def addmv(input: Any, mat: Any, vec: Any, *, beta: float = 1, alpha: float = 1) -> Any:
+    """beta input + alpha (mat [M, K] times vec [K]); input broadcasts to [M]."""
+    same_dtype("addmv", input=input, mat=mat, vec=vec)
+    return _plus("addmv", input, mv(mat, vec), beta, alpha)
 
 
-def addr(x: Any, a: Any, b: Any, *, beta: float = 1, alpha: float = 1) -> Any:
-    """beta x + alpha (a [M] outer b [N]); x broadcasts to [M, N]."""
-    return _plus("addr", x, outer(a, b), beta, alpha)
+def addr(input: Any, vec1: Any, vec2: Any, *, beta: float = 1, alpha: float = 1) -> Any:
+    """beta input + alpha (vec1 [M] outer vec2 [N]); input broadcasts to [M, N]."""
+    return _plus("addr", input, outer(vec1, vec2), beta, alpha)
 
 
-def baddbmm(x: Any, a: Any, b: Any, *, beta: float = 1, alpha: float = 1) -> Any:
-    """beta x + alpha (a [B, M, K] times b [B, K, N]); x broadcasts to [B, M, N]."""
-    same_dtype("baddbmm", input=x, batch1=a, batch2=b)
-    return _plus("baddbmm", x, bmm(a, b), beta, alpha)
+def baddbmm(input: Any, batch1: Any, batch2: Any, *, beta: float = 1, alpha: float = 1) -> Any:
+    """beta input + alpha (batch1 [B, M, K] times batch2 [B, K, N]); input broadcasts to [B, M, N]."""
+    same_dtype("baddbmm", input=input, batch1=batch1, batch2=batch2)
+    return _plus("baddbmm", input, bmm(batch1, batch2), beta, alpha)
 
 
-def addbmm(x: Any, a: Any, b: Any, *, beta: float = 1, alpha: float = 1) -> Any:
-    """beta x + alpha times the sum over B of a [B, M, K] times b [B, K, N]; x broadcasts to [M, N]."""
-    same_dtype("addbmm", input=x, batch1=a, batch2=b)
-    return _plus("addbmm", x, bmm(a, b).sum(0), beta, alpha)
+def addbmm(input: Any, batch1: Any, batch2: Any, *, beta: float = 1, alpha: float = 1) -> Any:
+    """beta input + alpha times the sum over B of batch1 [B, M, K] times batch2 [B, K, N]; input broadcasts to [M, N]."""
+    same_dtype("addbmm", input=input, batch1=batch1, batch2=batch2)
+    return _plus("addbmm", input, bmm(batch1, batch2).sum(0), beta, alpha)
 
 
 def tensordot(a: Any, b: Any, dims: Any = 2) -> Any:

@@ -201,61 +201,61 @@ def _floats(op: str, x: Any, dtype: Any = None) -> Any:
 
 
 # ------------------------------------------------------------------------------------ sums and means
-def sum(x: Any, dim: Dim = None, keepdim: bool = False, *, dtype: Any = None) -> Any:
-    """Sum over `dim` (an int, several, or all), of x converted to `dtype` if given; integers give int64."""
-    x = _typed(x, dtype)
-    if x.array.dtype.kind in "bui":
-        return TensorBase.result(np.asarray(x.array.sum(axis=axes("sum", dim, x.ndim), keepdims=keepdim, dtype=dtype or np.int64)))
-    return Sum.apply(x, axes("sum", dim, x.ndim), keepdim)
+def sum(input: Any, dim: Dim = None, keepdim: bool = False, *, dtype: Any = None) -> Any:
+    """Sum over `dim` (an int, several, or all), of input converted to `dtype` if given; integers give int64."""
+    input = _typed(input, dtype)
+    if input.array.dtype.kind in "bui":
+        return TensorBase.result(np.asarray(input.array.sum(axis=axes("sum", dim, input.ndim), keepdims=keepdim, dtype=dtype or np.int64)))
+    return Sum.apply(input, axes("sum", dim, input.ndim), keepdim)
 
 
-def mean(x: Any, dim: Dim = None, keepdim: bool = False, *, dtype: Any = None) -> Any:
+def mean(input: Any, dim: Dim = None, keepdim: bool = False, *, dtype: Any = None) -> Any:
     """Mean over `dim`; nan over nothing."""
-    x = _floats("mean", x, dtype)
-    over = axes("mean", dim, x.ndim)
-    count = math.prod(x.array.shape[a] for a in over)
-    return sum(x, over, keepdim) * (1.0 / count if count else float("nan"))
+    input = _floats("mean", input, dtype)
+    over = axes("mean", dim, input.ndim)
+    count = math.prod(input.array.shape[a] for a in over)
+    return sum(input, over, keepdim) * (1.0 / count if count else float("nan"))
 
 
-def nansum(x: Any, dim: Dim = None, keepdim: bool = False, *, dtype: Any = None) -> Any:
+def nansum(input: Any, dim: Dim = None, keepdim: bool = False, *, dtype: Any = None) -> Any:
     """Sum over `dim` of what is not nan."""
-    x = _typed(x, dtype)
-    return sum(where(TensorBase.result(~np.isnan(x.array)), x, 0.0) if x.array.dtype.kind == "f" else x, dim, keepdim)
+    input = _typed(input, dtype)
+    return sum(where(TensorBase.result(~np.isnan(input.array)), input, 0.0) if input.array.dtype.kind == "f" else input, dim, keepdim)
 
 
-def nanmean(x: Any, dim: Dim = None, keepdim: bool = False, *, dtype: Any = None) -> Any:
+def nanmean(input: Any, dim: Dim = None, keepdim: bool = False, *, dtype: Any = None) -> Any:
     """Mean over `dim` of what is not nan."""
-    x = _floats("nanmean", x, dtype)
-    count = (~np.isnan(x.array)).sum(axis=axes("nanmean", dim, x.ndim), keepdims=keepdim)
-    return nansum(x, dim, keepdim) / TensorBase.result(np.asarray(count, x.array.dtype))
+    input = _floats("nanmean", input, dtype)
+    count = (~np.isnan(input.array)).sum(axis=axes("nanmean", dim, input.ndim), keepdims=keepdim)
+    return nansum(input, dim, keepdim) / TensorBase.result(np.asarray(count, input.array.dtype))
 
 
-def prod(x: Any, dim: int | None = None, keepdim: bool = False, *, dtype: Any = None) -> Any:
+def prod(input: Any, dim: int | None = None, keepdim: bool = False, *, dtype: Any = None) -> Any:
     """Product over `dim`, or of all elements; integers give int64.
 
     The factors are multiplied in pairs, so that each gradient is the product of the other factors, also where some are 0.
     """
-    x = _typed(x, dtype if dtype is not None else np.int64 if x.array.dtype.kind in "iub" else None)
-    shape = x.array.shape
+    input = _typed(input, dtype if dtype is not None else np.int64 if input.array.dtype.kind in "iub" else None)
+    shape = input.array.shape
     if dim is None:
-        x, d = x.reshape(-1), 0
+        input, d = input.reshape(-1), 0
     else:
-        d = axis("prod", dim, _max(x.ndim, 1))
-        x = x if x.ndim else x.reshape(1)
-    n = x.array.shape[d]
+        d = axis("prod", dim, _max(input.ndim, 1))
+        input = input if input.ndim else input.reshape(1)
+    n = input.array.shape[d]
     rests = []
     while n > 1:
         half = n // 2
         if n % 2:
-            rests.append(_part(x, d, n - 1, n))
-        x, n = _part(x, d, 0, half) * _part(x, d, half, 2 * half), half
+            rests.append(_part(input, d, n - 1, n))
+        input, n = _part(input, d, 0, half) * _part(input, d, half, 2 * half), half
     if not n:
-        x = TensorBase.result(np.ones([1 if i == d else m for i, m in enumerate(x.array.shape)], x.array.dtype)) + sum(x, d, True)
+        input = TensorBase.result(np.ones([1 if i == d else m for i, m in enumerate(input.array.shape)], input.array.dtype)) + sum(input, d, True)
     for rest in rests:
-        x = x * rest
+        input = input * rest
     if dim is None or not shape:
-        return x.reshape([1] * len(shape) if keepdim else [])
-    return _dropped(x, (d,), keepdim)
+        return input.reshape([1] * len(shape) if keepdim else [])
+    return _dropped(input, (d,), keepdim)
 
 
 def _spread(op: str, x: Any, dim: Any, unbiased: Any, correction: Any) -> tuple[Any, tuple[int, ...], float]:
@@ -267,10 +267,10 @@ def _spread(op: str, x: Any, dim: Any, unbiased: Any, correction: Any) -> tuple[
     return x, axes(op, dim, x.ndim), correction
 
 
-def var(x: Any, dim: Dim = None, unbiased: bool | None = None, keepdim: bool = False, *, correction: float | None = None) -> Any:
+def var(input: Any, dim: Dim = None, unbiased: bool | None = None, keepdim: bool = False, *, correction: float | None = None) -> Any:
     """Variance over `dim`, divided by count - correction (1: Bessel's; `unbiased=False` is 0)."""
-    x, over, correction = _spread("var", x, dim, unbiased, correction)
-    return _dropped(Var.apply(x, over, correction), over, keepdim)
+    input, over, correction = _spread("var", input, dim, unbiased, correction)
+    return _dropped(Var.apply(input, over, correction), over, keepdim)
 
 
 def _root(v: Any) -> Any:
@@ -281,26 +281,26 @@ def _root(v: Any) -> Any:
     return where(still, 0.0, where(still, 1.0, v).sqrt())
 
 
-def std(x: Any, dim: Dim = None, unbiased: bool | None = None, keepdim: bool = False, *, correction: float | None = None) -> Any:
+def std(input: Any, dim: Dim = None, unbiased: bool | None = None, keepdim: bool = False, *, correction: float | None = None) -> Any:
     """Standard deviation over `dim`: the square root of `var`; where it is 0, its gradient is 0."""
-    x, over, correction = _spread("std", x, dim, unbiased, correction)
-    return _dropped(_root(Var.apply(x, over, correction)), over, keepdim)
+    input, over, correction = _spread("std", input, dim, unbiased, correction)
+    return _dropped(_root(Var.apply(input, over, correction)), over, keepdim)
 
 
-def var_mean(x: Any, dim: Dim = None, unbiased: bool | None = None, keepdim: bool = False, *, correction: float | None = None) -> tuple[Any, Any]:
+def var_mean(input: Any, dim: Dim = None, unbiased: bool | None = None, keepdim: bool = False, *, correction: float | None = None) -> tuple[Any, Any]:
     """(`var`, `mean`) over `dim`."""
-    x, over, correction = _spread("var_mean", x, dim, unbiased, correction)
-    return _dropped(Var.apply(x, over, correction), over, keepdim), mean(x, over, keepdim)
+    input, over, correction = _spread("var_mean", input, dim, unbiased, correction)
+    return _dropped(Var.apply(input, over, correction), over, keepdim), mean(input, over, keepdim)
 
 
-def std_mean(x: Any, dim: Dim = None, unbiased: bool | None = None, keepdim: bool = False, *, correction: float | None = None) -> tuple[Any, Any]:
+def std_mean(input: Any, dim: Dim = None, unbiased: bool | None = None, keepdim: bool = False, *, correction: float | None = None) -> tuple[Any, Any]:
     """(`std`, `mean`) over `dim`."""
-    x, over, correction = _spread("std_mean", x, dim, unbiased, correction)
-    return _dropped(_root(Var.apply(x, over, correction)), over, keepdim), mean(x, over, keepdim)
+    input, over, correction = _spread("std_mean", input, dim, unbiased, correction)
+    return _dropped(_root(Var.apply(input, over, correction)), over, keepdim), mean(input, over, keepdim)
 
 
-def norm(x: Any, p: float | str | None = "fro", dim: Dim = None, keepdim: bool = False, dtype: Any = None) -> Any:
-    """(sum |x|^p)^(1/p) over `dim`; p 'fro' is 2, inf the greatest and -inf the least |x|, 0 the number of elements that are not 0.
+def norm(input: Any, p: float | str | None = "fro", dim: Dim = None, keepdim: bool = False, dtype: Any = None) -> Any:
+    """(sum |input|^p)^(1/p) over `dim`; p 'fro' is 2, inf the greatest and -inf the least |input|, 0 the number of elements that are not 0.
 
     Where the norm is 0, so is its gradient.
 
@@ -308,49 +308,49 @@ def norm(x: Any, p: float | str | None = "fro", dim: Dim = None, keepdim: bool =
     >>> convkit.norm(convkit.tensor([3.0, -4.0])).item()
     5.0
     """
-    x = _floats("norm", x, dtype)
-    over = axes("norm", dim, x.ndim)
+    input = _floats("norm", input, dtype)
+    over = axes("norm", dim, input.ndim)
     if p in ("fro", None):
         p = 2
     if isinstance(p, str):
         raise ValueError(f"norm: p must be a number or 'fro', got {p!r}")
     if p == 2:
-        return _dropped(_root(sum(x * x, over, True)), over, keepdim)
+        return _dropped(_root(sum(input * input, over, True)), over, keepdim)
     if p == 1:
-        return sum(x.abs(), over, keepdim)
+        return sum(input.abs(), over, keepdim)
     if p == 0:
-        flat = where(TensorBase.result(np.zeros(x.array.shape, bool)), x, 0.0)  # in the graph, with a gradient of 0
-        return sum(TensorBase.result((x.array != 0).astype(x.array.dtype)) + flat, over, keepdim)
+        flat = where(TensorBase.result(np.zeros(input.array.shape, bool)), input, 0.0)  # in the graph, with a gradient of 0
+        return sum(TensorBase.result((input.array != 0).astype(input.array.dtype)) + flat, over, keepdim)
     if abs(p) == float("inf"):
-        return (amax if p > 0 else amin)(x.abs(), over, keepdim)
-    zero = TensorBase.result(x.array == 0)
-    size = x.abs() if not zero.array.any() else where(zero, 0.0 if p > 0 else float("inf"), where(zero, 1.0, x).abs())
+        return (amax if p > 0 else amin)(input.abs(), over, keepdim)
+    zero = TensorBase.result(input.array == 0)
+    size = input.abs() if not zero.array.any() else where(zero, 0.0 if p > 0 else float("inf"), where(zero, 1.0, input).abs())
     total = sum((where(zero, 0.0, where(zero, 1.0, size) ** p) if p > 0 and zero.array.any() else size**p), over, True)
     nothing = TensorBase.result(total.array == 0)
     return _dropped(where(nothing, 0.0, where(nothing, 1.0, total) ** (1.0 / p)), over, keepdim)
 
 
-def logsumexp(x: Any, dim: Dim, keepdim: bool = False) -> Any:
-    """log(sum(exp(x))) over `dim`, without overflow."""
-    x = as_float("logsumexp", x)
-    over = axes("logsumexp", dim, x.ndim)
-    return _dropped(LogSumExp.apply(x, over), over, keepdim)
+def logsumexp(input: Any, dim: Dim, keepdim: bool = False) -> Any:
+    """log(sum(exp(input))) over `dim`, without overflow."""
+    input = as_float("logsumexp", input)
+    over = axes("logsumexp", dim, input.ndim)
+    return _dropped(LogSumExp.apply(input, over), over, keepdim)
 
 
-def count_nonzero(x: Any, dim: Dim = None) -> Any:
+def count_nonzero(input: Any, dim: Dim = None) -> Any:
     """How many elements over `dim` are not 0 (int64; no gradient)."""
-    return TensorBase.result(np.asarray(np.count_nonzero(x.array, axis=axes("count_nonzero", dim, x.ndim)), dtype=np.int64))
+    return TensorBase.result(np.asarray(np.count_nonzero(input.array, axis=axes("count_nonzero", dim, input.ndim)), dtype=np.int64))
 
 
 # ---------------------------------------------------------------------------------------- running
-def cumsum(x: Any, dim: int, *, dtype: Any = None) -> Any:
+def cumsum(input: Any, dim: int, *, dtype: Any = None) -> Any:
     """The sum so far along `dim`; integers give int64."""
-    return _running("cumsum", Scan, x, dim, dtype, False)
+    return _running("cumsum", Scan, input, dim, dtype, False)
 
 
-def cumprod(x: Any, dim: int, *, dtype: Any = None) -> Any:
+def cumprod(input: Any, dim: int, *, dtype: Any = None) -> Any:
     """The product so far along `dim`; integers give int64."""
-    return _running("cumprod", Cumprod, x, dim, dtype)
+    return _running("cumprod", Cumprod, input, dim, dtype)
 
 
 def _running(op: str, rule: Any, x: Any, dim: int, dtype: Any, *told: Any) -> Any:
@@ -359,14 +359,14 @@ def _running(op: str, rule: Any, x: Any, dim: int, dtype: Any, *told: Any) -> An
     return rule.apply(x, d, *told) if x.ndim else x.clone()
 
 
-def cummax(x: Any, dim: int) -> ValuesIndices:
+def cummax(input: Any, dim: int) -> ValuesIndices:
     """The greatest element so far along `dim`, and where it stood, the last of equals; nan from the first nan on."""
-    return _extreme_so_far("max", x, dim)
+    return _extreme_so_far("max", input, dim)
 
 
-def cummin(x: Any, dim: int) -> ValuesIndices:
+def cummin(input: Any, dim: int) -> ValuesIndices:
     """The least element so far along `dim`, and where it stood, the last of equals; nan from the first nan on."""
-    return _extreme_so_far("min", x, dim)
+    return _extreme_so_far("min", input, dim)
 
 
 def _extreme_so_far(name: str, x: Any, dim: int) -> ValuesIndices:
@@ -382,14 +382,14 @@ def _extreme_so_far(name: str, x: Any, dim: int) -> ValuesIndices:
 
 
 # --------------------------------------------------------------------------------------- extremes
-def amax(x: Any, dim: Dim = (), keepdim: bool = False) -> Any:
+def amax(input: Any, dim: Dim = (), keepdim: bool = False) -> Any:
     """Greatest element over `dim`; nan if one is nan.  Elements that tie share the gradient."""
-    return Amax.apply(x, _not_empty("amax", x, axes("amax", dim, x.ndim)), keepdim)
+    return Amax.apply(input, _not_empty("amax", input, axes("amax", dim, input.ndim)), keepdim)
 
 
-def amin(x: Any, dim: Dim = (), keepdim: bool = False) -> Any:
+def amin(input: Any, dim: Dim = (), keepdim: bool = False) -> Any:
     """Least element over `dim`; nan if one is nan.  Elements that tie share the gradient."""
-    return Amin.apply(x, _not_empty("amin", x, axes("amin", dim, x.ndim)), keepdim)
+    return Amin.apply(input, _not_empty("amin", input, axes("amin", dim, input.ndim)), keepdim)
 
 
 def _not_empty(op: str, x: Any, over: tuple[int, ...]) -> tuple[int, ...]:
@@ -409,14 +409,14 @@ def _arg(op: str, x: Any, dim: int | None, keepdim: bool) -> Any:
     return TensorBase.result(np.asarray(index))
 
 
-def argmax(x: Any, dim: int | None = None, keepdim: bool = False) -> Any:
+def argmax(input: Any, dim: int | None = None, keepdim: bool = False) -> Any:
     """Index (int64) of the first greatest element along `dim`, or in the flattened tensor."""
-    return _arg("argmax", x, dim, keepdim)
+    return _arg("argmax", input, dim, keepdim)
 
 
-def argmin(x: Any, dim: int | None = None, keepdim: bool = False) -> Any:
+def argmin(input: Any, dim: int | None = None, keepdim: bool = False) -> Any:
     """Index (int64) of the first least element along `dim`, or in the flattened tensor."""
-    return _arg("argmin", x, dim, keepdim)
+    return _arg("argmin", input, dim, keepdim)
 
 
 def _extreme(op: str, x: Any, dim: Any, keepdim: bool) -> Any:
@@ -436,7 +436,7 @@ def _extreme(op: str, x: Any, dim: Any, keepdim: bool) -> Any:
     return ValuesIndices(_dropped(values, (d,), keepdim), _dropped(index, (d,), keepdim))
 
 
-def max(x: Any, dim: Any = None, keepdim: bool = False) -> Any:
+def max(input: Any, dim: Any = None, keepdim: bool = False, *, other: Any = None) -> Any:
     """Greatest element of all; (values, indices) along `dim`, where the gradient goes to the first greatest; or `maximum` of two tensors.
 
     >>> import convkit
@@ -444,15 +444,15 @@ def max(x: Any, dim: Any = None, keepdim: bool = False) -> Any:
     >>> values.tolist(), indices.tolist()
     ([3.0, 5.0], [1, 0])
     """
-    return _extreme("max", x, dim, keepdim)
+    return _extreme("max", input, dim if other is None else other, keepdim)
 
 
-def min(x: Any, dim: Any = None, keepdim: bool = False) -> Any:
+def min(input: Any, dim: Any = None, keepdim: bool = False, *, other: Any = None) -> Any:
     """Least element of all; (values, indices) along `dim`, where the gradient goes to the first least; or `minimum` of two tensors."""
-    return _extreme("min", x, dim, keepdim)
+    return _extreme("min", input, dim if other is None else other, keepdim)
 
 
-def aminmax(x: Any, *, dim: int | None = None, keepdim: bool = False) -> tuple[Any, Any]:
+def aminmax(input: Any, *, dim: int | None = None, keepdim: bool = False) -> tuple[Any, Any]:
     """(`amin`, `amax`) along one dimension or of all."""
     over = () if dim is None else dim
-    return amin(x, over, keepdim), amax(x, over, keepdim)
+    return amin(input, over, keepdim), amax(input, over, keepdim)

@@ -107,49 +107,54 @@ def many(op: str, name: str, given: tuple, named: dict[str, Any]) -> tuple:
     return given
 
 
-def reshape(x: Any, *shape: Any, **named: Any) -> Any:
+def reshape(input: Any, *shape: Any, **named: Any) -> Any:
     """The same elements in row-major order under another `shape`; one size may be -1.  A view where the memory allows it."""
     sizes = ints("reshape", many("reshape", "shape", shape, named))
     known = math.prod(s for s in sizes if s != -1)
-    size = x.array.size
+    size = input.array.size
     if sizes.count(-1) > 1 or any(s < -1 for s in sizes) or (known != size if -1 not in sizes else not known or size % known):
-        raise ValueError(f"reshape: {size} elements of shape {list(x.array.shape)} do not fit shape {list(sizes)}")
-    return view_of(Reshape.apply(x, sizes), x)
+        raise ValueError(f"reshape: {size} elements of shape {list(input.array.shape)} do not fit shape {list(sizes)}")
+    return view_of(Reshape.apply(input, sizes), input)
 
 
-def flatten(x: Any, start_dim: int = 0, end_dim: int = -1) -> Any:
+def flatten(input: Any, start_dim: int = 0, end_dim: int = -1) -> Any:
     """Dimensions start_dim to end_dim made one."""
-    if not x.array.ndim:
-        return reshape(x, 1)
-    a, b = axis("flatten", start_dim, x.array.ndim), axis("flatten", end_dim, x.array.ndim)
+    if not input.array.ndim:
+        return reshape(input, 1)
+    a, b = axis("flatten", start_dim, input.array.ndim), axis("flatten", end_dim, input.array.ndim)
     if a > b:
         raise ValueError(f"flatten: start_dim {start_dim} comes after end_dim {end_dim}")
-    shape = x.array.shape
-    return reshape(x, (*shape[:a], math.prod(shape[a : b + 1]), *shape[b + 1 :]))
+    shape = input.array.shape
+    return reshape(input, (*shape[:a], math.prod(shape[a : b + 1]), *shape[b + 1 :]))
 
 
-def permute(x: Any, *dims: Any, **named: Any) -> Any:
+def permute(input: Any, *dims: Any, **named: Any) -> Any:
     """Dimensions in another order; a view."""
     dims = many("permute", "dims", dims, named)
-    order = tuple(axis("permute", d, x.array.ndim) for d in dims)
-    if sorted(order) != list(range(x.array.ndim)):
-        raise ValueError(f"permute: needs each of {x.array.ndim} dimensions once, got {list(dims)}")
-    return view_of(Permute.apply(x, order), x)
+    order = tuple(axis("permute", d, input.array.ndim) for d in dims)
+    if sorted(order) != list(range(input.array.ndim)):
+        raise ValueError(f"permute: needs each of {input.array.ndim} dimensions once, got {list(dims)}")
+    return view_of(Permute.apply(input, order), input)
 
 
-def transpose(x: Any, dim0: int, dim1: int) -> Any:
+def transpose(input: Any, dim0: int, dim1: int) -> Any:
     """Two dimensions exchanged; a view."""
-    order = list(range(x.array.ndim))
-    a, b = axis("transpose", dim0, max(x.array.ndim, 1)), axis("transpose", dim1, max(x.array.ndim, 1))
+    order = list(range(input.array.ndim))
+    a, b = axis("transpose", dim0, max(input.array.ndim, 1)), axis("transpose", dim1, max(input.array.ndim, 1))
     if a == b:
-        return permute(x, order)
+        return permute(input, order)
     order[a], order[b] = b, a
-    return permute(x, order)
+    return permute(input, order)
 
 
-def squeeze(x: Any, dim: int | Sequence[int] | None = None) -> Any:
+def swapaxes(input: Any, axis0: int, axis1: int) -> Any:
+    """`transpose` under NumPy's name."""
+    return transpose(input, axis0, axis1)
+
+
+def squeeze(input: Any, dim: int | Sequence[int] | None = None) -> Any:
     """Without the dimensions of size 1, or without those of `dim`, one or several, whose size is 1."""
-    shape = x.array.shape
+    shape = input.array.shape
     if dim is None:
         gone = {i for i, n in enumerate(shape) if n == 1}
     else:
@@ -158,13 +163,13 @@ def squeeze(x: Any, dim: int | Sequence[int] | None = None) -> Any:
         if len(gone) != len(dims):
             raise ValueError(f"squeeze: a dimension is named twice in {tuple(dims)}")
         gone = {d for d in gone if shape and shape[d] == 1}
-    return reshape(x, [n for i, n in enumerate(shape) if i not in gone]) if gone else x
+    return reshape(input, [n for i, n in enumerate(shape) if i not in gone]) if gone else input
 
 
-def unsqueeze(x: Any, dim: int) -> Any:
+def unsqueeze(input: Any, dim: int) -> Any:
     """With a new dimension of size 1 at `dim`."""
-    d = axis("unsqueeze", dim, x.array.ndim + 1)
-    return reshape(x, (*x.array.shape[:d], 1, *x.array.shape[d:]))
+    d = axis("unsqueeze", dim, input.array.ndim + 1)
+    return reshape(input, (*input.array.shape[:d], 1, *input.array.shape[d:]))
 
 
 def expand(x: Any, *size: Any, **named: Any) -> Any:
@@ -178,14 +183,14 @@ def expand(x: Any, *size: Any, **named: Any) -> Any:
     return view_of(Expand.apply(x, target), x)
 
 
-def broadcast_to(x: Any, *shape: Any) -> Any:
-    """x repeated to `shape` without copying; a view."""
-    return expand(x, *shape)
+def broadcast_to(input: Any, *size: Any, **named: Any) -> Any:
+    """input repeated to `size` without copying; a view."""
+    return expand(input, *many("broadcast_to", "size", size, named))
 
 
-def ravel(x: Any) -> Any:
+def ravel(input: Any) -> Any:
     """All elements in one dimension."""
-    return reshape(x, -1)
+    return reshape(input, -1)
 
 
 def cat(tensors: Sequence[Any], dim: int = 0) -> Any:
@@ -226,10 +231,11 @@ def stack(tensors: Sequence[Any], dim: int = 0) -> Any:
     return cat([unsqueeze(t, dim) for t in tensors], axis("stack", dim, tensors[0].array.ndim + 1))
 
 
-def split(x: Any, size: int | Sequence[int], dim: int = 0) -> tuple[Any, ...]:
-    """Consecutive parts of `size` (the last may be smaller), or of the sizes listed, along `dim`; views."""
-    d = axis("split", dim, x.array.ndim)
-    n = x.array.shape[d]
+def split(tensor: Any, split_size_or_sections: int | Sequence[int], dim: int = 0) -> tuple[Any, ...]:
+    """Consecutive parts of one size (the last may be smaller), or of the sizes listed, along `dim`; views."""
+    size = split_size_or_sections
+    d = axis("split", dim, tensor.array.ndim)
+    n = tensor.array.shape[d]
     if isinstance(size, int) and size < 1:
         raise ValueError(f"split: size must be at least 1, got {size}")
     # Nothing at all is one part of nothing.
@@ -237,12 +243,12 @@ def split(x: Any, size: int | Sequence[int], dim: int = 0) -> tuple[Any, ...]:
     if sum(sizes) != n or min(sizes, default=0) < 0:
         raise ValueError(f"split: sizes {sizes} do not add up to {n}, the size of dimension {d}")
     ends = list(itertools.accumulate(sizes))
-    return tuple(x[(slice(None),) * d + (slice(b - s, b),)] for s, b in zip(sizes, ends, strict=True))
+    return tuple(tensor[(slice(None),) * d + (slice(b - s, b),)] for s, b in zip(sizes, ends, strict=True))
 
 
-def chunk(x: Any, chunks: int, dim: int = 0) -> tuple[Any, ...]:
+def chunk(input: Any, chunks: int, dim: int = 0) -> tuple[Any, ...]:
     """At most `chunks` parts of equal size (the last may be smaller) along `dim`; views."""
     if chunks < 1:
         raise ValueError(f"chunk: needs at least 1 chunk, got {chunks}")
-    n = x.array.shape[axis("chunk", dim, x.array.ndim)]
-    return split(x, max(1, -(-n // chunks)), dim)
+    n = input.array.shape[axis("chunk", dim, input.array.ndim)]
+    return split(input, max(1, -(-n // chunks)), dim)

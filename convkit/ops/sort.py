@@ -28,7 +28,7 @@ def _axis_and_size(op: str, x: Any, dim: int) -> tuple[Any, int, int]:
     return (x, d, x.array.shape[d]) if x.ndim else (x.reshape(1), 0, 1)
 
 
-def sort(x: Any, dim: int = -1, descending: bool = False, stable: bool = False) -> ValuesIndices:
+def sort(input: Any, dim: int = -1, descending: bool = False, stable: bool = False) -> ValuesIndices:
     """(values in order along `dim`, where they stood); equal elements stay in order whether `stable` is asked for or not.
 
     >>> import convkit
@@ -36,74 +36,74 @@ def sort(x: Any, dim: int = -1, descending: bool = False, stable: bool = False) 
     >>> values.tolist(), indices.tolist()
     ([1.0, 2.0, 3.0], [1, 2, 0])
     """
-    shape = x.array.shape
-    x, d, _ = _axis_and_size("sort", x, dim)
-    values, indices = _by_place(x, kernels(x.array).argsort(x.array, d, bool(descending)), d)
+    shape = input.array.shape
+    input, d, _ = _axis_and_size("sort", input, dim)
+    values, indices = _by_place(input, kernels(input.array).argsort(input.array, d, bool(descending)), d)
     return ValuesIndices(values.reshape(shape), indices.reshape(shape)) if not shape else ValuesIndices(values, indices)
 
 
-def argsort(x: Any, dim: int = -1, descending: bool = False, stable: bool = False) -> Any:
-    """The indices (int64) that put x in order along `dim`."""
-    y, d, _ = _axis_and_size("argsort", x, dim)
-    return TensorBase.result(kernels(y.array).argsort(y.array, d, bool(descending)).reshape(x.array.shape))
+def argsort(input: Any, dim: int = -1, descending: bool = False, stable: bool = False) -> Any:
+    """The indices (int64) that put input in order along `dim`."""
+    y, d, _ = _axis_and_size("argsort", input, dim)
+    return TensorBase.result(kernels(y.array).argsort(y.array, d, bool(descending)).reshape(input.array.shape))
 
 
-def topk(x: Any, k: int, dim: int = -1, largest: bool = True, sorted: bool = True) -> ValuesIndices:
+def topk(input: Any, k: int, dim: int = -1, largest: bool = True, sorted: bool = True) -> ValuesIndices:
     """(the k greatest elements along `dim`, where they stood), or the k least; in order whether `sorted` is asked for or not."""
-    shape = x.array.shape
-    x, d, n = _axis_and_size("topk", x, dim)
+    shape = input.array.shape
+    input, d, n = _axis_and_size("topk", input, dim)
     if isinstance(k, bool) or not hasattr(k, "__index__"):
         raise TypeError(f"topk: k must be an int, got {k!r}")
     if not 0 <= k <= n:
         raise ValueError(f"topk: k must be 0 to {n}, the size of dimension {d}, got {k}")
-    values, indices = _by_place(x, kernels(x.array).argsort(x.array, d, bool(largest), int(k)), d)
+    values, indices = _by_place(input, kernels(input.array).argsort(input.array, d, bool(largest), int(k)), d)
     return ValuesIndices(values.reshape(()), indices.reshape(())) if not shape and k else ValuesIndices(values, indices)
 
 
-def kthvalue(x: Any, k: int, dim: int = -1, keepdim: bool = False) -> ValuesIndices:
+def kthvalue(input: Any, k: int, dim: int = -1, keepdim: bool = False) -> ValuesIndices:
     """(the k-th least element along `dim`, counted from 1, where it stood)."""
-    own = x.ndim
-    x, d, n = _axis_and_size("kthvalue", x, dim)
+    own = input.ndim
+    input, d, n = _axis_and_size("kthvalue", input, dim)
     if not 1 <= k <= n:
         raise ValueError(f"kthvalue: k must be 1 to {n}, the size of dimension {d}, got {k}")
-    index = np.take(kernels(x.array).argsort(x.array, d, False, int(k)), [k - 1], d)
-    return _by_place(x, index, d, keepdim and bool(own))
+    index = np.take(kernels(input.array).argsort(input.array, d, False, int(k)), [k - 1], d)
+    return _by_place(input, index, d, keepdim and bool(own))
 
 
-def median(x: Any, dim: int | None = None, keepdim: bool = False) -> Any:
+def median(input: Any, dim: int | None = None, keepdim: bool = False) -> Any:
     """The lower of the middle elements; nan if one is nan.  With `dim`, (values, indices); without, of all, where equals share the gradient."""
     if dim is None:
-        flat = flatten(x).array
+        flat = flatten(input).array
         if not flat.size:
             raise ValueError("median: the middle of nothing is undefined")
         middle = np.partition(flat, (flat.size - 1) // 2)[(flat.size - 1) // 2]
         value = np.asarray(flat.dtype.type(np.nan) if flat.dtype.kind == "f" and np.isnan(flat).any() else middle)
-        return Chosen.apply(x, value) if x.requires_grad else TensorBase.result(value)
-    own = x.ndim
-    x, d, n = _axis_and_size("median", x, dim)
+        return Chosen.apply(input, value) if input.requires_grad else TensorBase.result(value)
+    own = input.ndim
+    input, d, n = _axis_and_size("median", input, dim)
     if not n:
-        raise ValueError(f"median: the middle of nothing is undefined; the input has shape {list(x.array.shape)}")
+        raise ValueError(f"median: the middle of nothing is undefined; the input has shape {list(input.array.shape)}")
     middle = (n - 1) // 2
-    index = np.take(kernels(x.array).argsort(x.array, d, False, middle + 1), [middle], d)
-    if x.array.dtype.kind == "f":
-        lost = np.isnan(x.array)
+    index = np.take(kernels(input.array).argsort(input.array, d, False, middle + 1), [middle], d)
+    if input.array.dtype.kind == "f":
+        lost = np.isnan(input.array)
         index = np.where(lost.any(d, keepdims=True), lost.argmax(d, keepdims=True), index)
-    return _by_place(x, index, d, keepdim and bool(own))
+    return _by_place(input, index, d, keepdim and bool(own))
 
 
-def unique(x: Any, sorted: bool = True, return_inverse: bool = False, return_counts: bool = False, dim: int | None = None) -> Any:
-    """The different elements in order (or slices along `dim`), then, as asked, where each element of x is among them, and how often each occurs."""
-    d = None if dim is None else axis("unique", dim, x.ndim)
+def unique(input: Any, sorted: bool = True, return_inverse: bool = False, return_counts: bool = False, dim: int | None = None) -> Any:
+    """The different elements in order (or slices along `dim`), then, as asked, where each element is among them, and how often each occurs."""
+    d = None if dim is None else axis("unique", dim, input.ndim)
     told: Any = {"return_inverse": return_inverse, "return_counts": return_counts, "axis": d, "equal_nan": False}
-    found = np.unique(x.array, **told)
+    found = np.unique(input.array, **told)
     if not (return_inverse or return_counts):
         return TensorBase.result(found)
     return tuple(TensorBase.result(f if i == 0 else f.astype(np.int64)) for i, f in enumerate(found))
 
 
-def bincount(x: Any, weights: Any = None, minlength: int = 0) -> Any:
+def bincount(input: Any, weights: Any = None, minlength: int = 0) -> Any:
     """How often each of 0, 1, 2 ... occurs in a vector of integers, or the sum of the `weights` where it does (float64)."""
-    a = x.array
+    a = input.array
     if a.ndim != 1 or a.dtype.kind not in "iu" or (a.size and a.min() < 0):
         raise ValueError(f"bincount: needs a vector of integers that are not negative, got {a.dtype} of shape {list(a.shape)}")
     if minlength < 0:

@@ -397,7 +397,7 @@ def test_repr_is_a_tree():
     assert repr(Net()) == (
         "Net(\n"
         "  (conv): Conv2d(3, 4, kernel_size=(3, 3), stride=(1, 1), bias=False)\n"
-        "  (norm): BatchNorm2d(4, eps=1e-05, momentum=0.1, affine=True, track_running_stats=True)\n"
+        "  (norm): BatchNorm2d(4, eps=1e-05, momentum=0.1, affine=True, bias=True, track_running_stats=True)\n"
         "  (head): Sequential(\n"
         "    (0): Flatten(start_dim=1, end_dim=-1)\n"
         "    (1): Linear(in_features=144, out_features=5, bias=True)\n"

@@ -22,8 +22,8 @@ class _Activation(Module):
     function: Any
     names: tuple[str, ...] = ()
 
-    def forward(self, x: Tensor) -> Tensor:
-        return type(self).function(x, *(getattr(self, name) for name in self.names))
+    def forward(self, input: Tensor) -> Tensor:
+        return type(self).function(input, *(getattr(self, name) for name in self.names))
 
     def extra_repr(self) -> str:
         return ", ".join(f"{name}={getattr(self, name)}" for name in self.names)
@@ -228,8 +228,8 @@ class GELU(_Activation):
         super().__init__()
         self.approximate = approximate
 
-    def forward(self, x: Tensor) -> Tensor:
-        return F.gelu(x, approximate=self.approximate)
+    def forward(self, input: Tensor) -> Tensor:
+        return F.gelu(input, approximate=self.approximate)
 
     def extra_repr(self) -> str:
         return f"approximate={self.approximate!r}"
@@ -332,8 +332,8 @@ class PReLU(Module):
         """Fill weight with `init`."""
         constant_(self.weight, self.init)
 
-    def forward(self, x: Tensor) -> Tensor:
-        return F.prelu(x, self.weight)
+    def forward(self, input: Tensor) -> Tensor:
+        return F.prelu(input, self.weight)
 
     def extra_repr(self) -> str:
         return f"num_parameters={self.num_parameters}"
@@ -402,7 +402,7 @@ class Softmax2d(Module):
     [0.5, 0.5]
     """
 
-    def forward(self, x: Tensor) -> Tensor:
-        if x.ndim not in (3, 4):
-            raise ValueError(f"Softmax2d: input must be [N, C, H, W] or [C, H, W], got shape {list(x.shape)}")
-        return F.softmax(x, -3)
+    def forward(self, input: Tensor) -> Tensor:
+        if input.ndim not in (3, 4):
+            raise ValueError(f"Softmax2d: input must be [N, C, H, W] or [C, H, W], got shape {list(input.shape)}")
+        return F.softmax(input, -3)

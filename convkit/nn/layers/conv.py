@@ -66,11 +66,11 @@ class _Conv(Module):
         self.register_parameter("bias", new_parameter(name, (out_channels,), device, dtype) if bias else None)
         self.reset_parameters()
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:
         padding = self.padding
         if self.padding_mode != "zeros":
-            x, padding = self._framed(x), 0
-        return _CONV[self.rank](x, self.weight, self.bias, self.stride, padding, self.dilation, self.groups)
+            input, padding = self._framed(input), 0
+        return _CONV[self.rank](input, self.weight, self.bias, self.stride, padding, self.dilation, self.groups)
 
     def _framed(self, x: Tensor) -> Tensor:
         """x with the frame of `padding_mode` around it."""
@@ -181,9 +181,9 @@ class _ConvTranspose(_Conv):
     def _window(self) -> Window:
         return window(type(self).__name__, self.kernel_size, self.stride, self.padding, self.dilation)
 
-    def forward(self, x: Tensor, output_size: Sequence[int] | None = None) -> Tensor:
-        extra = self.output_padding if output_size is None else self._reach(x, output_size)
-        return _CONV_TRANSPOSE[self.rank](x, self.weight, self.bias, self.stride, self.padding, extra, self.groups, self.dilation)
+    def forward(self, input: Tensor, output_size: Sequence[int] | None = None) -> Tensor:
+        extra = self.output_padding if output_size is None else self._reach(input, output_size)
+        return _CONV_TRANSPOSE[self.rank](input, self.weight, self.bias, self.stride, self.padding, extra, self.groups, self.dilation)
 
     def _reach(self, x: Tensor, output_size: Sequence[int]) -> tuple[int, ...]:
         """The output_padding that gives `output_size`, in which the sizes before the spatial ones may be left out."""
@@ -260,8 +260,8 @@ class _DepthwiseSeparable(Module):
         self.depthwise = make(in_channels, between, kernel_size, stride, padding, dilation, in_channels, False, padding_mode, device, dtype)
         self.pointwise = make(between, out_channels, 1, bias=bias, device=device, dtype=dtype)
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self.pointwise(self.depthwise(x))
+    def forward(self, input: Tensor) -> Tensor:
+        return self.pointwise(self.depthwise(input))
 
 
 class DepthwiseSeparableConv2d(_DepthwiseSeparable):

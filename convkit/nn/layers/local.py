@@ -60,10 +60,10 @@ class _LocallyConnected(Module):
             if p is not None:
                 init.uniform_(p, -bound, bound)
 
-    def forward(self, x: Tensor) -> Tensor:
-        if x.shape[-self.rank :] != self.input_size:
-            raise ValueError(f"{type(self).__name__}: the layer is made for inputs of size {list(self.input_size)}, got shape {list(x.shape)}")
-        return _LOCAL[self.rank](x, self.weight, self.bias, self.stride, self.padding, self.dilation)
+    def forward(self, input: Tensor) -> Tensor:
+        if input.shape[-self.rank :] != self.input_size:
+            raise ValueError(f"{type(self).__name__}: the layer is made for inputs of size {list(self.input_size)}, got shape {list(input.shape)}")
+        return _LOCAL[self.rank](input, self.weight, self.bias, self.stride, self.padding, self.dilation)
 
     def extra_repr(self) -> str:
         parts = [f"{self.in_channels}, {self.out_channels}, input_size={self.input_size}, kernel_size={self.kernel_size}, stride={self.stride}"]

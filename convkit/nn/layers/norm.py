@@ -34,6 +34,8 @@ class _RunningNorm(Module):
         track_running_stats: bool = True,
         device: Any = None,
         dtype: Any = None,
+        *,
+        bias: bool = True,
     ) -> None:
         super().__init__()
         name = type(self).__name__
@@ -41,7 +43,7 @@ class _RunningNorm(Module):
         self.eps, self.momentum, self.affine, self.track_running_stats = eps, momentum, affine, track_running_stats
         shape = (num_features,)
         self.register_parameter("weight", new_parameter(name, shape, device, dtype) if affine else None)
-        self.register_parameter("bias", new_parameter(name, shape, device, dtype) if affine else None)
+        self.register_parameter("bias", new_parameter(name, shape, device, dtype) if affine and bias else None)
         self.register_buffer("running_mean", new_tensor(name, shape, device, dtype) if track_running_stats else None)
         self.register_buffer("running_var", new_tensor(name, shape, device, dtype, 1.0) if track_running_stats else None)
         self.register_buffer("num_batches_tracked", Tensor(np.array(0, np.int64)) if track_running_stats else None)
@@ -57,23 +59,25 @@ class _RunningNorm(Module):
     def reset_parameters(self) -> None:
         """weight 1, bias 0, and no statistics."""
         self.reset_running_stats()
-        if self.weight is not None and self.bias is not None:
+        if self.weight is not None:
             init.ones_(self.weight)
+        if self.bias is not None:
             init.zeros_(self.bias)
 
     def extra_repr(self) -> str:
-        return f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, affine={self.affine}, track_running_stats={self.track_running_stats}"
+        affine = f"affine={self.affine}, bias={self.bias is not None}"
+        return f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, {affine}, track_running_stats={self.track_running_stats}"
 
 
 class _BatchNorm(_RunningNorm):
     dims: tuple[int, ...]  # numbers of dimensions that the input may have
 
-    def forward(self, x: Tensor) -> Tensor:
-        if len(x.shape) not in self.dims:
+    def forward(self, input: Tensor) -> Tensor:
+        if len(input.shape) not in self.dims:
             wanted = " or ".join(f"{n}-D" for n in self.dims)
-            raise ValueError(f"{type(self).__name__}: input must be {wanted} [N, C, ...], got shape {list(x.shape)}")
-        if x.shape[1] != self.num_features:
-            raise ValueError(f"{type(self).__name__}: input has {x.shape[1]} channels but num_features is {self.num_features}")
+            raise ValueError(f"{type(self).__name__}: input must be {wanted} [N, C, ...], got shape {list(input.shape)}")
+        if input.shape[1] != self.num_features:
+            raise ValueError(f"{type(self).__name__}: input has {input.shape[1]} channels but num_features is {self.num_features}")
         factor = 0.0 if self.momentum is None else self.momentum
         if self.training and self.num_batches_tracked is not None:
             batches = self.num_batches_tracked.item() + 1
@@ -81,7 +85,7 @@ class _BatchNorm(_RunningNorm):
             if self.momentum is None:
                 factor = 1 / batches
         by_batch = self.training or self.running_mean is None
-        return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, by_batch, factor, self.eps)
+        return F.batch_norm(input, self.running_mean, self.running_var, self.weight, self.bias, by_batch, factor, self.eps)
 
 
 class BatchNorm2d(_BatchNorm):
@@ -97,7 +101,7 @@ class BatchNorm2d(_BatchNorm):
     with momentum 1 / (number of batches so far) if it is None: a plain mean.  In evaluation mode the running statistics are used,
     or the batch's if `track_running_stats` is False.
 
-    Parameters: weight and bias [C] (1 and 0 at first; none with affine=False).  Buffers: running_mean and running_var [C],
+    Parameters: weight and bias [C] (1 and 0 at first; none with affine=False, no bias with bias=False).  Buffers: running_mean and running_var [C],
     num_batches_tracked.
 
     Raises:
@@ -140,23 +144,25 @@ class _InstanceNorm(_RunningNorm):
         track_running_stats: bool = False,
         device: Any = None,
         dtype: Any = None,
+        *,
+        bias: bool = True,
     ) -> None:
-        super().__init__(num_features, eps, momentum, affine, track_running_stats, device, dtype)
+        super().__init__(num_features, eps, momentum, affine, track_running_stats, device, dtype, bias=bias)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:
         name = type(self).__name__
-        if x.ndim not in (self.rank + 1, self.rank + 2):
-            raise ValueError(f"{name}: input must be {self.rank + 2}-D [N, C, ...] or {self.rank + 1}-D [C, ...], got shape {list(x.shape)}")
-        if x.ndim == self.rank + 1:
-            return self.forward(x.unsqueeze(0)).squeeze(0)
-        if x.shape[1] != self.num_features:
-            told = f"{name}: input has {x.shape[1]} channels but num_features is {self.num_features}"
+        if input.ndim not in (self.rank + 1, self.rank + 2):
+            raise ValueError(f"{name}: input must be {self.rank + 2}-D [N, C, ...] or {self.rank + 1}-D [C, ...], got shape {list(input.shape)}")
+        if input.ndim == self.rank + 1:
+            return self.forward(input.unsqueeze(0)).squeeze(0)
+        if input.shape[1] != self.num_features:
+            told = f"{name}: input has {input.shape[1]} channels but num_features is {self.num_features}"
             if self.affine or self.track_running_stats:
                 raise ValueError(told)
             warnings.warn(f"{told}, which is not used without affine", UserWarning, stacklevel=3)
         by_image = self.training or not self.track_running_stats
         momentum = 0.0 if self.momentum is None else self.momentum
-        return F.instance_norm(x, self.running_mean, self.running_var, self.weight, self.bias, by_image, momentum, self.eps)
+        return F.instance_norm(input, self.running_mean, self.running_var, self.weight, self.bias, by_image, momentum, self.eps)
 
 
 class InstanceNorm2d(_InstanceNorm):
@@ -164,8 +170,8 @@ class InstanceNorm2d(_InstanceNorm):
 
         y = (x - mean) / sqrt(var + eps) * weight + bias                           by image and channel
 
-    With `affine` weight and bias [C] are learnt.  With `track_running_stats` the buffers running_mean and running_var [C] follow the
-    images' statistics, as in `BatchNorm2d`, and are used in evaluation mode.
+    With `affine` weight [C] is learnt and, unless bias=False, bias [C].  With `track_running_stats` the buffers running_mean and
+    running_var [C] follow the images' statistics, as in `BatchNorm2d`, and are used in evaluation mode.
 
     Raises:
         ValueError: input of another number of dimensions or channels; a single number a channel.
@@ -206,7 +212,7 @@ class InstanceNorm3d(_InstanceNorm):
 class GroupNorm(Module):
     """Group normalisation of [N, C, ...]: the channels of each image fall into `num_groups` groups, each brought to mean 0 and variance 1.
 
-    Parameters: weight and bias [num_channels] (1 and 0 at first; none with affine=False).
+    Parameters: weight and bias [num_channels] (1 and 0 at first; none with affine=False, no bias with bias=False).
     ValueError if num_groups does not divide num_channels.
 
     Y. Wu, K. He, "Group normalization", ECCV 2018.
@@ -219,7 +225,17 @@ class GroupNorm(Module):
     weight: Parameter | None
     bias: Parameter | None
 
-    def __init__(self, num_groups: int, num_channels: int, eps: float = 1e-5, affine: bool = True, device: Any = None, dtype: Any = None) -> None:
+    def __init__(
+        self,
+        num_groups: int,
+        num_channels: int,
+        eps: float = 1e-5,
+        affine: bool = True,
+        device: Any = None,
+        dtype: Any = None,
+        *,
+        bias: bool = True,
+    ) -> None:
         super().__init__()
         self.num_groups = positive("GroupNorm", "num_groups", num_groups)
         self.num_channels = positive("GroupNorm", "num_channels", num_channels)
@@ -227,20 +243,21 @@ class GroupNorm(Module):
             raise ValueError(f"GroupNorm: num_groups must divide num_channels, got {num_groups} and {num_channels}")
         self.eps, self.affine = eps, affine
         self.register_parameter("weight", new_parameter("GroupNorm", (num_channels,), device, dtype) if affine else None)
-        self.register_parameter("bias", new_parameter("GroupNorm", (num_channels,), device, dtype) if affine else None)
+        self.register_parameter("bias", new_parameter("GroupNorm", (num_channels,), device, dtype) if affine and bias else None)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
         """weight 1 and bias 0."""
-        if self.weight is not None and self.bias is not None:
+        if self.weight is not None:
             init.ones_(self.weight)
+        if self.bias is not None:
             init.zeros_(self.bias)
 
-    def forward(self, x: Tensor) -> Tensor:
-        return F.group_norm(x, self.num_groups, self.weight, self.bias, self.eps)
+    def forward(self, input: Tensor) -> Tensor:
+        return F.group_norm(input, self.num_groups, self.weight, self.bias, self.eps)
 
     def extra_repr(self) -> str:
-        return f"{self.num_groups}, {self.num_channels}, eps={self.eps}, affine={self.affine}"
+        return f"{self.num_groups}, {self.num_channels}, eps={self.eps}, affine={self.affine}, bias={self.bias is not None}"
 
 
 class LayerNorm(Module):
@@ -286,11 +303,11 @@ class LayerNorm(Module):
         if self.bias is not None:
             init.zeros_(self.bias)
 
-    def forward(self, x: Tensor) -> Tensor:
-        return F.layer_norm(x, self.normalized_shape, self.weight, self.bias, self.eps)
+    def forward(self, input: Tensor) -> Tensor:
+        return F.layer_norm(input, self.normalized_shape, self.weight, self.bias, self.eps)
 
     def extra_repr(self) -> str:
-        return f"{self.normalized_shape}, eps={self.eps}, elementwise_affine={self.elementwise_affine}"
+        return f"{self.normalized_shape}, eps={self.eps}, elementwise_affine={self.elementwise_affine}, bias={self.bias is not None}"
 
 
 class RMSNorm(LayerNorm):
@@ -313,8 +330,11 @@ class RMSNorm(LayerNorm):
     ) -> None:
         super().__init__(normalized_shape, eps, elementwise_affine, False, device, dtype)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor:  # torch's name
         return F.rms_norm(x, self.normalized_shape, self.weight, self.eps)
+
+    def extra_repr(self) -> str:
+        return f"{self.normalized_shape}, eps={self.eps}, elementwise_affine={self.elementwise_affine}"
 
 
 class LocalResponseNorm(Module):
@@ -329,8 +349,8 @@ class LocalResponseNorm(Module):
         super().__init__()
         self.size, self.alpha, self.beta, self.k = size, alpha, beta, k
 
-    def forward(self, x: Tensor) -> Tensor:
-        return F.local_response_norm(x, self.size, self.alpha, self.beta, self.k)
+    def forward(self, input: Tensor) -> Tensor:
+        return F.local_response_norm(input, self.size, self.alpha, self.beta, self.k)
 
     def extra_repr(self) -> str:
         return f"{self.size}, alpha={self.alpha}, beta={self.beta}, k={self.k}"

@@ -28,10 +28,10 @@ class _Padding(Module):
             raise ValueError(f"{name}: padding needs {2 * self.rank} numbers, (before, after) for each dimension, the last one first, got {padding}")
         self.padding = ints
 
-    def forward(self, x: Tensor) -> Tensor:
-        if x.ndim not in (self.rank + 1, self.rank + 2) and self.mode != "constant":
-            raise ValueError(f"{type(self).__name__}: input must be {self.rank + 1}-D or {self.rank + 2}-D, got shape {list(x.shape)}")
-        return F.pad(x, self.padding, self.mode, self.value)
+    def forward(self, input: Tensor) -> Tensor:
+        if input.ndim not in (self.rank + 1, self.rank + 2) and self.mode != "constant":
+            raise ValueError(f"{type(self).__name__}: input must be {self.rank + 1}-D or {self.rank + 2}-D, got shape {list(input.shape)}")
+        return F.pad(input, self.padding, self.mode, self.value)
 
     def extra_repr(self) -> str:
         return f"{self.padding}"

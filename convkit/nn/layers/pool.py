@@ -44,8 +44,8 @@ class _MaxPool(_Windows):
         super().__init__(kernel_size, stride, padding, dilation, ceil_mode)
         self.return_indices = return_indices
 
-    def forward(self, x: Tensor) -> Any:
-        return pool.max_pool(self.rank, x, self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode, self.return_indices)
+    def forward(self, input: Tensor) -> Any:
+        return pool.max_pool(self.rank, input, self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode, self.return_indices)
 
 
 class MaxPool2d(_MaxPool):
@@ -83,8 +83,8 @@ class _MaxUnpool(_Windows):
     def __init__(self, kernel_size: Numbers, stride: Numbers | None = None, padding: Numbers = 0) -> None:
         super().__init__(kernel_size, stride, padding)
 
-    def forward(self, x: Tensor, indices: Tensor, output_size: Sequence[int] | None = None) -> Tensor:
-        return pool.max_unpool(self.rank, x, indices, self.kernel_size, self.stride, self.padding, output_size)
+    def forward(self, input: Tensor, indices: Tensor, output_size: Sequence[int] | None = None) -> Tensor:
+        return pool.max_unpool(self.rank, input, indices, self.kernel_size, self.stride, self.padding, output_size)
 
 
 class MaxUnpool2d(_MaxUnpool):
@@ -133,8 +133,10 @@ class _AvgPool(_Windows):
         pool.divisor(type(self).__name__, divisor_override)
         self.count_include_pad, self.divisor_override = count_include_pad, divisor_override
 
-    def forward(self, x: Tensor) -> Tensor:
-        return pool.avg_pool(self.rank, x, self.kernel_size, self.stride, self.padding, self.ceil_mode, self.count_include_pad, self.divisor_override)
+    def forward(self, input: Tensor) -> Tensor:
+        return pool.avg_pool(
+            self.rank, input, self.kernel_size, self.stride, self.padding, self.ceil_mode, self.count_include_pad, self.divisor_override
+        )
 
 
 class AvgPool2d(_AvgPool):
@@ -172,8 +174,8 @@ class _LPPool(_Windows):
             raise ValueError(f"{type(self).__name__}: norm_type must be a number other than 0, got {norm_type}")
         self.norm_type = norm_type
 
-    def forward(self, x: Tensor) -> Tensor:
-        return pool.lp_pool(self.rank, x, self.norm_type, self.kernel_size, self.stride, self.ceil_mode)
+    def forward(self, input: Tensor) -> Tensor:
+        return pool.lp_pool(self.rank, input, self.norm_type, self.kernel_size, self.stride, self.ceil_mode)
 
 
 class LPPool2d(_LPPool):
@@ -218,8 +220,8 @@ class _Adaptive(Module):
 
 
 class _AdaptiveAvgPool(_Adaptive):
-    def forward(self, x: Tensor) -> Tensor:
-        return pool.adaptive_avg_pool(self.rank, x, self.output_size)
+    def forward(self, input: Tensor) -> Tensor:
+        return pool.adaptive_avg_pool(self.rank, input, self.output_size)
 
 
 class AdaptiveAvgPool2d(_AdaptiveAvgPool):
@@ -257,8 +259,8 @@ class _AdaptiveMaxPool(_Adaptive):
         super().__init__(output_size)
         self.return_indices = return_indices
 
-    def forward(self, x: Tensor) -> Any:
-        return pool.adaptive_max_pool(self.rank, x, self.output_size, self.return_indices)
+    def forward(self, input: Tensor) -> Any:
+        return pool.adaptive_max_pool(self.rank, input, self.output_size, self.return_indices)
 
 
 class AdaptiveMaxPool2d(_AdaptiveMaxPool):
@@ -299,10 +301,10 @@ class _Global(Module):
         """One number a channel, with spatial dimensions of size 1."""
         raise NotImplementedError(f"{type(self).__name__} needs a method pool")
 
-    def forward(self, x: Tensor) -> Tensor:
-        if x.ndim != self.rank + 2:
-            raise ValueError(f"{type(self).__name__}: input must be {self.rank + 2}-D, got shape {list(x.shape)}")
-        return self.pool(x)
+    def forward(self, input: Tensor) -> Tensor:
+        if input.ndim != self.rank + 2:
+            raise ValueError(f"{type(self).__name__}: input must be {self.rank + 2}-D, got shape {list(input.shape)}")
+        return self.pool(input)
 
     def extra_repr(self) -> str:
         return f"flatten={self.flatten}"

@@ -35,8 +35,8 @@ class Upsample(Module):
         else:
             self.scale_factor = float(scale_factor) if scale_factor else None  # type: ignore[arg-type]
 
-    def forward(self, x: Tensor) -> Tensor:
-        return F.interpolate(x, self.size, self.scale_factor, self.mode, self.align_corners, self.recompute_scale_factor)
+    def forward(self, input: Tensor) -> Tensor:
+        return F.interpolate(input, self.size, self.scale_factor, self.mode, self.align_corners, self.recompute_scale_factor)
 
     def extra_repr(self) -> str:
         what = f"scale_factor={self.scale_factor}" if self.scale_factor is not None else f"size={self.size}"
@@ -79,8 +79,8 @@ class PixelShuffle(Module):
         super().__init__()
         self.upscale_factor = positive("PixelShuffle", "upscale_factor", upscale_factor)
 
-    def forward(self, x: Tensor) -> Tensor:
-        return F.pixel_shuffle(x, self.upscale_factor)
+    def forward(self, input: Tensor) -> Tensor:
+        return F.pixel_shuffle(input, self.upscale_factor)
 
     def extra_repr(self) -> str:
         return f"upscale_factor={self.upscale_factor}"
@@ -98,8 +98,8 @@ class PixelUnshuffle(Module):
         super().__init__()
         self.downscale_factor = positive("PixelUnshuffle", "downscale_factor", downscale_factor)
 
-    def forward(self, x: Tensor) -> Tensor:
-        return F.pixel_unshuffle(x, self.downscale_factor)
+    def forward(self, input: Tensor) -> Tensor:
+        return F.pixel_unshuffle(input, self.downscale_factor)
 
     def extra_repr(self) -> str:
         return f"downscale_factor={self.downscale_factor}"
@@ -117,8 +117,8 @@ class ChannelShuffle(Module):
         super().__init__()
         self.groups = positive("ChannelShuffle", "groups", groups)
 
-    def forward(self, x: Tensor) -> Tensor:
-        return F.channel_shuffle(x, self.groups)
+    def forward(self, input: Tensor) -> Tensor:
+        return F.channel_shuffle(input, self.groups)
 
     def extra_repr(self) -> str:
         return f"groups={self.groups}"
