@@ -209,6 +209,7 @@ SUPPORT = {
     "microkernel": "its tiles run inside conv and matmul, whose benchmarks report GFLOPS and the share of the peak",
     "runtime": "what a launch costs is in every benchmark; compile and import seconds are measured by startup.py",
     "memory": "the alignment of arrays shows in the GFLOPS of conv; there is nothing of its own to time",
+    "tasks": "the parallel loop of softmax, measured there",
     "mathfunctions": "compiled into activation, elementwise, softmax and random, and measured there",
 }
 

@@ -27,8 +27,8 @@ from .runtime import kernel
 # Elements that one task sums, but 64 rows at least, so that the partial sums take at most 1/16 of the memory of x.
 # Fixed, so that the result does not depend on the number of threads.
 TASK = 65536
-# Up to this many elements, launching a kernel takes longer than NumPy's sum in float64.
-SMALL = 256
+# Up to this many elements, launching a kernel and adding up its parts takes longer than NumPy's sum in float64.
+SMALL = 8192
 # Rows narrower than this are joined.
 WIDTH = 64
 

@@ -3,208 +3,316 @@
     softmax       y_j = exp(x_j - m) / s        m = max_j x_j,  s = sum_j exp(x_j - m)
     log_softmax   y_j = x_j - m - log s
 
-Subtracting the maximum keeps exp from overflowing and changes nothing else.  Kernels see rows [M, C] with the axis innermost,
-as classes are in channels-last memory; data in another order is copied.
+Subtracting the maximum keeps exp from overflowing and changes nothing else.  Memory is [outer, C, inner] with the axis of C classes in
+the middle, in any dense order of the other axes.  Channels-last, inner = 1 and a row of classes lies together; in C order classes are planes,
+which go by strips of places.  Each operation is a row of formulas for both walks.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
+import numba
 import numpy as np
-from numba import prange
+from numba.extending import register_jitable
 
 from ..layout import contiguous, normal, order_of
 from . import mathfunctions as m
-from .elementwise import dense, in_order_of
-from .runtime import kernel
+from . import tasks
+from .elementwise import dense, in_order_of, line
+from .runtime import STRICT
 
-# Elements that one thread takes at a time, in whole rows.
-TASK = 4096
+# Elements that one task takes, in whole rows or strips; the width of strips; and below how many places there is no strip but a copy to rows.
+TASK, WIDE, NARROW = 8192, 256, 8
 
-
-@kernel
-def _softmax(x, y, rows):
-    for task in prange((x.shape[0] + rows - 1) // rows):
-        for i in range(task * rows, min(x.shape[0], (task + 1) * rows)):
-            row = x[i]
-            out = y[i]
-            largest = row[0]
-            for j in range(row.size):
-                largest = m.maximum(largest, row[j])
-            total = x.dtype.type(0)
-            for j in range(row.size):
-                e = m.exp(row[j] - largest)
-                out[j] = e
-                total += e
-            for j in range(row.size):
-                out[j] /= total
+# ---------------------------------------------------------------------------------- rows of formulas
+# From x and a second operand b of an element, and `top`, the maximum of x (0 in gradients):
+#   term(x, b, top), its sum over the classes, rest(sum), and the result(x, b, term, top, rest).
+_formula = register_jitable(**STRICT)
 
 
-@kernel
-def _log_softmax(x, y, rows):
-    for task in prange((x.shape[0] + rows - 1) // rows):
-        for i in range(task * rows, min(x.shape[0], (task + 1) * rows)):
-            row = x[i]
-            out = y[i]
-            largest = row[0]
-            for j in range(row.size):
-                largest = m.maximum(largest, row[j])
-            total = x.dtype.type(0)
-            for j in range(row.size):
-                total += m.exp(row[j] - largest)
-            rest = m.log(total)
-            for j in range(row.size):
-                out[j] = m.subtract(m.subtract(row[j], largest), rest)
+@_formula
+def _exp_term(x, b, top):
+    return m.exp(x - top)
 
 
-@kernel
-def _softmax_grad(gy, y, gx, rows):
+@_formula
+def _product_term(x, b, top):
+    return x * b
+
+
+@_formula
+def _own_term(x, b, top):
+    return x
+
+
+@_formula
+def _itself(total):
+    return total
+
+
+@_formula
+def _log(total):
+    return m.log(total)
+
+
+@_formula
+def _softmax(x, b, term, top, rest):
+    return term / rest
+
+
+@_formula
+def _log_softmax(x, b, term, top, rest):
+    return m.subtract(m.subtract(x, top), rest)
+
+
+@_formula
+def _softmax_grad(g, y, term, top, rest):
     # gx = y (gy - sum gy y)
-    for task in prange((y.shape[0] + rows - 1) // rows):
-        for i in range(task * rows, min(y.shape[0], (task + 1) * rows)):
-            g = gy[i]
-            row = y[i]
-            out = gx[i]
-            total = y.dtype.type(0)
-            for j in range(row.size):
-                total += g[j] * row[j]
-            for j in range(row.size):
-                out[j] = row[j] * (g[j] - total)
+    return y * (g - rest)
 
 
-@kernel
-def _log_softmax_grad(gy, y, gx, rows):
+@_formula
+def _log_softmax_grad(g, y, term, top, rest):
     # gx = gy - exp(y) sum gy
-    for task in prange((y.shape[0] + rows - 1) // rows):
-        for i in range(task * rows, min(y.shape[0], (task + 1) * rows)):
-            g = gy[i]
-            row = y[i]
-            out = gx[i]
-            total = y.dtype.type(0)
-            for j in range(row.size):
-                total += g[j]
-            for j in range(row.size):
-                out[j] = g[j] - m.exp(row[j]) * total
+    return g - m.exp(y) * rest
 
 
-def _rows(a: np.ndarray, axis: int) -> np.ndarray | None:
-    """The view [M, C] of a dense array with `axis` last, if it is last in memory."""
-    order = order_of(a)
-    if order is None or (order and order[-1] != axis and a.shape[axis] != 1):
-        return None
-    order = tuple(i for i in order if i != axis)
-    rest = tuple(i for i in range(a.ndim) if i not in order and i != axis)
-    return a.transpose((*rest, *order, axis)).reshape(-1, a.shape[axis])
+class _Row:
+    """The formulas of one operation: `greatest` tells whether it subtracts the maximum."""
 
+    def __init__(self, greatest: bool, term: Callable, rest: Callable, result: Callable):
+        def rows(task, plan, index, x, b, y, d, e, f, g):
+            count, classes, each = plan[0], plan[1], plan[2]
+            first, second, out = numba.carray(x, (count, classes)), numba.carray(b, (count, classes)), numba.carray(y, (count, classes))
+            zero = first.dtype.type(0)
+            for i in range(task * each, min(count, (task + 1) * each)):
+                p, q, z = first[i], second[i], out[i]
+                top = zero
+                if greatest:
+                    top = p[0]
+                    for j in range(classes):
+                        top = m.maximum(top, p[j])
+                total = zero
+                for j in range(classes):
+                    z[j] = term(p[j], q[j], top)
+                    total += z[j]
+                over = rest(total)
+                for j in range(classes):
+                    z[j] = result(p[j], q[j], z[j], top, over)
 
-def _along(run: Callable, axis: int, *operands: np.ndarray) -> np.ndarray:
-    """run(rows of each operand, rows of the result), in the memory order of the first operand."""
-    first = dense(operands[0])
-    axis %= first.ndim
-    y = np.empty_like(first)
-    if not y.size:
+        def strips(task, plan, index, x, b, y, d, e, f, g):
+            outer, classes, inner, width, cuts = plan[0], plan[1], plan[2], plan[3], plan[4]
+            shape = (outer * classes, inner)
+            first, second, out = numba.carray(x, shape), numba.carray(b, shape), numba.carray(y, shape)
+            low = task % cuts * width
+            size = min(width, inner - low)
+            tops, sums, some = numba.carray(_room(x), (3, WIDE))
+            for i in range(size):
+                tops[i] = 0
+                sums[i] = 0
+            start = task // cuts * classes
+            if greatest:
+                for i in range(size):
+                    tops[i] = first[start, low + i]
+                for j in range(start, start + classes):
+                    p = first[j, low : low + size]
+                    for i in range(size):
+                        tops[i] = m.maximum(tops[i], p[i])
+            # Sums of 16 classes first: the more numbers one is added to, the more digits the sum loses.
+            for group in range(start, start + classes, 16):
+                for i in range(size):
+                    some[i] = 0
+                for j in range(group, min(group + 16, start + classes)):
+                    p, q, z = first[j, low : low + size], second[j, low : low + size], out[j, low : low + size]
+                    for i in range(size):
+                        z[i] = term(p[i], q[i], tops[i])
+                        some[i] += z[i]
+                for i in range(size):
+                    sums[i] += some[i]
+            for i in range(size):
+                sums[i] = rest(sums[i])
+            for j in range(start, start + classes):
+                p, q, z = first[j, low : low + size], second[j, low : low + size], out[j, low : low + size]
+                for i in range(size):
+                    z[i] = result(p[i], q[i], z[i], tops[i], sums[i])
+
+        for run, kind in ((rows, "rows"), (strips, "strips")):
+            run.__name__ = run.__qualname__ = result.__name__ + "_" + kind
+            run.__module__ = __name__
+        self.rows, self.strips = rows, strips
+
+    def run(self, axis: int, x: np.ndarray, b: np.ndarray | None = None) -> np.ndarray:
+        """The result along `axis`, in the memory order of x."""
+        x = dense(x)
+        axis %= x.ndim
+        y = np.empty_like(x)
+        if not y.size:
+            return y
+        b = x if b is None else in_order_of(b, x)
+        sizes = _sizes(y, axis)
+        if 1 < sizes[2] < NARROW:
+            moved = self.run(-1, *(contiguous(np.moveaxis(a, axis, -1)) for a in (x, b)))
+            y[...] = np.moveaxis(moved, -1, axis)
+            return y
+        _walk(self.rows, self.strips, sizes, _NONE, line(x), line(b), line(y))
         return y
-    rows = _rows(y, axis)
-    if rows is None:
-        views = [contiguous(np.moveaxis(normal(a), axis, -1)).reshape(-1, y.shape[axis]) for a in operands]
-        out = np.empty_like(views[0])
+
+
+_room = tasks.stack(3 * WIDE)
+_NONE = np.zeros(1, np.int64)
+
+
+def _sizes(a: np.ndarray, axis: int) -> tuple[int, int, int]:
+    """(outer, C, inner) of a dense array with the C classes along `axis`."""
+    order = order_of(a) or ()
+    outer = math.prod(a.shape[i] for i in order[: order.index(axis)]) if axis in order else a.size
+    return outer, a.shape[axis], a.size // (outer * a.shape[axis])
+
+
+def _walk(rows: Callable, strips: Callable, sizes: tuple[int, int, int], index: np.ndarray, *floats: np.ndarray) -> None:
+    """Run the one or the other on memory [outer, C, inner]."""
+    outer, classes, inner = sizes
+    if inner == 1:
+        each = max(1, TASK // classes)
+        tasks.run(tasks.compiled(rows, floats[0].dtype.char), -(-outer // each), np.array([outer, classes, each]), index, *floats)
     else:
-        views = [_rows(in_order_of(a, y), axis) for a in operands]  # type: ignore[misc]
-        out = rows
-    run(*views, out, max(1, TASK // y.shape[axis]))
-    if rows is None:
-        moved = np.moveaxis(y, axis, -1)
-        moved[...] = out.reshape(moved.shape)
-    return y
+        width = min(WIDE, max(64, TASK // classes // 16 * 16))
+        cuts = -(-inner // width)
+        tasks.run(tasks.compiled(strips, floats[0].dtype.char), outer * cuts, np.array([*sizes, width, cuts]), index, *floats)
+
+
+_SOFTMAX = _Row(True, _exp_term, _itself, _softmax)
+_LOG_SOFTMAX = _Row(True, _exp_term, _log, _log_softmax)
+_SOFTMAX_GRAD = _Row(False, _product_term, _itself, _softmax_grad)
+_LOG_SOFTMAX_GRAD = _Row(False, _own_term, _itself, _log_softmax_grad)
 
 
 def softmax(x: np.ndarray, axis: int) -> np.ndarray:
     """exp(x) / (sum of exp(x) along `axis`).  A row of -inf only, or with inf, gives NaN."""
-    return _along(_softmax, axis, x)
+    return _SOFTMAX.run(axis, x)
 
 
 def log_softmax(x: np.ndarray, axis: int) -> np.ndarray:
     """log(softmax(x)) without the loss of digits where softmax is small."""
-    return _along(_log_softmax, axis, x)
+    return _LOG_SOFTMAX.run(axis, x)
 
 
 def softmax_grad(gy: np.ndarray, y: np.ndarray, axis: int) -> np.ndarray:
     """The gradient of `softmax`, from its result y."""
-    return _along(_softmax_grad, axis, gy, y)
+    return _SOFTMAX_GRAD.run(axis, gy, y)
 
 
 def log_softmax_grad(gy: np.ndarray, y: np.ndarray, axis: int) -> np.ndarray:
     """The gradient of `log_softmax`, from its result y."""
-    return _along(_log_softmax_grad, axis, gy, y)
+    return _LOG_SOFTMAX_GRAD.run(axis, gy, y)
 
 
 # ----------------------------------------------------------------------------------- cross entropy
-@kernel
-def _cross_entropy(x, target, weight, ignored, smoothing, y, loss, rows):
-    zero, one = x.dtype.type(0), x.dtype.type(1)
-    for task in prange((x.shape[0] + rows - 1) // rows):
-        for i in range(task * rows, min(x.shape[0], (task + 1) * rows)):
-            row = x[i]
-            out = y[i]
-            largest = row[0]
-            for j in range(row.size):
-                largest = m.maximum(largest, row[j])
+def _loss_rows(task, plan, target, y, weight, loss, options, e, f, g):
+    # loss = -(1 - e) w_t y_t - e / C sum_j w_j y_j, rows of classes
+    count, classes, each = plan[0], plan[1], plan[2]
+    logs, out = numba.carray(y, (count, classes)), numba.carray(loss, count)
+    smoothing = options[0]
+    zero = smoothing - smoothing
+    for i in range(task * each, min(count, (task + 1) * each)):
+        t = target[i]
+        out[i] = zero
+        if t >= 0:
             total = zero
-            for j in range(row.size):
-                total += m.exp(row[j] - largest)
-            rest = m.log(total)
-            for j in range(row.size):
-                out[j] = m.subtract(m.subtract(row[j], largest), rest)
-            t = target[i]
-            if t == ignored:
-                loss[i] = zero
-                continue
-            loss[i] = -(one - smoothing) * weight[t] * out[t]
             if smoothing > zero:
-                spread = zero
-                for j in range(row.size):
-                    spread += weight[j] * out[j]
-                loss[i] -= smoothing / row.size * spread
+                for j in range(classes):
+                    total += weight[j] * logs[i, j]
+            out[i] = options[1] * weight[t] * logs[i, t] + options[2] * total
 
 
-@kernel
-def _cross_entropy_grad(g, y, target, weight, ignored, smoothing, gx, rows):
+def _loss_strips(task, plan, target, y, weight, loss, options, e, f, g):
+    # The same, planes of classes.
+    outer, classes, inner, width, cuts = plan[0], plan[1], plan[2], plan[3], plan[4]
+    logs, out, targets = numba.carray(y, (outer * classes, inner)), numba.carray(loss, (outer, inner)), numba.carray(target, (outer, inner))
+    smoothing = options[0]
+    zero = smoothing - smoothing
+    low = task % cuts * width
+    size = min(width, inner - low)
+    start = task // cuts * classes
+    result, classes_of = out[task // cuts, low : low + size], targets[task // cuts, low : low + size]
+    for i in range(size):
+        result[i] = zero
+    if smoothing > zero:
+        for j in range(classes):
+            p = logs[start + j, low : low + size]
+            for i in range(size):
+                result[i] += weight[j] * p[i]
+    for i in range(size):
+        t = classes_of[i]
+        result[i] = options[1] * weight[t] * logs[start + t, low + i] + options[2] * result[i] if t >= 0 else zero
+
+
+def _cross_entropy_grad_rows(task, plan, target, g, y, weight, options, gx, e, f):
     # loss = -sum_j q_j y_j with q_j = weight_j ((1 - smoothing) [j = t] + smoothing / C), y = log softmax(x), so
     # gx_j = g (exp(y_j) sum_k q_k - q_j).
-    zero, one = y.dtype.type(0), y.dtype.type(1)
-    everywhere = smoothing / y.dtype.type(y.shape[1])
-    total = zero
-    for j in range(weight.size):
-        total += weight[j]
-    for task in prange((y.shape[0] + rows - 1) // rows):
-        for i in range(task * rows, min(y.shape[0], (task + 1) * rows)):
-            row = y[i]
-            out = gx[i]
-            t = target[i]
-            factor = g[i]
-            if t == ignored:
-                out[:] = zero
-                continue
-            target_weight = (one - smoothing) * weight[t]
-            size = factor * (target_weight + everywhere * total)
-            for j in range(row.size):
-                out[j] = m.exp(row[j]) * size - factor * everywhere * weight[j]
-            out[t] -= factor * target_weight
+    count, classes, each = plan[0], plan[1], plan[2]
+    logs, out = numba.carray(y, (count, classes)), numba.carray(gx, (count, classes))
+    for i in range(task * each, min(count, (task + 1) * each)):
+        row, z = logs[i], out[i]
+        t = target[i]
+        if t < 0:
+            for j in range(classes):
+                z[j] = 0
+            continue
+        size = g[i] * (options[3] - options[1] * weight[t])
+        spread = g[i] * options[2]
+        for j in range(classes):
+            z[j] = m.exp(row[j]) * size + spread * weight[j]
+        z[t] += g[i] * options[1] * weight[t]
 
 
-def _classes_last(a: np.ndarray) -> np.ndarray:
-    """[N, C, *S] -> contiguous [N * S, C]."""
-    return contiguous(a.transpose(0, *range(2, a.ndim), 1)).reshape(a.size // a.shape[1], a.shape[1])
+def _cross_entropy_grad_strips(task, plan, target, g, y, weight, options, gx, e, f):
+    # The same, planes of classes.
+    outer, classes, inner, width, cuts = plan[0], plan[1], plan[2], plan[3], plan[4]
+    logs, out = numba.carray(y, (outer * classes, inner)), numba.carray(gx, (outer * classes, inner))
+    low = task % cuts * width
+    size = min(width, inner - low)
+    start = task // cuts * classes
+    gs, targets = (
+        numba.carray(g, (outer, inner))[task // cuts, low : low + size],
+        numba.carray(target, (outer, inner))[task // cuts, low : low + size],
+    )
+    sizes, spread, counted = numba.carray(_room(g), (3, WIDE))
+    zero = options[0] - options[0]
+    for i in range(size):
+        t = targets[i]
+        sizes[i] = gs[i] * (options[3] - options[1] * weight[max(t, 0)])
+        spread[i] = gs[i] * options[2]
+        counted[i] = t >= 0
+    for j in range(classes):
+        p, z = logs[start + j, low : low + size], out[start + j, low : low + size]
+        for i in range(size):
+            z[i] = m.exp(p[i]) * sizes[i] + spread[i] * weight[j] if counted[i] > zero else zero
+    for i in range(size):
+        if targets[i] >= 0:
+            out[start + targets[i], low + i] += gs[i] * options[1] * weight[targets[i]]
 
 
-def _classes_second(a: np.ndarray) -> np.ndarray:
-    """[N, *S, C] -> its view [N, C, *S]."""
-    return a.transpose(0, a.ndim - 1, *range(1, a.ndim - 1))
+def _classes(y: np.ndarray, target: np.ndarray, weight: np.ndarray | None, ignored: int, smoothing: float) -> tuple[np.ndarray, ...]:
+    """(class numbers, -1 where they do not count, weights of classes, the numbers that the formulas share), as kernels take them."""
+    classes, dtype = y.shape[1], y.dtype
+    weights = np.ones(classes, dtype) if weight is None else contiguous(np.asarray(weight, dtype))
+    targets = contiguous(np.asarray(target, np.int64)).reshape(-1)
+    if ignored >= 0:  # other numbers that are no class are negative already
+        targets = np.where(targets == ignored, -1, targets)
+    everywhere = smoothing / classes
+    return targets, weights, np.array([smoothing, smoothing - 1, -everywhere, everywhere * weights.sum(dtype=float) if smoothing else 0.0], dtype)
 
 
-def _like_target(a: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    return contiguous(np.asarray(a, dtype)).reshape(-1)
+def _planes_or_rows(a: np.ndarray) -> np.ndarray:
+    """a [N, C, *S] itself if its memory is C order or [N, *S, C], else a copy in channels-last order; always dense."""
+    a = normal(a)
+    if a.flags.c_contiguous and (a.ndim == 2 or math.prod(a.shape[2:]) >= NARROW):
+        return a
+    last = a.transpose(0, *range(2, a.ndim), 1)
+    return a if last.flags.c_contiguous else np.moveaxis(contiguous(last), -1, 1)
 
 
 def cross_entropy(
@@ -214,40 +322,24 @@ def cross_entropy(
 
         loss = -(1 - e) w_t y_t - e / C sum_j w_j y_j        y = log_softmax(x), t = target, e = label_smoothing
 
-    and 0 where the target is `ignore_index`.  One pass does what log_softmax, a choice and a sum would do in three.
+    and 0 where the target is `ignore_index`.
     """
-    x = normal(x)
-    classes = x.shape[1]
-    loss = np.zeros(target.shape, x.dtype)
-    y = np.empty((*target.shape, classes), x.dtype)
-    if x.size:
-        number = x.dtype.type
-        weights = np.ones(classes, x.dtype) if weight is None else _like_target(weight, x.dtype)
-        targets = _like_target(target, np.dtype(np.int64))
-        rows = max(1, TASK // classes)
-        _cross_entropy(_classes_last(x), targets, weights, ignore_index, number(label_smoothing), y.reshape(-1, classes), loss.reshape(-1), rows)
-    return loss, _classes_second(y)
+    y = log_softmax(_planes_or_rows(x), 1)
+    loss = np.zeros(target.shape, y.dtype)
+    if y.size:
+        targets, weights, options = _classes(y, target, weight, ignore_index, label_smoothing)
+        _walk(_loss_rows, _loss_strips, _sizes(y, 1), targets, line(y), weights, loss.reshape(-1), options)
+    return loss, y
 
 
 def cross_entropy_grad(
     g: np.ndarray, log_probabilities: np.ndarray, target: np.ndarray, weight: np.ndarray | None, ignore_index: int, label_smoothing: float
 ) -> np.ndarray:
     """The gradient of `cross_entropy` to x, from the gradient g [N, *S] of its loss and the log-probabilities it gave."""
-    log_probabilities = normal(log_probabilities)
-    classes = log_probabilities.shape[1]
-    dtype = log_probabilities.dtype
-    gx = np.empty((*target.shape, classes), dtype)
+    y = _planes_or_rows(log_probabilities)
+    gx = np.empty_like(y)
     if gx.size:
-        weights = np.ones(classes, dtype) if weight is None else _like_target(weight, dtype)
-        targets = _like_target(target, np.dtype(np.int64))
-        _cross_entropy_grad(
-            _like_target(g, dtype),
-            _classes_last(log_probabilities),
-            targets,
-            weights,
-            ignore_index,
-            dtype.type(label_smoothing),
-            gx.reshape(-1, classes),
-            max(1, TASK // classes),
-        )
-    return _classes_second(gx)
+        targets, weights, options = _classes(y, target, weight, ignore_index, label_smoothing)
+        g = contiguous(np.asarray(g, y.dtype)).reshape(-1)
+        _walk(_cross_entropy_grad_rows, _cross_entropy_grad_strips, _sizes(y, 1), targets, g, line(y), weights, options, line(gx))
+    return gx
