@@ -275,11 +275,11 @@ def kl_div(
 ) -> Any:  # fmt: skip
     """t (log t - x) of log-probabilities x and probabilities t: the Kullback-Leibler divergence, element by element.
 
-    With `log_target` the target is given as a logarithm, too.  'batchmean' divides the sum by the first size, and is the divergence
-    of the distributions; 'mean' divides by the number of elements.
+    With `log_target` the target is given as a logarithm, too.  'batchmean' divides the sum by the first size, if there is one, and is the
+    divergence of the distributions; 'mean' divides by the number of elements.
 
     Raises:
-        ValueError: shapes that differ (torch broadcasts), a wrong reduction, 'batchmean' of tensors without dimensions.
+        ValueError: shapes that differ (torch broadcasts), a wrong reduction.
         TypeError: an input that is not floating.
 
     >>> import convkit
@@ -290,10 +290,8 @@ def kl_div(
     x, t = of_one_shape("kl_div", input, target)
     values = Pointwise.apply(x, t, "kl_div_log" if log_target else "kl_div", 0.0)
     if reduction == "batchmean":
-        if not x.ndim:
-            raise ValueError("kl_div: 'batchmean' needs a first dimension to divide by")
         total = reduced("kl_div", values, "sum", size_average, reduce)
-        return total * (1.0 / x.shape[0] if x.shape[0] else float("nan"))
+        return total if not x.ndim else total * (1.0 / x.shape[0] if x.shape[0] else float("nan"))
     return reduced("kl_div", values, reduction, size_average, reduce)
 
 

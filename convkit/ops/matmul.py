@@ -18,6 +18,8 @@ class MatMul(Function):
 
     @staticmethod
     def forward(ctx, a, b):
+        if a.dtype.kind != "f":  # integers, which have no gradient
+            return np.matmul(a, b)
         ctx.save_for_backward(a, b)
         return kernels(a).matmul(a, b)
 
@@ -53,25 +55,27 @@ class Linear(Function):
         )
 
 
-def same_dtype(op: str, **tensors: Any) -> None:
-    """TypeError unless all are tensors (None is skipped) of one floating dtype."""
+def same_dtype(op: str, *, integers: bool = False, **tensors: Any) -> None:
+    """TypeError unless all are tensors (None is skipped) of one floating dtype, or, if `integers`, of one dtype of integers."""
     for name, t in tensors.items():
         if t is not None and not isinstance(t, TensorBase):
             raise TypeError(f"{op}: {name} must be a tensor, got {type(t).__name__}")
     dtypes = {name: t.array.dtype for name, t in tensors.items() if t is not None}
-    if len(set(dtypes.values())) > 1 or next(iter(dtypes.values())) not in (np.float32, np.float64):
+    first = next(iter(dtypes.values()))
+    if len(set(dtypes.values())) > 1 or not (first in (np.float32, np.float64) or integers and first.kind in "iu"):
         told = ", ".join(f"{name} {dtype}" for name, dtype in dtypes.items())
-        raise TypeError(f"{op}: needs float32 or float64, the same for all, got {told}; convert with .to(dtype)")
+        wanted = "float32, float64 or integers" if integers else "float32 or float64"
+        raise TypeError(f"{op}: needs {wanted}, the same for all, got {told}; convert with .to(dtype)")
 
 
 def matmul(input: Any, other: Any) -> Any:
-    """Matrix product with torch's rules: 1-D operands are vectors, leading dimensions broadcast.
+    """Matrix product with torch's rules: 1-D operands are vectors, leading dimensions broadcast.  Integers wrap around, as elsewhere.
 
     >>> import convkit
     >>> (convkit.ones(2, 3) @ convkit.ones(3)).numpy().tolist()
     [3.0, 3.0]
     """
-    same_dtype("matmul", input=input, other=other)
+    same_dtype("matmul", integers=True, input=input, other=other)
     if not input.ndim or not other.ndim:
         raise ValueError(f"matmul: needs at least 1 dimension each, got shapes {list(input.shape)} and {list(other.shape)}")
     left, right = input.ndim == 1, other.ndim == 1
@@ -98,15 +102,15 @@ def linear(input: Any, weight: Any, bias: Any = None) -> Any:
     >>> linear(convkit.ones(2, 3), convkit.ones(1, 3), convkit.ones(1)).numpy().tolist()
     [[4.0], [4.0]]
     """
-    same_dtype("linear", input=input, weight=weight, bias=bias)
+    same_dtype("linear", integers=True, input=input, weight=weight, bias=bias)
     if weight.ndim not in (1, 2):
         raise ValueError(f"linear: weight must be [out, in] or [in], got shape {list(weight.shape)}")
     if not input.ndim or input.shape[-1] != weight.shape[-1]:
         raise ValueError(f"linear: input {list(input.shape)} must end in the {weight.shape[-1]} features of weight {list(weight.shape)}")
     if bias is not None and bias.shape != weight.shape[:-1]:
         raise ValueError(f"linear: bias must have shape {list(weight.shape[:-1])}, one number an output feature, got {list(bias.shape)}")
-    if weight.ndim == 1:
-        y = matmul(input, weight)
+    if weight.ndim == 1 or weight.array.dtype.kind != "f":
+        y = matmul(input, weight.t())
         return y if bias is None else y + bias
     if input.ndim == 2:
         return Linear.apply(input, weight, bias)
@@ -124,7 +128,7 @@ def bilinear(input1: Any, input2: Any, weight: Any, bias: Any = None) -> Any:
     >>> bilinear(convkit.ones(5, 2), convkit.ones(5, 3), convkit.ones(4, 2, 3)).numpy()[0].tolist()
     [6.0, 6.0, 6.0, 6.0]
     """
-    same_dtype("bilinear", input1=input1, input2=input2, weight=weight, bias=bias)
+    same_dtype("bilinear", integers=True, input1=input1, input2=input2, weight=weight, bias=bias)
     if weight.ndim != 3:
         raise ValueError(f"bilinear: weight must be 3-D [out, in1, in2], got shape {list(weight.shape)}")
     for i, x in ((1, input1), (2, input2)):

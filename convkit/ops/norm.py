@@ -157,6 +157,8 @@ def batch_norm(
     >>> batch_norm(convkit.tensor([[1.0], [3.0]]), training=True, eps=1e-12).tolist()
     [[-1.0], [1.0]]
     """
+    if isinstance(input, TensorBase) and input.shape == (0,):
+        return input.clone()  # as torch: no channels, no statistics
     _images("batch_norm", input)
     one = "one number a channel"
     _check("batch_norm", input, input.shape[1:2], one, weight=weight, bias=bias, running_mean=running_mean, running_var=running_var)

@@ -64,6 +64,8 @@ def outer(input: Any, vec2: Any) -> Any:
 
 
 def _plus(op: str, x: Any, product: Any, beta: float, alpha: float) -> Any:
+    if product.array.dtype.kind != "f" and not (isinstance(beta, int) and isinstance(alpha, int)):
+        raise TypeError(f"{op}: beta and alpha of integers must be integers, got {beta} and {alpha}")
     product = product if alpha == 1 else product * alpha
     if beta == 0:  # then nan in x does not count, as in torch
         return product
@@ -76,13 +78,13 @@ def _plus(op: str, x: Any, product: Any, beta: float, alpha: float) -> Any:
 
 def addmm(input: Any, mat1: Any, mat2: Any, *, beta: float = 1, alpha: float = 1) -> Any:
     """beta input + alpha (mat1 [M, K] times mat2 [K, N]); input broadcasts to [M, N]."""
-    same_dtype("addmm", input=input, mat1=mat1, mat2=mat2)
+    same_dtype("addmm", integers=True, input=input, mat1=mat1, mat2=mat2)
     return _plus("addmm", input, mm(mat1, mat2), beta, alpha)
 
 
 def addmv(input: Any, mat: Any, vec: Any, *, beta: float = 1, alpha: float = 1) -> Any:
     """beta input + alpha (mat [M, K] times vec [K]); input broadcasts to [M]."""
-    same_dtype("addmv", input=input, mat=mat, vec=vec)
+    same_dtype("addmv", integers=True, input=input, mat=mat, vec=vec)
     return _plus("addmv", input, mv(mat, vec), beta, alpha)
 
 
@@ -93,14 +95,14 @@ def addr(input: Any, vec1: Any, vec2: Any, *, beta: float = 1, alpha: float = 1)
 
 def baddbmm(input: Any, batch1: Any, batch2: Any, *, beta: float = 1, alpha: float = 1) -> Any:
     """beta input + alpha (batch1 [B, M, K] times batch2 [B, K, N]); input broadcasts to [B, M, N]."""
-    same_dtype("baddbmm", input=input, batch1=batch1, batch2=batch2)
+    same_dtype("baddbmm", integers=True, input=input, batch1=batch1, batch2=batch2)
     return _plus("baddbmm", input, bmm(batch1, batch2), beta, alpha)
 
 
 def addbmm(input: Any, batch1: Any, batch2: Any, *, beta: float = 1, alpha: float = 1) -> Any:
     """beta input + alpha times the sum over B of batch1 [B, M, K] times batch2 [B, K, N]; input broadcasts to [M, N]."""
-    same_dtype("addbmm", input=input, batch1=batch1, batch2=batch2)
-    return _plus("addbmm", input, bmm(batch1, batch2).sum(0), beta, alpha)
+    same_dtype("addbmm", integers=True, input=input, batch1=batch1, batch2=batch2)
+    return _plus("addbmm", input, bmm(batch1, batch2).sum(0, dtype=batch1.dtype), beta, alpha)
 
 
 def tensordot(a: Any, b: Any, dims: Any = 2) -> Any:

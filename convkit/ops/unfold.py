@@ -37,6 +37,13 @@ class Fold(Function):
         return Unfold.apply(gx, ctx.window), None, None
 
 
+def _check_pairs(op: str, **given: Any) -> None:
+    """ValueError for a sequence of one number: here, as in torch, it does not stand for two."""
+    for name, value in given.items():
+        if isinstance(value, (tuple, list)) and len(value) == 1:
+            raise ValueError(f"{op}: {name} needs 2 numbers, one a dimension, got {list(value)}")
+
+
 def unfold(input: Any, kernel_size: Any, dilation: Any = 1, padding: Any = 0, stride: Any = 1) -> Any:
     """The windows of images [N, C, H, W] as columns: [N, C*R*S, L] for L = P*Q places of an R x S window (im2col).
 
@@ -52,6 +59,7 @@ def unfold(input: Any, kernel_size: Any, dilation: Any = 1, padding: Any = 0, st
     same_dtype("unfold", input=input)
     if input.ndim == 3:
         return unfold(input.unsqueeze(0), kernel_size, dilation, padding, stride).squeeze(0)
+    _check_pairs("unfold", kernel_size=kernel_size, dilation=dilation, padding=padding, stride=stride)
     window = geometry.window("unfold", geometry.each("unfold", "kernel_size", kernel_size, 2, 1), stride, padding, dilation)
     geometry.unfold_shapes("unfold", input.shape, window)
     return Unfold.apply(input, window)
@@ -70,6 +78,7 @@ def fold(input: Any, output_size: Any, kernel_size: Any, dilation: Any = 1, padd
     same_dtype("fold", input=input)
     if input.ndim == 2:
         return fold(input.unsqueeze(0), output_size, kernel_size, dilation, padding, stride).squeeze(0)
+    _check_pairs("fold", output_size=output_size, kernel_size=kernel_size, dilation=dilation, padding=padding, stride=stride)
     size = geometry.each("fold", "output_size", output_size, 2, 1)
     window = geometry.window("fold", geometry.each("fold", "kernel_size", kernel_size, 2, 1), stride, padding, dilation)
     geometry.fold_shapes("fold", input.shape, size, window)

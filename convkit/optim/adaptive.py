@@ -66,7 +66,14 @@ class Adagrad(Elementwise):
         return group["weight_decay"], group["lr"] / (1 + (tick - 1) * group["lr_decay"]), group["eps"]
 
 
-class Adadelta(Elementwise):
+class _Steady(Elementwise):
+    """Base of those whose numbers are the same at every step: it is counted, as in torch, but parts no parameters from others."""
+
+    def _tick(self, group: dict[str, Any], state: dict[str, Any], fresh: bool) -> None:
+        super()._tick(group, state, fresh)
+
+
+class Adadelta(_Steady):
     """Steps in proportion to the changes made so far, so that no learning rate is needed:
 
         g = grad + weight_decay * w,   s = rho * s + (1 - rho) * g^2
@@ -117,14 +124,11 @@ class Adadelta(Elementwise):
     def _formula(self, group: dict[str, Any]) -> Any:
         return "adadelta", ("square_avg", "acc_delta", None)
 
-    def _tick(self, group: dict[str, Any], state: dict[str, Any], fresh: bool) -> None:
-        super()._tick(group, state, fresh)  # counted as in torch, but no number depends on it
-
     def _numbers(self, group: dict[str, Any], tick: None) -> tuple[float, ...]:
         return group["weight_decay"], group["lr"], group["rho"], 1 - group["rho"], group["eps"]
 
 
-class RMSprop(Elementwise):
+class RMSprop(_Steady):
     """Steps divided by the root of the mean of squared gradients:
 
         g = grad + weight_decay * w,   s = alpha * s + (1 - alpha) * g^2
@@ -172,9 +176,6 @@ class RMSprop(Elementwise):
 
     def _formula(self, group: dict[str, Any]) -> Any:
         return "rmsprop", ("square_avg", "grad_avg" if group["centered"] else None, "momentum_buffer" if group["momentum"] else None)
-
-    def _tick(self, group: dict[str, Any], state: dict[str, Any], fresh: bool) -> None:
-        super()._tick(group, state, fresh)  # counted as in torch, but no number depends on it
 
     def _numbers(self, group: dict[str, Any], tick: None) -> tuple[float, ...]:
         alpha = group["alpha"]

@@ -128,6 +128,20 @@ def test_flags_of_other_norms():
     np.testing.assert_allclose(y, F.batch_norm(x, tracked.running_mean, tracked.running_var).numpy())
 
 
+@pytest.mark.parametrize("layer", [nn.BatchNorm2d(4, bias=False), nn.InstanceNorm2d(4, affine=True, bias=False), nn.GroupNorm(2, 4, bias=False)])
+def test_norms_without_bias(layer):
+    x = convkit.randn(3, 4, 5, 5)
+    assert [name for name, _ in layer.named_parameters()] == ["weight"] and "affine=True, bias=False" in repr(layer)
+    with convkit.no_grad():
+        layer.weight.copy_(convkit.arange(1.0, 5.0))
+    full = type(layer)(*((2, 4) if isinstance(layer, nn.GroupNorm) else (4,)), affine=True)
+    full.load_state_dict({**layer.state_dict(), "bias": convkit.zeros(4)})
+    y = layer(x)
+    np.testing.assert_array_equal(y.detach().numpy(), full(x).detach().numpy())
+    y.square().sum().backward()
+    assert layer.weight.grad is not None and layer.bias is None
+
+
 def test_errors_of_other_norms():
     for error, match, call in [
         (ValueError, "GroupNorm: num_groups must divide num_channels, got 4 and 6", lambda: nn.GroupNorm(4, 6)),

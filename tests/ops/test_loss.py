@@ -238,8 +238,6 @@ def test_errors():
          lambda: F.binary_cross_entropy(x, x, convkit.ones(2))),
         (ValueError, r"binary_cross_entropy_with_logits: pos_weight \[2\] does not broadcast",
          lambda: F.binary_cross_entropy_with_logits(x, x, pos_weight=convkit.ones(2))),
-        (ValueError, "kl_div: 'batchmean' needs a first dimension",
-         lambda: F.kl_div(convkit.tensor(1.0), convkit.tensor(1.0), reduction="batchmean")),
         (ValueError, "gaussian_nll_loss: var must not be negative, got -1", lambda: F.gaussian_nll_loss(x, x, -x)),
         (ValueError, r"gaussian_nll_loss: var \[3\] must have the input's shape \[2, 3\], up to one",
          lambda: F.gaussian_nll_loss(x, x, convkit.ones(3))),
@@ -252,3 +250,8 @@ def test_errors():
     ]:  # fmt: skip
         with pytest.raises(error, match=f"^{match}"):
             call()
+
+
+def test_batchmean_without_dimensions_is_the_value():
+    x, t = convkit.tensor(-1.0), convkit.tensor(0.5)
+    assert F.kl_div(x, t, reduction="batchmean").item() == F.kl_div(x, t, reduction="none").item() == pytest.approx(0.5 * np.log(0.5) + 0.5)

@@ -102,6 +102,14 @@ def test_nan_and_infinity():
     assert np.isnan(y[0]).all() and not y[1].any()  # inf * 0
 
 
+def test_integers():
+    a, w = convkit.tensor([[1, 2], [3, 4]]), convkit.tensor([[1, -1], [0, 2], [5, 5]])
+    assert (a @ a).tolist() == [[7, 10], [15, 22]] and (a @ a).dtype == np.int64
+    assert F.linear(a, w).tolist() == [[-1, 4, 15], [-1, 8, 35]]
+    assert F.linear(a, w, convkit.tensor([1, 2, 3])).tolist() == [[0, 6, 18], [0, 10, 38]]
+    assert convkit.zeros(2, 0).long().matmul(convkit.zeros(0, 3).long()).tolist() == [[0, 0, 0], [0, 0, 0]]
+
+
 def test_errors():
     ones = convkit.ones
     for match, call in {
@@ -121,11 +129,15 @@ def test_errors():
     }.items():
         with pytest.raises(ValueError, match="^" + match):
             call()
-    with pytest.raises(TypeError, match="^matmul: needs float32 or float64, the same for all, got input float32, other float64"):
+    with pytest.raises(ValueError, match=r"^matmul: the last dimension of \[3\] must match the only of \[2\]"):
+        convkit.tensor([5, 5, 0]) @ convkit.tensor([0, 5])
+    with pytest.raises(TypeError, match="^matmul: needs float32, float64 or integers, the same for all, got input int64, other float32"):
+        ones(2, 2).long() @ ones(2, 2)
+    with pytest.raises(TypeError, match="^matmul: needs float32, float64 or integers, the same for all, got input float32, other float64"):
         ones(2, 2) @ ones(2, 2).double()
-    with pytest.raises(TypeError, match="^matmul: needs float32 or float64, the same for all, got a int64, b int64"):
-        ones(2, 2).long() @ ones(2, 2).long()
-    with pytest.raises(TypeError, match="^matmul: b must be a tensor, got int"):
+    with pytest.raises(TypeError, match="^matmul: needs float32, float64 or integers, the same for all, got input bool, other bool"):
+        ones(2, 2).bool() @ ones(2, 2).bool()
+    with pytest.raises(TypeError, match="^matmul: other must be a tensor, got int"):
         ones(2, 2) @ 2
     with pytest.raises(TypeError, match="^linear: .* got input float32, weight float32, bias float64"):
         F.linear(ones(2, 2), ones(2, 2), ones(2).double())

@@ -270,3 +270,11 @@ def test_errors():
     ]:
         with pytest.raises(error, match="^batch_norm: " + match):
             call()
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_batch_norm_of_nothing_at_all(training):
+    x, none = convkit.zeros(0, requires_grad=True), convkit.zeros(0)
+    y = F.batch_norm(x, none, none, training=training)
+    y.sum().backward()
+    assert y.shape == (0,) and x.grad.shape == (0,)

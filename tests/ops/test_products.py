@@ -100,7 +100,26 @@ def test_errors(match):
 
 
 def test_errors_of_types():
-    with pytest.raises(TypeError, match="addmm: needs float32 or float64, the same for all, got input float32"):
+    with pytest.raises(TypeError, match="addmm: needs float32, float64 or integers, the same for all, got input float32"):
         convkit.addmm(convkit.ones(4), M, N)
     with pytest.raises(TypeError, match="mm: input must be a tensor, got ndarray"):
         convkit.mm(np.ones((2, 2)), M)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int8, np.int32, np.int64])
+@pytest.mark.parametrize("name", CASES)
+def test_integers(name, dtype):
+    if name == "addmm":  # its case has fractions
+        return
+    ours, inputs, numpys = CASES[name]
+    whole = [(t.detach().array * 9).astype(np.int64).astype(dtype) for t in inputs]  # products wrap around in the small dtypes
+    y = ours(*(Tensor(v) for v in whole))
+    expected = np.asarray(numpys(*whole)).astype(dtype)
+    assert y.dtype == dtype and (y.array == expected).all()
+
+
+def test_integers_with_fractions_are_refused():
+    a = convkit.ones(2, 2).long()
+    assert convkit.addmm(a, a, a, beta=2, alpha=3).tolist() == [[8, 8], [8, 8]]
+    with pytest.raises(TypeError, match="addmm: beta and alpha of integers must be integers, got 1 and 0.5"):
+        convkit.addmm(a, a, a, alpha=0.5)

@@ -83,6 +83,8 @@ def test_errors():
         r"unfold: only N may be 0, got shape \[2, 0, 4, 5\]": lambda: F.unfold(ones(2, 0, 4, 5), 2),
         r"unfold: the window covers \[9, 9\] .* but the padded input is only \[4, 5\]": lambda: F.unfold(ones(2, 1, 4, 5), 9),
         r"unfold: kernel_size needs 2 numbers, one a dimension, got \[2, 2, 2\]": lambda: F.unfold(ones(2, 1, 4, 5), (2, 2, 2)),
+        r"unfold: kernel_size needs 2 numbers, one a dimension, got \[2\]": lambda: F.unfold(ones(2, 1, 4, 5), (2,)),
+        r"fold: stride needs 2 numbers, one a dimension, got \[1\]": lambda: F.fold(ones(1, 4, 9), 4, 2, stride=[1]),
         r"unfold: stride must be at least 1, got \[0, 0\]": lambda: F.unfold(ones(2, 1, 4, 5), 2, stride=0),
         r"fold: input must be 3-D \[N, C \* taps, places\] or without N, got shape \[1, 1, 4, 9\]": lambda: F.fold(ones(1, 1, 4, 9), 4, 2),
         r"fold: input \[1, 6, 9\] has 6 rows, not a positive multiple of the 4 taps of kernel_size \[2, 2\]": lambda: F.fold(ones(1, 6, 9), 4, 2),
