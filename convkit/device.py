@@ -19,7 +19,7 @@ def kernels(array: Any) -> ModuleType:
     global _cpu
     if _cpu is None:
         _cpu = importlib.import_module("convkit_kernels.cpu")
-    if not isinstance(array, (np.ndarray, np.generic)):
+    if type(array) is not np.ndarray and not isinstance(array, (np.ndarray, np.generic)):
         raise TypeError(f"convkit: no kernels for arrays of type {type(array).__name__}")
     return _cpu
 

@@ -101,7 +101,7 @@ class TensorBase:
 
     def __init__(self, array: np.ndarray, requires_grad: bool = False):
         # NumPy makes numbers of arrays without dimensions, as in `a + 1`; a number would count as a constant.
-        self.array = np.asarray(array) if isinstance(array, np.generic) else array
+        self.array = array if type(array) is np.ndarray or not isinstance(array, np.generic) else np.asarray(array)
         self.requires_grad = requires_grad
         self.grad: Any = None
         self.node: Function | None = None
@@ -165,6 +165,7 @@ class Function:
     _origins: tuple = ()
     _edges: tuple = ()
     _outputs: tuple = ()
+    _constant: Any = ()
     _hooks: dict[int, dict[int, Callable]] | None = None
     age = 0
 
@@ -195,8 +196,8 @@ class Function:
         for array, origin in zip(self._saved, self._origins, strict=True):
             tensor: Any = None if array is None else TensorBase.result(array)
             if origin is not None:
-                source, index, version = origin
-                if version[0][0] != version[1]:
+                source, index, versions, version = origin
+                if versions[0] != version:
                     raise RuntimeError(
                         f"{type(self).__name__}.backward: a tensor that it needs was changed in place after it was used; "
                         "change a copy, or change it after backward()"
@@ -241,32 +242,39 @@ class Function:
     def _record(self, args: Sequence, arrays: Sequence, outputs: Sequence, tensors: Sequence) -> None:
         # Plain loops: this runs once for each operation of a training step.
         edges: list[tuple | None] = []
-        for a, need in zip(args, self.needs_input_grad):  # noqa: B905 - of one length
-            edges.append((_node(a), a.index, a.array.shape, a.array.dtype) if need else None)
+        for a, array, need in zip(args, arrays, self.needs_input_grad):  # noqa: B905 - of one length
+            edges.append((_node(a) if a.node is None else a.node, a.index, array.shape, array.dtype) if need else None)
         self._edges = tuple(edges)
         self.age = _age()
-        constant = self.__dict__.pop("_constant", ())
         kinds = []
         for i, tensor in enumerate(tensors):
-            dtype = tensor.array.dtype
-            kinds.append((tensor.array.shape, dtype))
-            if dtype.kind in "fc" and not (constant and id(outputs[i]) in constant):
+            array = tensor.array
+            dtype = array.dtype
+            kinds.append((array.shape, dtype))
+            if dtype.kind in "fc" and not (self._constant and id(outputs[i]) in self._constant):
                 tensor.node, tensor.index, tensor.requires_grad = self, i, True
         self._outputs = tuple(kinds)
         if self._saved:
-            self._origins = tuple([self._origin(s, args, arrays, outputs, tensors) for s in self._saved])
+            self._origins = tuple(self._trace(args, arrays, outputs, tensors))
 
-    def _origin(self, saved: Any, args: Sequence, arrays: Sequence, outputs: Sequence, tensors: Sequence) -> tuple | None:
-        """Where a saved array comes from: (node, output, version) of an input, (_SELF, output, version) of an output, or None."""
-        for i, array in enumerate(arrays):
-            if array is saved and isinstance(args[i], TensorBase):
-                edge, versions = self._edges[i], version_of(args[i])
-                return (edge[0] if edge else None, edge[1] if edge else 0, (versions, versions[0]))
-        for i, array in enumerate(outputs):
-            if array is saved:
-                versions = version_of(tensors[i])
-                return (_SELF if tensors[i].requires_grad else None, i, (versions, versions[0]))
-        return None
+    def _trace(self, args: Sequence, arrays: Sequence, outputs: Sequence, tensors: Sequence) -> list[tuple | None]:
+        """Where each saved array comes from: (node, output, versions, version) of an input, the same with _SELF of an output, or None."""
+        origins: list[tuple | None] = []
+        for saved in self._saved or ():
+            origin: tuple | None = None
+            for a, array, edge in zip(args, arrays, self._edges):  # noqa: B905 - of one length
+                if array is saved and isinstance(a, TensorBase):
+                    versions = version_of(a)
+                    origin = (edge[0], edge[1], versions, versions[0]) if edge else (None, 0, versions, versions[0])
+                    break
+            else:
+                for i, array in enumerate(outputs):
+                    if array is saved:
+                        versions = version_of(tensors[i])
+                        origin = (_SELF if tensors[i].requires_grad else None, i, versions, versions[0])
+                        break
+            origins.append(origin)
+        return origins
 
     def _release(self) -> None:
         """Drop what backward needed."""
@@ -340,7 +348,7 @@ def _walk(roots: Iterable[tuple[TensorBase, TensorBase]], retain: bool, create_g
     def receive(node: Any, index: int, grad: Any) -> None:
         slots = pending.get(node)
         if slots is None:
-            pending[node] = slots = [None] * (1 if isinstance(node, _Leaf) else len(node._outputs))
+            pending[node] = slots = [None] * (1 if type(node) is _Leaf else len(node._outputs))
             heapq.heappush(heap, (-node.age, node))
         slots[index] = grad if slots[index] is None else slots[index] + grad
 
@@ -353,7 +361,7 @@ def _walk(roots: Iterable[tuple[TensorBase, TensorBase]], retain: bool, create_g
         while heap:
             _, node = heapq.heappop(heap)
             grads = pending.pop(node)
-            leaf = isinstance(node, _Leaf)
+            leaf = type(node) is _Leaf
             hooks = node.tensor._hooks if leaf else node._hooks
             if hooks:
                 for index, functions in ({0: hooks} if leaf else hooks).items():
@@ -380,18 +388,22 @@ def _walk(roots: Iterable[tuple[TensorBase, TensorBase]], retain: bool, create_g
                 if grads[i] is None:
                     grads[i] = TensorBase.result(np.zeros(shape, dtype))
             edges = node._edges
-            needs = node.needs_input_grad
-            try:
-                if useful is not None:
-                    node.needs_input_grad = tuple(e is not None and e[0] in useful for e in edges)
+            if useful is None:
                 results = type(node).backward(node, *grads)
-            finally:
-                node.needs_input_grad = needs
+            else:
+                needs = node.needs_input_grad
+                node.needs_input_grad = tuple([e is not None and e[0] in useful for e in edges])
+                try:
+                    results = type(node).backward(node, *grads)
+                finally:
+                    node.needs_input_grad = needs
             if not isinstance(results, tuple):
                 results = (results,)
-            missing, surplus = edges[len(results) :], results[len(edges) :]
-            if any(e is not None for e in missing) or any(r is not None for r in surplus):
-                raise RuntimeError(f"{type(node).__name__}.backward returned {len(results)} gradients for {len(edges)} arguments")
+            if len(results) != len(edges):
+                missing, surplus = edges[len(results) :], results[len(edges) :]
+                if any(e is not None for e in missing) or any(r is not None for r in surplus):
+                    raise RuntimeError(f"{type(node).__name__}.backward returned {len(results)} gradients for {len(edges)} arguments")
+            saved = [_owner(s) for s in node._saved if isinstance(s, np.ndarray)]
             for edge, grad in zip(edges, results, strict=False):
                 if edge is None or grad is None or (useful is not None and edge[0] not in useful):
                     continue
@@ -402,7 +414,7 @@ def _walk(roots: Iterable[tuple[TensorBase, TensorBase]], retain: bool, create_g
                         f"{type(node).__name__}.backward returned a gradient of shape {list(grad.array.shape)} "
                         f"for an argument of shape {list(edge[2])}"
                     )
-                if any(isinstance(s, np.ndarray) and _owner(s) == _owner(grad.array) for s in node._saved):
+                if saved and _owner(grad.array) in saved:
                     given.add(_owner(grad.array))
                 if grad.array.dtype != edge[3]:
                     grad = grad.to(edge[3])  # type: ignore[attr-defined]

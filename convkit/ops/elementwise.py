@@ -12,10 +12,6 @@ from ..device import kernels
 Operand = Any  # a tensor, or a number beside a tensor
 
 
-def _backend(a: Any, b: Any) -> Any:
-    return kernels(a if isinstance(a, np.ndarray) else b)
-
-
 def _shape_and_dtype(a: Any) -> tuple[tuple[int, ...], Any]:
     return (a.shape, a.dtype) if isinstance(a, np.ndarray) else ((), None)
 
@@ -73,7 +69,8 @@ def operands(op: str, a: Any, b: Any, fractions: bool = False) -> tuple[Any, Any
     """
     array, other = (a, b) if type(a) is np.ndarray else (b, a)
     if type(array) is np.ndarray and array.dtype.kind == "f":  # mostly
-        if type(other) is float or type(other) is int or type(other) is np.ndarray and other.dtype is array.dtype:
+        kind = type(other)
+        if kind is np.ndarray and other.dtype is array.dtype or kind is float or kind is int:
             return a, b
     a, b = (v.item() if isinstance(v, np.generic) else v for v in (a, b))
     for v in (a, b):
@@ -154,24 +151,22 @@ class _Binary(Function):
     def forward(cls, ctx, a, b):
         p, q = operands(cls.op, a, b, cls.fractions)
         check_broadcast(cls.op, p, q)
-        if True in ctx.needs_input_grad:
-            ctx.a, ctx.b = _shape_and_dtype(a), _shape_and_dtype(b)
-            if cls.keeps:  # as they came: a copy in the common dtype would have no place in the graph
-                ctx.save_for_backward(a if isinstance(a, np.ndarray) else _number(a, b), b if isinstance(b, np.ndarray) else _number(b, a))
+        if cls.keeps and True in ctx.needs_input_grad:  # as they came: a copy in the common dtype would have no place in the graph
+            ctx.save_for_backward(a if isinstance(a, np.ndarray) else _number(a, b), b if isinstance(b, np.ndarray) else _number(b, a))
         return cls.compute(p, q)
 
     @classmethod
     def compute(cls, a, b):
         """The result, an array."""
-        return getattr(_backend(a, b), cls.op)(a, b)
+        return getattr(kernels(a if isinstance(a, np.ndarray) else b), cls.op)(a, b)
 
     @classmethod
     def backward(cls, ctx, gy):
         a, b = ctx.saved_tensors if cls.keeps else (None, None)
         need_a, need_b = ctx.needs_input_grad
         return (
-            fit(cls.left(gy, a, b), ctx.a) if need_a else None,
-            fit(cls.right(gy, a, b), ctx.b) if need_b else None,
+            fit(cls.left(gy, a, b), ctx._edges[0][2:]) if need_a else None,
+            fit(cls.right(gy, a, b), ctx._edges[1][2:]) if need_b else None,
         )
 
     @staticmethod
