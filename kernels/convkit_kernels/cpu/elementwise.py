@@ -12,15 +12,21 @@ Results have the memory order of the first operand that has the result's shape. 
 
 from __future__ import annotations
 
+import functools
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numba
 import numpy as np
-from numba import prange
+from llvmlite import ir
+from numba import prange, types
+from numba.extending import intrinsic, register_jitable
 
 from ..layout import flat, normal, order_of
 from . import mathfunctions as m
-from .runtime import kernel
+from .microkernel import address
+from .runtime import STRICT, kernel, native
 
 # Elements that one thread takes at a time: 16 KB of float32, so that three operands fit the first cache.
 CHUNK = 4096
@@ -55,50 +61,118 @@ def in_order_of(a: np.ndarray, like: np.ndarray) -> np.ndarray:
     return out
 
 
-# --------------------------------------------------------------------------------------- functions
-def _function(formula: Callable) -> Callable:
-    """The kernel y = formula(x)."""
+# ----------------------------------------------------------------------- a formula for each element
+# What works element by element is a formula of one to three operands and the parameters a, b and c.  It compiles when it is first used, as
+# a loop without threads that one parallel kernel, the same for all, calls for chunk after chunk: in a sixth of the time of a kernel of its own.
+# Constants take the type of x: a bare 0.5 would turn float32 arithmetic into float64.
 
-    def run(x, y):
-        for chunk in prange((x.size + CHUNK - 1) // CHUNK):
-            part = x[chunk * CHUNK : (chunk + 1) * CHUNK]
-            out = y[chunk * CHUNK : (chunk + 1) * CHUNK]
-            for i in range(part.size):
-                out[i] = formula(part[i])
-
-    run.__name__ = run.__qualname__ = formula.__name__
-    run.__module__ = __name__
-    return kernel(run)
+# A formula, of its own strict arithmetic; still a plain function of a module, so that the cache knows it again in another process.
+formula = register_jitable(**STRICT)
 
 
-def _map(run: Callable, x: np.ndarray) -> np.ndarray:
-    x = dense(x)
-    y = np.empty_like(x)
-    run(line(x), flat(y))
+@intrinsic
+def _call(typing_context: Any, function: Any, places: Any, count: Any, a: Any, b: Any, c: Any) -> Any:
+    """In a kernel: call the `native` function with the address `function` on `count` elements at the `places` (x, k, t, y)."""
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        kinds = [ir.IntType(64)] * 5 + [ir.DoubleType()] * 3
+        target = ir.FunctionType(ir.VoidType(), kinds).as_pointer()
+        builder.call(builder.inttoptr(values[0], target), [builder.extract_value(values[1], i) for i in range(4)] + list(values[2:]))
+        return context.get_dummy_value()
+
+    return types.void(types.intp, types.UniTuple(types.intp, 4), types.intp, types.float64, types.float64, types.float64), generate
+
+
+@kernel
+def _in_chunks(function, x, k, t, y, size, a, b, c):
+    # An operand that is shorter than y has at least `size` elements, the same for all chunks.
+    x_step, k_step, t_step = x.itemsize * (x.size == y.size), k.itemsize * (k.size == y.size), t.itemsize * (t.size == y.size)
+    for chunk in prange((y.size + size - 1) // size):
+        start = chunk * size
+        places = address(x) + start * x_step, address(k) + start * k_step, address(t) + start * t_step, address(y) + start * y.itemsize
+        _call(function, places, min(size, y.size - start), a, b, c)
+
+
+@functools.cache
+def _compiled(row: Callable, operands: int, first: np.dtype, other: np.dtype) -> int:
+    """The address of a loop over the formula `row` for so many operands; `first` and `other` are the types of x and of all others."""
+
+    def one(x, k, t, y, count, a, b, c):
+        number = type(y[0])
+        p, q, r = number(a), number(b), number(c)
+        for i in range(count):
+            y[i] = row(x[i], p, q, r)
+
+    def two(x, k, t, y, count, a, b, c):
+        number = type(y[0])
+        p, q, r = number(a), number(b), number(c)
+        for i in range(count):
+            y[i] = row(x[i], k[i], p, q, r)
+
+    def three(x, k, t, y, count, a, b, c):
+        number = type(y[0])
+        p, q, r = number(a), number(b), number(c)
+        for i in range(count):
+            y[i] = row(x[i], k[i], t[i], p, q, r)
+
+    loop = (one, two, three)[operands - 1]
+    loop.__name__, loop.__module__ = row.__name__, row.__module__
+    loop.__qualname__ = f"{row.__module__.rsplit('.', 1)[-1]}.{row.__name__}"  # names its file in the cache
+    x, y = (types.CPointer(numba.from_dtype(dtype)) for dtype in (first, other))
+    return native(loop, x, y, y, y, types.intp, types.float64, types.float64, types.float64)
+
+
+def _run(row: Callable, lines: list[Any], y: np.ndarray, size: int, a: float = 0.0, b: float = 0.0, c: float = 0.0) -> np.ndarray:
+    # y = row(*lines, a, b, c) over flat memory.  What a row does not take is not read.
+    x = lines[0]
+    function = _compiled(row, len(lines), x.dtype, y.dtype)
+    _in_chunks(function, x, lines[len(lines) > 1], lines[-1], flat(y), size, float(a), float(b), float(c))
     return y
 
 
-_exp = _function(m.exp)
-_log = _function(m.log)
+def each(row: Callable, like: np.ndarray, operands: Sequence[np.ndarray], a: float = 0.0, b: float = 0.0, c: float = 0.0) -> np.ndarray:
+    """row(*operands, a, b, c) element by element; operands have the shape and dtype of the dense array `like`, the result its memory order."""
+    return _run(row, [flat(like) if operand is like else _line_of(operand, like) for operand in operands], np.empty_like(like), CHUNK, a, b, c)
+
+
+def _line_of(a: np.ndarray, like: np.ndarray) -> np.ndarray:
+    # One number that was broadcast to an array is not written out but for one chunk.
+    if a.size > CHUNK and not any(a.strides):
+        return np.full(CHUNK, a[(0,) * a.ndim], like.dtype)
+    return line(in_order_of(a, like))
+
+
+# --------------------------------------------------------------------------------------- functions
+@formula
+def _exp(x, a, b, c):
+    return m.exp(x)
+
+
+@formula
+def _log(x, a, b, c):
+    return m.log(x)
+
+
+@formula
+def _clamp(x, a, b, c):
+    return m.minimum(m.maximum(x, a), b)
+
+
+@formula
+def _clamp_grad(g, x, a, b, c):
+    return g if (x >= a) & (x <= b) else type(g)(0)
 
 
 def exp(x: np.ndarray) -> np.ndarray:
     """e to the power x."""
-    return _map(_exp, x)
+    x = dense(x)
+    return each(_exp, x, [x])
 
 
 def log(x: np.ndarray) -> np.ndarray:
     """Natural logarithm; -inf at 0, NaN below."""
-    return _map(_log, x)
-
-
-@kernel
-def _clamp(x, low, high, y):
-    for chunk in prange((x.size + CHUNK - 1) // CHUNK):
-        part = x[chunk * CHUNK : (chunk + 1) * CHUNK]
-        out = y[chunk * CHUNK : (chunk + 1) * CHUNK]
-        for i in range(part.size):
-            out[i] = m.minimum(m.maximum(part[i], low), high)
+    x = dense(x)
+    return each(_log, x, [x])
 
 
 def clamp(x: np.ndarray, low: float | None, high: float | None) -> np.ndarray:
@@ -106,97 +180,63 @@ def clamp(x: np.ndarray, low: float | None, high: float | None) -> np.ndarray:
     if x.dtype.kind != "f":
         return np.clip(x, low, high)
     x = dense(x)
-    y = np.empty_like(x)
-    number = x.dtype.type
-    _clamp(line(x), number(-np.inf if low is None else low), number(np.inf if high is None else high), flat(y))
-    return y
-
-
-# --------------------------------------------------------------------------------------- gradients
-@kernel
-def _clamp_grad(gy, x, low, high, gx):
-    zero = x.dtype.type(0)
-    for chunk in prange((gx.size + CHUNK - 1) // CHUNK):
-        g = gy[chunk * CHUNK : (chunk + 1) * CHUNK]
-        part = x[chunk * CHUNK : (chunk + 1) * CHUNK]
-        out = gx[chunk * CHUNK : (chunk + 1) * CHUNK]
-        for i in range(out.size):
-            value = g[i]
-            out[i] = value if (part[i] >= low) & (part[i] <= high) else zero
+    return each(_clamp, x, [x], -math.inf if low is None else low, math.inf if high is None else high)
 
 
 def clamp_grad(gy: np.ndarray, x: np.ndarray, low: float | None, high: float | None) -> np.ndarray:
     """gy where low <= x <= high, 0 elsewhere and where x is NaN; None is no bound."""
     gy = dense(gy)
-    x = in_order_of(x, gy)
-    gx = np.empty_like(gy)
-    number = x.dtype.type
-    _clamp_grad(line(gy), line(x), number(-np.inf if low is None else low), number(np.inf if high is None else high), flat(gx))
-    return gx
+    return each(_clamp_grad, gy, [gy, x], -math.inf if low is None else low, math.inf if high is None else high)
 
 
 # -------------------------------------------------------------------------------------- arithmetic
-# The table of the operations that a kernel shares with NumPy: the numbers tell the kernel which one it is.
-_ADD, _SUB, _MUL, _DIV, _MAXIMUM, _MINIMUM = range(6)
+@formula
+def _add(x, k, a, b, c):
+    return x + k
 
 
-@kernel
-def _arithmetic(operation, a, b, y, size, a_repeats, b_repeats):
-    # y = a op b over flat memory, `size` elements at a time.  A repeated operand has just `size` elements, the same for
-    # all parts: a number written `size` times, or channel vectors side by side.
-    for chunk in prange((y.size + size - 1) // size):
-        low, high = chunk * size, min((chunk + 1) * size, y.size)
-        out = y[low:high]
-        p = a[: high - low] if a_repeats else a[low:high]
-        q = b[: high - low] if b_repeats else b[low:high]
-        if operation == _ADD:
-            for i in range(out.size):
-                out[i] = p[i] + q[i]
-        elif operation == _SUB:
-            for i in range(out.size):
-                out[i] = p[i] - q[i]
-        elif operation == _MUL:
-            for i in range(out.size):
-                out[i] = p[i] * q[i]
-        elif operation == _DIV:
-            for i in range(out.size):
-                out[i] = m.divide(p[i], q[i])
-        elif operation == _MAXIMUM:
-            for i in range(out.size):
-                out[i] = m.maximum(p[i], q[i])
-        else:
-            for i in range(out.size):
-                out[i] = m.minimum(p[i], q[i])
+@formula
+def _sub(x, k, a, b, c):
+    return x - k
 
 
-@kernel
-def _choose(condition, a, b, y, size, condition_repeats, a_repeats, b_repeats):
-    # y = a where condition, else b; parts and repeats as in `_arithmetic`.
-    for chunk in prange((y.size + size - 1) // size):
-        low, high = chunk * size, min((chunk + 1) * size, y.size)
-        out = y[low:high]
-        t = condition[: high - low] if condition_repeats else condition[low:high]
-        p = a[: high - low] if a_repeats else a[low:high]
-        q = b[: high - low] if b_repeats else b[low:high]
-        for i in range(out.size):
-            yes, no = p[i], q[i]
-            out[i] = yes if t[i] else no
+@formula
+def _mul(x, k, a, b, c):
+    return x * k
 
 
-def _binary(ufunc: np.ufunc, operation: int, a: Operand, b: Operand) -> np.ndarray:
+@formula
+def _div(x, k, a, b, c):
+    return m.divide(x, k)
+
+
+@formula
+def _maximum(x, k, a, b, c):
+    return m.maximum(x, k)
+
+
+@formula
+def _minimum(x, k, a, b, c):
+    return m.minimum(x, k)
+
+
+@formula
+def _where(x, k, t, a, b, c):
+    return k if x else t
+
+
+def _binary(ufunc: np.ufunc, row: Callable, a: Operand, b: Operand) -> np.ndarray:
     like = a if not isinstance(b, np.ndarray) or (isinstance(a, np.ndarray) and a.size >= b.size) else b
     if like.size >= LARGE and like.dtype.kind == "f":  # type: ignore[union-attr]
         like = dense(like)  # type: ignore[arg-type]
         lines = _lines((a, b), like, (like.dtype, like.dtype))
         if lines is not None:
-            y = np.empty_like(like)
-            _arithmetic(operation, *lines[0], flat(y), *lines[1:])
-            return y
+            return _run(row, lines[0], np.empty_like(like), lines[1])
     return _by_numpy(ufunc, a, b)
 
 
-def _lines(operands: Sequence[Operand], like: np.ndarray, dtypes: Sequence[np.dtype]) -> tuple[Any, ...] | None:
-    """The operands flat in the memory order of `like`, the part size, and for each operand whether it repeats from part to part.
+def _lines(operands: Sequence[Operand], like: np.ndarray, dtypes: Sequence[np.dtype]) -> tuple[list[np.ndarray], int] | None:
+    """The operands flat in the memory order of `like`, one that repeats for one chunk only, and the size of a chunk.
 
     None where a kernel cannot walk them together: other types than `dtypes`, or too few repetitions to share among threads (a channel
     vector repeats from pixel to pixel in channels-last memory, and from image to image in C order).
@@ -222,12 +262,13 @@ def _lines(operands: Sequence[Operand], like: np.ndarray, dtypes: Sequence[np.dt
         inner = order[first:]
         rest = tuple(axis for axis in range(like.ndim) if axis not in inner)
         pattern = aligned.transpose(rest + inner).reshape([aligned.shape[axis] for axis in inner])
-        pattern = np.broadcast_to(pattern, [like.shape[axis] for axis in inner]).reshape(-1)
-        if pattern.size > 1:
-            if size not in (CHUNK, pattern.size * max(1, CHUNK // pattern.size)) or pattern.size > like.size // 4:
-                return None  # two lengths, or too few parts to share among threads
-            size = pattern.size * max(1, CHUNK // pattern.size)
-        patterns.append(pattern)
+        lengths = [like.shape[axis] for axis in inner]
+        length = math.prod(lengths)
+        if length > 1:
+            if size not in (CHUNK, length * max(1, CHUNK // length)) or length > like.size // 4:
+                return None  # two lengths, or too few chunks to share among threads
+            size = length * max(1, CHUNK // length)
+        patterns.append(np.broadcast_to(pattern, lengths).reshape(-1))
     if all(pattern is not None for pattern in patterns):
         return None
     lines = []
@@ -236,7 +277,7 @@ def _lines(operands: Sequence[Operand], like: np.ndarray, dtypes: Sequence[np.dt
             lines.append(line(in_order_of(operand, like)))  # type: ignore[arg-type]
         else:
             lines.append(np.tile(repeated, size // repeated.size))
-    return lines, size, *(pattern is not None for pattern in patterns)
+    return lines, size
 
 
 def _by_numpy(ufunc: Callable, a: Operand, b: Operand) -> np.ndarray:
@@ -258,32 +299,32 @@ def _by_numpy(ufunc: Callable, a: Operand, b: Operand) -> np.ndarray:
 
 def add(a: Operand, b: Operand) -> np.ndarray:
     """a + b, broadcast against each other."""
-    return _binary(np.add, _ADD, a, b)
+    return _binary(np.add, _add, a, b)
 
 
 def sub(a: Operand, b: Operand) -> np.ndarray:
     """a - b, broadcast against each other."""
-    return _binary(np.subtract, _SUB, a, b)
+    return _binary(np.subtract, _sub, a, b)
 
 
 def mul(a: Operand, b: Operand) -> np.ndarray:
     """a b, broadcast against each other."""
-    return _binary(np.multiply, _MUL, a, b)
+    return _binary(np.multiply, _mul, a, b)
 
 
 def div(a: Operand, b: Operand) -> np.ndarray:
     """a / b, broadcast against each other; integers give float64."""
-    return _binary(np.true_divide, _DIV, a, b)
+    return _binary(np.true_divide, _div, a, b)
 
 
 def maximum(a: Operand, b: Operand) -> np.ndarray:
     """The larger of a and b, broadcast against each other; NaN where either is NaN."""
-    return _binary(np.maximum, _MAXIMUM, a, b)
+    return _binary(np.maximum, _maximum, a, b)
 
 
 def minimum(a: Operand, b: Operand) -> np.ndarray:
     """The smaller of a and b, broadcast against each other; NaN where either is NaN."""
-    return _binary(np.minimum, _MINIMUM, a, b)
+    return _binary(np.minimum, _minimum, a, b)
 
 
 def pow(a: Operand, b: Operand) -> np.ndarray:
@@ -328,9 +369,7 @@ def where(condition: np.ndarray, a: Operand, b: Operand) -> np.ndarray:
         like = dense(like)
         lines = _lines((condition, a, b), like, (np.dtype(bool), dtype, dtype))
         if lines is not None:
-            y = np.empty_like(like, dtype=dtype)
-            _choose(*lines[0], flat(y), *lines[1:])
-            return y
+            return _run(_where, lines[0], np.empty_like(like, dtype=dtype), lines[1])
     y = np.where(condition, a, b)
     return y if like is None or order_of(like) is None else in_order_of(y, like)
 

@@ -96,14 +96,12 @@ def _expm132(x):
 
 
 @inline
-def _log32(x):
-    # log(x) = e ln 2 + log(1 + m), x = 2^e (1 + m), sqrt(1/2) <= 1 + m < sqrt(2); subnormal numbers are scaled up first.
-    tiny = x < _f(1.1754944e-38)
-    scaled = x * _f(8388608.0) if tiny else x
-    bits = _f(scaled).view(np.int32)
+def _log32_normal(x, more):
+    # log(x) = e ln 2 + log(1 + m), x = 2^e (1 + m), sqrt(1/2) <= 1 + m < sqrt(2), of positive normal numbers.
     # Adding the distance from sqrt(1/2) to 1 carries into the exponent exactly when the mantissa is at least sqrt(1/2).
-    moved = np.int32(bits - 0x3F3504F3)
-    e = _f(np.int32(moved >> 23)) - (_f(23.0) if tiny else _f(0.0))
+    # `more` is added to e.
+    moved = np.int32(_f(x).view(np.int32) - 0x3F3504F3)
+    e = _f(np.int32(moved >> 23)) + more
     m = np.int32((moved & 0x7FFFFF) + 0x3F3504F3).view(np.float32) - _f(1.0)
     z = m * m
     p = _f(7.0376836292e-2)
@@ -116,7 +114,14 @@ def _log32(x):
     p = p * m + _f(-2.4999993993e-1)
     p = p * m + _f(3.3333331174e-1)
     y = p * m * z + e * _LN2_LOW - _f(0.5) * z
-    y = m + y + e * _LN2_HIGH
+    return m + y + e * _LN2_HIGH
+
+
+@inline
+def _log32(x):
+    # Subnormal numbers are scaled up first.
+    tiny = x < _f(1.1754944e-38)
+    y = _log32_normal(x * _f(8388608.0) if tiny else x, _f(-23.0) if tiny else _f(0.0))
     y = y if x < _f(np.inf) else x  # infinity and NaN
     y = _f(-np.inf) if x == _f(0.0) else y
     return _f(np.nan) if x < _f(0.0) else y
@@ -129,6 +134,14 @@ def _log1p32(x):
     y = _log32(u) - ((u - _f(1.0)) - x) / u
     y = y if (u > _f(0.0)) & (u < _f(np.inf)) else _log32(u)
     return x if u == _f(1.0) else y
+
+
+@inline
+def _knee32(x):
+    # As `_log1p32`, of a number that needs none of its choices.
+    e = _exp32(-abs(x))
+    u = _f(1.0) + e
+    return _log32_normal(u, _f(0.0)) - ((u - _f(1.0)) - e) / u
 
 
 @inline
@@ -202,6 +215,11 @@ def _sigmoid64(x):
 
 
 @inline
+def _knee64(x):
+    return math.log1p(math.exp(-abs(x)))
+
+
+@inline
 def _log64(x):
     return math.log(x)
 
@@ -234,6 +252,11 @@ def expm1(x: Any) -> Any:
 
 def log1p(x: Any) -> Any:
     """log(1 + x) without loss of digits near 0: -inf at -1, NaN below."""
+    raise NotImplementedError
+
+
+def knee(x: Any) -> Any:
+    """log(1 + exp(-|x|)): the distance of a soft relu, log(1 + exp(x)), from max(x, 0)."""
     raise NotImplementedError
 
 
@@ -285,6 +308,13 @@ def _log1p(x):
     return lambda x: math.log1p(x)
 
 
+@overload(knee, jit_options=STRICT)
+def _knee(x):
+    if x == types.float32:
+        return lambda x: _knee32(x)
+    return lambda x: _knee64(x)
+
+
 @overload(normal, jit_options=STRICT)
 def _normal(x):
     if x == types.float32:
@@ -311,6 +341,12 @@ def _turn(u):
     if u == types.float32:
         return lambda u: _turn32(u)
     return lambda u: _turn64(u)
+
+
+@inline
+def softplus(x):
+    """log(1 + exp(x)) in a form that cannot overflow."""
+    return maximum(x, type(x)(0)) + knee(x)
 
 
 @inline
