@@ -163,6 +163,16 @@ def _clamp_grad(g, x, a, b, c):
     return g if (x >= a) & (x <= b) else type(g)(0)
 
 
+@formula
+def _log1p(x, a, b, c):
+    return m.log1p(x)
+
+
+@formula
+def _cube(x, a, b, c):
+    return x * x * x
+
+
 def exp(x: np.ndarray) -> np.ndarray:
     """e to the power x."""
     x = dense(x)
@@ -332,9 +342,28 @@ def pow(a: Operand, b: Operand) -> np.ndarray:
     if isinstance(a, np.ndarray) and a.dtype.kind == "f" and np.ndim(b) == 0:
         if b == 2:
             return mul(a, a)  # correctly rounded, as the general power is at best
+        if b == 3:
+            a = dense(a)
+            return each(_cube, a, [a])
         if b == -1:
             return div(a.dtype.type(1), a)
+        if b == -2:
+            return div(a.dtype.type(1), mul(a, a))
+        if np.isfinite(b) and b != 0.5 and np.result_type(a, b) == a.dtype:  # the power 0.5 is the root
+            return _power_of_size(a, float(b))
     return _by_numpy(np.power, a, b)
+
+
+def _power_of_size(a: np.ndarray, b: float) -> np.ndarray:
+    """a to the power b from |a|, as NumPy's power is fast for positive numbers only."""
+    with np.errstate(all="ignore"):
+        y = np.asarray(np.power(np.absolute(a), a.dtype.type(b)))
+    if not b.is_integer():
+        bits = y.view(f"i{y.itemsize}")  # all bits set are NaN; a choice by a mask would take four times as long
+        bits |= -((a < 0) & (a > -np.inf)).astype(bits.dtype)
+    elif b % 2:
+        np.copysign(y, a, out=y)
+    return y
 
 
 def neg(x: np.ndarray) -> np.ndarray:
@@ -400,6 +429,9 @@ _BINARY: dict[str, Callable] = {
 
 def unary(name: str, x: np.ndarray) -> np.ndarray:
     """The function `name` of each element; for arguments outside its domain, NaN."""
+    if name == "log1p" and x.dtype.kind == "f":  # NumPy's is a call of the C library for each number
+        x = dense(x)
+        return each(_log1p, x, [x])
     with np.errstate(all="ignore"):
         return np.asarray(_UNARY[name](x))
 
