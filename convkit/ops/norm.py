@@ -137,6 +137,17 @@ def _by_running(op: str, x: Any, running_mean: Any, running_var: Any, weight: An
     return Normalise.apply(x, weight, bias, running_mean.array.copy(), _rate(running_var.array, eps, x.dtype))
 
 
+def over_groups(op: str, x: Any, groups: int, weight: Any, bias: Any, eps: float) -> Any:
+    """`group_norm` that does not refuse a single number, of which it gives the bias."""
+    _images(op, x)
+    if isinstance(groups, bool) or not hasattr(groups, "__index__"):
+        raise TypeError(f"{op}: num_groups must be an int, got {groups!r}")
+    if groups < 1 or x.shape[1] % groups:
+        raise ValueError(f"{op}: num_groups must divide the channels, got {groups} for input {list(x.shape)}")
+    _check(op, x, x.shape[1:2], "one number a channel", weight=weight, bias=bias)
+    return Norm.apply(x, weight, bias, Over(int(groups), False, eps))[0]
+
+
 # --------------------------------------------------------------------------------------- functions
 def batch_norm(
     input: Any, running_mean: Any = None, running_var: Any = None, weight: Any = None, bias: Any = None,
@@ -217,15 +228,10 @@ def group_norm(input: Any, num_groups: int, weight: Any = None, bias: Any = None
     >>> group_norm(convkit.tensor([[1.0, 3.0, 5.0, 5.0]]), 2, eps=1e-12).tolist()
     [[-1.0, 1.0, 0.0, 0.0]]
     """
-    _images("group_norm", input)
-    if isinstance(num_groups, bool) or not hasattr(num_groups, "__index__"):
-        raise TypeError(f"group_norm: num_groups must be an int, got {num_groups!r}")
-    if num_groups < 1 or input.shape[1] % num_groups:
-        raise ValueError(f"group_norm: num_groups must divide the channels, got {num_groups} for input {list(input.shape)}")
-    _check("group_norm", input, input.shape[1:2], "one number a channel", weight=weight, bias=bias)
+    y = over_groups("group_norm", input, num_groups, weight, bias, eps)
     if input.shape[0] * input.shape[1] // num_groups * math.prod(input.shape[2:]) == 1:
         raise ValueError(f"group_norm: needs more than one value a group, got input {list(input.shape)} and {num_groups} groups")
-    return Norm.apply(input, weight, bias, Over(int(num_groups), False, eps))[0]
+    return y
 
 
 def _over_last(op: str, x: Any, normalized_shape: Any, weight: Any, bias: Any, over: Over) -> Any:

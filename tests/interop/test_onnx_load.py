@@ -136,6 +136,7 @@ OLD = [
     ("Erf", [x(9)], 9, (), {}),
     ("CumSum", [x(3, 4), np.int64(1)[None].reshape(())], 11, (1,), {"exclusive": 1, "reverse": 1}),
     ("InstanceNormalization", [x(2, 3, 4), x(3), x(3)], 7, (1, 2), {}),
+    ("InstanceNormalization", [x(1, 3, 1), x(3), x(3)], 7, (1, 2), {}),  # of a single number the bias is left
     ("LayerNormalization", [x(2, 3, 4), x(3, 4), x(4)], 17, (1, 2), {"axis": 1}),
     ("LpNormalization", [x(3, 4)], 7, (), {"p": 1, "axis": 0}),
     ("MeanVarianceNormalization", [x(2, 3, 4, 4)], 13, (), {}),

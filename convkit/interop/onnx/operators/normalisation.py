@@ -9,6 +9,8 @@ import numpy as np
 from ....autograd import no_grad
 from ....nn import functional as F
 from ....ops import reduce
+from ....ops.arrange import repeat_interleave
+from ....ops.norm import over_groups
 from ..node import Node, Run, row
 
 
@@ -34,24 +36,11 @@ def batch_norm(node: Node) -> Run:
     return run
 
 
-def _standard(x: Any, axes: tuple[int, ...], eps: float) -> tuple[Any, Any, Any]:
-    """(x - mean) / sqrt(variance + eps) over axes, the mean, and 1 / sqrt(variance + eps); the variance is divided by the count."""
-    mean = reduce.mean(x, axes, True)
-    away = x - mean
-    rate = 1.0 / (reduce.mean(away * away, axes, True) + eps).sqrt()
-    return away * rate, mean, rate
-
-
-def _channels(t: Any, ndim: int) -> Any:
-    """[C] -> [C, 1, ...], to broadcast over [N, C, ...]."""
-    return t.reshape(-1, *[1] * (ndim - 2))
-
-
 @row("InstanceNormalization")
 def instance_norm(node: Node) -> Run:
     """Each channel of each image by its own mean and variance."""
     eps = node.get("epsilon", 1e-5)
-    return lambda x, scale, bias: _standard(x, tuple(range(2, x.ndim)), eps)[0] * _channels(scale, x.ndim) + _channels(bias, x.ndim)
+    return lambda x, scale, bias: over_groups(node.op, x, x.shape[1], scale, bias, eps)
 
 
 @row("LayerNormalization")
@@ -61,9 +50,16 @@ def layer_norm(node: Node) -> Run:
     node.one_of("stash_type", (1,), 1)
 
     def run(x: Any, scale: Any, bias: Any = None) -> Any:
-        y, mean, rate = _standard(x, tuple(range(axis % x.ndim, x.ndim)), eps)
-        y = y * scale if bias is None else y * scale + bias
-        return (y, mean, rate) if many else y
+        shape = x.shape[axis % x.ndim :]
+        if all(t is None or t.shape == shape for t in (scale, bias)):
+            y = F.layer_norm(x, shape, scale, bias, eps)
+        else:  # they broadcast
+            y = F.layer_norm(x, shape, eps=eps) * scale
+            y = y if bias is None else y + bias
+        if not many:
+            return y
+        axes = tuple(range(axis % x.ndim, x.ndim))
+        return y, reduce.mean(x, axes, True), (reduce.var(x, axes, correction=0, keepdim=True) + eps).rsqrt()
 
     return run
 
@@ -75,11 +71,9 @@ def group_norm(node: Node) -> Run:
     node.one_of("stash_type", (1,), 1)
 
     def run(x: Any, scale: Any, bias: Any) -> Any:
-        parts = x.reshape(x.shape[0], groups, x.shape[1] // groups, -1)
-        y = _standard(parts, (2, 3), eps)[0]
         if node.version < 21:
-            return (y * _channels(scale, 4) + _channels(bias, 4)).reshape(x.shape)
-        return y.reshape(x.shape) * _channels(scale, x.ndim) + _channels(bias, x.ndim)
+            scale, bias = (repeat_interleave(t, x.shape[1] // groups) for t in (scale, bias))
+        return over_groups(node.op, x, groups, scale, bias, eps)
 
     return run
 
