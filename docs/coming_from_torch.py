@@ -22,6 +22,7 @@ MODULES = {
     "convkit.nn.utils": "convkit.nn.utils",
     "convkit.optim": "convkit.optim",
     "convkit.optim.lr_scheduler": "convkit.optim.lr_scheduler",
+    "convkit.optim.swa_utils": "convkit.optim.swa_utils",
     "convkit.autograd": "convkit.autograd",
 }
 

@@ -31,6 +31,8 @@ ROWS = [
     ["__main__"],
 ]
 PEERS = {("train", "data")}
+# Modules that may know one peer more: an averaged model is a module.
+PEERS_OF_MODULES = {("convkit.optim.swa_utils", "nn")}
 # `import convkit` itself stands for all that it imports, so only these may, inside functions or above it.
 USES_THE_WHOLE = {"data", "train", "study", "imaging", "cli", "__main__"}
 
@@ -101,7 +103,7 @@ def wrong_imports(name: str, is_package: bool, code: ast.AST) -> list[str]:
         elif other == "":
             bad = own not in USES_THE_WHOLE
         else:
-            bad = own != other and row(other) >= row(own) and (own, other) not in PEERS
+            bad = own != other and row(other) >= row(own) and (own, other) not in PEERS and (name, other) not in PEERS_OF_MODULES
         if bad:
             wrong.append(f"{name}, line {line}, imports {module}")
     return wrong

@@ -11,7 +11,7 @@ from tests.test_docs import left_out
 torch = pytest.importorskip("torch", reason="torch is not installed; it is no dependency of the tests")
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "coming_from_torch.md"
-MODULES = ["torch.nn", "torch.nn.functional", "torch.nn.init", "torch.nn.utils", "torch.optim", "torch.optim.lr_scheduler"]
+MODULES = ["torch.nn", "torch.nn.functional", "torch.nn.init", "torch.nn.utils", "torch.optim", "torch.optim.lr_scheduler", "torch.optim.swa_utils"]
 
 
 def offered(module: str) -> set[str]:

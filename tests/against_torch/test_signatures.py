@@ -124,13 +124,13 @@ def shared(module: str) -> list[str]:
 
 FUNCTIONS = [
     (module, name)
-    for module in ("convkit", "convkit.nn.functional", "convkit.nn.init", "convkit.nn.utils", "convkit.autograd")
+    for module in ("convkit", "convkit.nn.functional", "convkit.nn.init", "convkit.nn.utils", "convkit.autograd", "convkit.optim.swa_utils")
     for name in shared(module)
     if inspect.isfunction(getattr(importlib.import_module(module), name))
 ]
 CLASSES = [
     (module, name)
-    for module in ("convkit.nn", "convkit.optim", "convkit.optim.lr_scheduler")
+    for module in ("convkit.nn", "convkit.optim", "convkit.optim.lr_scheduler", "convkit.optim.swa_utils")
     for name in shared(module)
     if inspect.isclass(getattr(importlib.import_module(module), name))
 ]
