@@ -79,7 +79,7 @@ def peak_gflops(dtype: str, threads: int) -> float:
     from numba import prange
 
     kind = np.dtype(dtype)
-    tile = microkernel.tile_for(1024, kind)
+    tile = microkernel.tile_for(14, 1024, kind)
     address = microkernel.tile_kernel(tile, tile.rows, kind)
     call_tile, address_of = microkernel.call_tile, microkernel.address
     run, taps, repeats = 64, 16, 1500  # the taps read the same operands again

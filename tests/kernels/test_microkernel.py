@@ -16,7 +16,7 @@ PROTOTYPE = ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * 14)
 
 def tiles(dtype):
     """Every shape of tile that `tile_for` chooses from."""
-    return sorted({tile_for(n, np.dtype(dtype)) for n in range(1, 200)}, key=lambda t: (t.lanes, t.vectors))
+    return sorted({tile_for(m, n, np.dtype(dtype)) for m in range(1, 30) for n in range(1, 200)}, key=lambda t: (t.lanes, t.vectors))
 
 
 @st.composite
@@ -91,7 +91,7 @@ def test_a_tile_goes_on_from_its_own_result(call):
 
 
 def test_kernels_are_compiled_once():
-    tile = tile_for(16, np.dtype(np.float32))
+    tile = tile_for(14, 16, np.dtype(np.float32))
     assert tile_kernel(tile, 1, np.dtype(np.float32)) == tile_kernel(tile, 1, np.dtype(np.float32))
     assert tile_kernel(tile, 1, np.dtype(np.float32)) != tile_kernel(tile, 1, np.dtype(np.float32), masked=True)
 
@@ -119,8 +119,14 @@ def test_tiles_fit_the_registers(dtype):
 
 def test_few_columns_take_a_narrow_tile():
     for columns in (1, 2, 4):
-        assert tile_for(columns, np.dtype(np.float64)).columns <= max(columns, microkernel.isa().bytes // 8)
-    assert tile_for(512, np.dtype(np.float32)) == Tile(microkernel.isa().bytes // 4, microkernel.isa().vectors, microkernel.isa().rows)
+        assert tile_for(14, columns, np.dtype(np.float64)).columns <= max(columns, microkernel.isa().bytes // 8)
+
+
+def test_tiles_are_chosen_for_the_rows_too():
+    """Of the tiles that fill the registers, the one whose height cuts the rows best."""
+    for rows, name, vectors, height in ((14, "avx512", 2, 14), (16, "avx512", 4, 6), (28, "avx512", 2, 14), (12, "avx2", 2, 6)):
+        if microkernel.isa().name == name:
+            assert tile_for(rows, 512, np.dtype(np.float32)) == Tile(microkernel.isa().bytes // 4, vectors, height)
 
 
 def test_isa_by_name(monkeypatch):

@@ -248,7 +248,7 @@ def _window_sums(
     if depthwise:  # all channels are one group, in which each column of a tile reads its own
         w = w._replace(shape=(1, 1, groups), strides=(0, 0, w.strides[0]))
         groups, k = 1, groups
-    tile = tile_for(k, y.dtype)
+    tile = tile_for(counts[2], k, y.dtype)
     packed = pack(*w, tile)
     split = row_split(counts[2], tile.rows)
     woffsets = np.arange(len(offsets)) * (walk[RUN] * tile.columns)
@@ -317,7 +317,7 @@ def _window_outer(source: np.ndarray, grad: np.ndarray, taps: Taps, step: Triple
         run, apart = len(taps[2]), (taps[2][1] - taps[2][0]) * groups if len(taps[2]) > 1 else 0
         offsets = contiguous(offsets[::run])
         k, groups = groups, 1
-    tile = tile_for(k, grad.dtype)
+    tile = tile_for(run, k, grad.dtype)
     blocks = -(-k // tile.columns)
     blocks_of_slice = -(-blocks // -(-size // SLICE_BYTES))
     wide = k if blocks_of_slice == blocks else blocks_of_slice * tile.columns

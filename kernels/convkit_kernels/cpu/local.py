@@ -41,7 +41,7 @@ def local_forward(x: np.ndarray, w: np.ndarray, bias: np.ndarray | None, window:
     y = np.empty((x.shape[0], *(1,) * (3 - rank), *out, k), x.dtype)
     start = np.zeros((*regions, k), x.dtype) if bias is None else contiguous(bias)
     if y.size:
-        tile = tile_for(k, x.dtype)
+        tile = tile_for(x.shape[0], k, x.dtype)
         split = row_split(x.shape[0], tile.rows)
         whole = split_kernels(tile, split, x.dtype)
         part = split_kernels(tile, split, x.dtype, False, True) if k % tile.columns else whole
@@ -62,7 +62,7 @@ def local_input_grad(gy: np.ndarray, w: np.ndarray, input_size: Sequence[int], w
     regions = w.shape[:rank]
     gx = np.empty((gy.shape[0], *(1,) * (3 - rank), *input_size, c), gy.dtype)
     if gx.size:
-        tile = tile_for(c, gy.dtype)
+        tile = tile_for(gy.shape[0], c, gy.dtype)
         split = row_split(gy.shape[0], tile.rows)
         packed = pack(contiguous(w).reshape(-1), np.arange(taps) * (c * k), (math.prod(regions), k, c), (taps * c * k, 1, k), tile)
         plan = _plan(gy.shape[0], c, k, input_size, gy.shape[2:], regions, window)
@@ -78,7 +78,7 @@ def local_weight_grad(x: np.ndarray, gy: np.ndarray, regions: Sequence[int], win
     if not n:
         gw[...] = 0
     elif gw.size:
-        tile = tile_for(k, x.dtype)
+        tile = tile_for(c, k, x.dtype)
         split = row_split(c, tile.rows)
         whole = split_kernels(tile, split, x.dtype, True)
         part = split_kernels(tile, split, x.dtype, True, True) if k % tile.columns else whole

@@ -56,7 +56,7 @@ def _multiply(a: np.ndarray, b: np.ndarray, bias: np.ndarray | None, y: np.ndarr
     if not k:
         y[...] = start
         return
-    tile = tile_for(n, a.dtype)
+    tile = tile_for(m, n, a.dtype)
     of_a, of_b = _places(a.shape[:-2], tuple(batch)), _places(b.shape[:-2], tuple(batch))
     across, down = a.swapaxes(-1, -2), b.swapaxes(-1, -2)
     by_columns = across.flags.c_contiguous and not a.flags.c_contiguous
