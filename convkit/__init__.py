@@ -14,6 +14,8 @@ import math as _math
 
 import numpy as _np
 
+from convkit_kernels.algorithm import conv_algorithm
+
 from . import autograd, cuda, nn, optim
 from .autograd import enable_grad, is_grad_enabled, no_grad
 from .interop import load, save
@@ -223,22 +225,22 @@ __all__ = [
     "argmax", "argmin", "argsort", "argwhere", "as_tensor", "asarray", "asin", "asinh", "atan", "atan2", "atanh", "autograd", "baddbmm",
     "bernoulli", "bincount", "bitwise_and", "bitwise_left_shift", "bitwise_not", "bitwise_or", "bitwise_right_shift", "bitwise_xor", "bmm",
     "bool", "bool_", "broadcast_tensors", "broadcast_to", "cat", "cdist", "ceil", "chunk", "clamp", "clamp_max", "clamp_min", "clip",
-    "column_stack", "concat", "concatenate", "cos", "cosh", "cosine_similarity", "count_nonzero", "cuda", "cummax", "cummin", "cumprod", "cumsum",
-    "diag", "diag_embed", "diagonal", "div", "divide", "dot", "double", "dstack", "e", "einsum", "empty", "empty_like", "enable_grad", "eq",
-    "equal", "exp", "exp2", "expm1", "eye", "fix", "flatten", "flip", "fliplr", "flipud", "float", "float32", "float64", "floor", "floor_divide",
-    "fmod", "frac", "from_dlpack", "from_numpy", "full", "full_like", "gather", "ge", "get_num_threads", "greater", "greater_equal", "gt",
-    "hstack", "index_add", "index_copy", "index_fill", "index_put", "index_select", "inf", "inner", "int", "int16", "int32", "int64", "int8",
-    "is_grad_enabled", "isclose", "isfinite", "isinf", "isnan", "kthvalue", "le", "lerp", "less", "less_equal", "linspace", "load", "log",
-    "log10", "log1p", "log2", "log_softmax", "logical_and", "logical_not", "logical_or", "logical_xor", "logspace", "logsumexp", "long", "lt",
-    "manual_seed", "masked_fill", "masked_select", "matmul", "max", "maximum", "mean", "median", "meshgrid", "min", "minimum", "mm", "moveaxis",
-    "movedim", "mul", "multinomial", "multiply", "mv", "nan", "nan_to_num", "nanmean", "nansum", "narrow", "ne", "neg", "negative", "newaxis",
-    "nn", "no_grad", "nonzero", "norm", "normal", "not_equal", "ones", "ones_like", "optim", "outer", "permute", "pi", "positive", "pow", "prod",
-    "rand", "rand_like", "randint", "randint_like", "randn", "randn_like", "randperm", "ravel", "reciprocal", "relu", "remainder",
-    "repeat_interleave", "reshape", "result_type", "roll", "rot90", "round", "row_stack", "rsqrt", "save", "scatter", "scatter_add", "select",
-    "set_num_threads", "short", "sigmoid", "sign", "signbit", "sin", "sinh", "softmax", "sort", "split", "sqrt", "square", "squeeze", "stack",
-    "std", "std_mean", "sub", "subtract", "sum", "swapaxes", "swapdims", "t", "take", "take_along_dim", "tan", "tanh", "tensor", "tensor_split",
-    "tensordot", "tile", "topk", "trace", "transpose", "tril", "triu", "true_divide", "trunc", "uint8", "unbind", "unflatten", "unique",
-    "unsqueeze", "var", "var_mean", "vstack", "where", "zeros", "zeros_like",
+    "column_stack", "concat", "concatenate", "conv_algorithm", "cos", "cosh", "cosine_similarity", "count_nonzero", "cuda", "cummax", "cummin",
+    "cumprod", "cumsum", "diag", "diag_embed", "diagonal", "div", "divide", "dot", "double", "dstack", "e", "einsum", "empty", "empty_like",
+    "enable_grad", "eq", "equal", "exp", "exp2", "expm1", "eye", "fix", "flatten", "flip", "fliplr", "flipud", "float", "float32", "float64",
+    "floor", "floor_divide", "fmod", "frac", "from_dlpack", "from_numpy", "full", "full_like", "gather", "ge", "get_num_threads", "greater",
+    "greater_equal", "gt", "hstack", "index_add", "index_copy", "index_fill", "index_put", "index_select", "inf", "inner", "int", "int16",
+    "int32", "int64", "int8", "is_grad_enabled", "isclose", "isfinite", "isinf", "isnan", "kthvalue", "le", "lerp", "less", "less_equal",
+    "linspace", "load", "log", "log10", "log1p", "log2", "log_softmax", "logical_and", "logical_not", "logical_or", "logical_xor", "logspace",
+    "logsumexp", "long", "lt", "manual_seed", "masked_fill", "masked_select", "matmul", "max", "maximum", "mean", "median", "meshgrid", "min",
+    "minimum", "mm", "moveaxis", "movedim", "mul", "multinomial", "multiply", "mv", "nan", "nan_to_num", "nanmean", "nansum", "narrow", "ne",
+    "neg", "negative", "newaxis", "nn", "no_grad", "nonzero", "norm", "normal", "not_equal", "ones", "ones_like", "optim", "outer", "permute",
+    "pi", "positive", "pow", "prod", "rand", "rand_like", "randint", "randint_like", "randn", "randn_like", "randperm", "ravel", "reciprocal",
+    "relu", "remainder", "repeat_interleave", "reshape", "result_type", "roll", "rot90", "round", "row_stack", "rsqrt", "save", "scatter",
+    "scatter_add", "select", "set_num_threads", "short", "sigmoid", "sign", "signbit", "sin", "sinh", "softmax", "sort", "split", "sqrt",
+    "square", "squeeze", "stack", "std", "std_mean", "sub", "subtract", "sum", "swapaxes", "swapdims", "t", "take", "take_along_dim", "tan",
+    "tanh", "tensor", "tensor_split", "tensordot", "tile", "topk", "trace", "transpose", "tril", "triu", "true_divide", "trunc", "uint8",
+    "unbind", "unflatten", "unique", "unsqueeze", "var", "var_mean", "vstack", "where", "zeros", "zeros_like",
 ]  # fmt: skip
 
 

@@ -209,6 +209,8 @@ def test_every_kernel_file_has_a_test_and_a_benchmark(stem):
 # Files without a public kernel, and why they have a test but no benchmark of their own.
 SUPPORT = {
     "microkernel": "its tiles run inside conv and matmul, whose benchmarks report GFLOPS and the share of the peak",
+    "choice": "it decides between algorithms; what it decides shows in the times of conv",
+    "winograd": "one of the algorithms of conv, and a parameter of conv's benchmark",
     "runtime": "what a launch costs is in every benchmark; compile and import seconds are measured by startup.py",
     "memory": "the alignment of arrays shows in the GFLOPS of conv; there is nothing of its own to time",
     "tasks": "the parallel loop of softmax, measured there",

@@ -8,6 +8,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from convkit_kernels import geometry
+from convkit_kernels.algorithm import conv_algorithm
 from convkit_kernels.cpu import conv_forward, conv_input_grad, conv_weight_grad, microkernel
 from tests.helpers import LAYOUTS, memory_order, numbers, same, same_with_one_and_two_threads
 from tests.reference import conv as reference
@@ -23,15 +24,15 @@ def error(got, expected, terms):
     return np.linalg.norm((got.astype(np.float64) - expected).ravel()) / size
 
 
-def small(dtype):
-    return 2e-6 if dtype == np.float32 else 1e-13
+def small(dtype, algorithm="direct"):
+    return (2e-6 if dtype == np.float32 else 1e-13) * (3 if algorithm == "winograd" else 1)
 
 
 class Case:
     """A geometry and arrays for it."""
 
-    def __init__(self, window, batch, inside, channels, filters, dtype=np.float32, bias=True, layout="C order", seed=0):
-        self.window, self.inside, self.dtype = window, tuple(inside), np.dtype(dtype)
+    def __init__(self, window, batch, inside, channels, filters, dtype=np.float32, bias=True, layout="C order", seed=0, algorithm="direct"):
+        self.window, self.inside, self.dtype, self.algorithm = window, tuple(inside), np.dtype(dtype), algorithm
         self.out = window.output_size(inside)
         self.x = LAYOUTS[layout](numbers(seed, (batch, channels, *inside), dtype))
         self.w = LAYOUTS[layout](numbers(seed + 1, (filters, channels // window.groups, *window.size), dtype))
@@ -41,15 +42,16 @@ class Case:
         self.taps, self.layout = int(np.prod(window.size)), layout
 
     def __repr__(self):
-        return f"Case({self.window}, x {self.x.shape}, w {self.w.shape}, {self.dtype}, {self.layout}, bias {self.b is not None})"
+        return f"Case({self.window}, x {self.x.shape}, w {self.w.shape}, {self.dtype}, {self.layout}, bias {self.b is not None}, {self.algorithm})"
 
     def run(self, kernels):
         """(y, gx, gw) from conv_forward, conv_input_grad and conv_weight_grad of a module."""
-        return (
-            kernels.conv_forward(self.x, self.w, self.b, self.window),
-            kernels.conv_input_grad(self.gy, self.w, self.c, self.inside, self.window),
-            kernels.conv_weight_grad(self.x, self.gy, self.window),
-        )
+        with conv_algorithm(self.algorithm):
+            return (
+                kernels.conv_forward(self.x, self.w, self.b, self.window),
+                kernels.conv_input_grad(self.gy, self.w, self.c, self.inside, self.window),
+                kernels.conv_weight_grad(self.x, self.gy, self.window),
+            )
 
     @property
     def terms(self):
@@ -60,6 +62,18 @@ class Case:
 
 class kernels:
     conv_forward, conv_input_grad, conv_weight_grad = staticmethod(conv_forward), staticmethod(conv_input_grad), staticmethod(conv_weight_grad)
+
+
+@st.composite
+def windows_of_three(draw, algorithm="winograd"):
+    """Cases that every algorithm can do: 3x3 windows of stride 1."""
+    padding = tuple((draw(st.integers(0, 3)), draw(st.integers(0, 3))) for _ in range(2))
+    inside = tuple(max(draw(st.integers(0, 1)), 3 - sum(p)) + draw(st.integers(0, 11)) for p in padding)
+    return Case(
+        geometry.Window((3, 3), (1, 1), padding, (1, 1), 1), draw(st.integers(0, 3)), inside, draw(st.sampled_from(CHANNELS)),
+        draw(st.sampled_from(CHANNELS)), draw(st.sampled_from([np.float32, np.float64])), draw(st.booleans()), draw(st.sampled_from(KINDS)),
+        draw(st.integers(0, 50)), algorithm,
+    )  # fmt: skip
 
 
 @st.composite
@@ -112,7 +126,7 @@ def window(size, stride=1, padding=0, dilation=1, groups=1):
 def test_against_plain_loops(case):
     for got, expected, terms, name in zip(case.run(kernels), case.run(reference), case.terms, ("y", "gx", "gw"), strict=True):
         assert got.dtype == case.dtype, name
-        assert error(got, expected, terms) <= small(case.dtype), name
+        assert error(got, expected, terms) <= small(case.dtype, case.algorithm), name
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -130,6 +144,8 @@ def test_zero_channels(dtype, groups):
 SCIPY = {
     "line": Case(window((5,), 2, ((2, 1),), 2), 2, (40,), 6, 10, np.float64),
     "plane": Case(window((3, 3), 1, 1), 2, (24, 31), 10, 16, np.float64),
+    "plane, Winograd": Case(window((3, 3), 1, 1), 2, (24, 31), 10, 16, np.float64, algorithm="winograd"),
+    "plane float32, Winograd": Case(window((3, 3), 1, 1), 2, (24, 31), 10, 16, np.float32, layout="channels-last", algorithm="winograd"),
     "plane float32": Case(window((3, 3), 1, 1), 2, (24, 31), 10, 16, np.float32, layout="channels-last"),
     "stem": Case(window((7, 7), 2, 3), 1, (45, 38), 3, 16, np.float32),
     "dilated": Case(window((3, 2), (1, 2), ((0, 3), (1, 2)), (3, 2)), 2, (19, 23), 6, 8, np.float64),
@@ -169,13 +185,15 @@ def test_against_scipy(name):
     gx = gx[(slice(None), slice(None), *(slice(p, p + size) for (p, _), size in zip(win.padding, case.inside, strict=True)))]
     gx = gx + case.c.reshape(1, -1, *(1,) * rank)
     for got, expected, name in zip(case.run(kernels), (y, gx, gw[holes]), ("y", "gx", "gw"), strict=True):
-        assert error(got, expected, 1) <= small(case.dtype), name
+        assert error(got, expected, 1) <= small(case.dtype, case.algorithm), name
 
 
 LARGE = {
     "bands": Case(window((3, 3), 1, 1), 3, (40, 56), 64, 33),
     "bands, no frame": Case(window((3, 3)), 2, (40, 56), 64, 16),
     "stride": Case(window((5, 5), 2, 2), 2, (61, 53), 16, 33),
+    "Winograd": Case(window((3, 3), 1, 1), 3, (40, 55), 64, 33, algorithm="winograd"),
+    "Winograd, wide weights": Case(window((3, 3), 1, ((2, 0), (1, 1))), 4, (9, 9), 256, 200, algorithm="winograd"),
     "wide weights": Case(window((3, 3), 1, 1), 4, (9, 9), 256, 200),  # fewer partial sums, by their memory
     "1x1": Case(window((1, 1)), 2, (30, 31), 64, 33),
     "depthwise": Case(window((3, 3), 1, 1, groups=64), 2, (57, 56), 64, 64),
@@ -247,7 +265,7 @@ def test_nan_and_inf_reach_only_what_sees_them(case, data):
         ("conv_input_grad", (gy, case.w, case.c, case.inside, case.window), (case.gy, case.w, case.c, case.inside, case.window)),
         ("conv_weight_grad", (x, case.gy, case.window), (case.x, case.gy, case.window)),
     ):
-        with np.errstate(invalid="ignore"):
+        with np.errstate(invalid="ignore"), conv_algorithm("direct"):
             got, expected = getattr(kernels, run)(*arguments), getattr(reference, run)(*arguments)
         hit = ~np.isfinite(expected)
         assert np.array_equal(got[hit], expected[hit].astype(got.dtype), equal_nan=True), run
@@ -276,9 +294,11 @@ for dtype in (np.float32, np.float64):
         if 1 < channels < 20:
             cases.append(Case(window((3, 3), 1, 1, 1, channels), 1, (4, 4), channels, 2 * channels, dtype))
             cases.append(Case(window((3, 3), 2, 1, 1, channels), 1, (4, 4), channels, channels, dtype))
+        if cases[0].window.size == (3, 3) and cases[0].window.dilation == (1, 1):
+            cases.append(Case(cases[0].window, 2, (5, 6), channels, filters, dtype, algorithm="winograd"))
         for case in cases:
             for got, expected, terms in zip(case.run(kernels), case.run(reference), case.terms):
-                assert error(got, expected, terms) <= small(dtype), case
+                assert error(got, expected, terms) <= small(dtype, case.algorithm), case
         for m in (1, 7, 130):
             a, b, bias = numbers(1, (m, channels), dtype), numbers(2, (channels, filters), dtype), numbers(3, (filters,), dtype)
             for left in (a, np.asfortranarray(a)):
@@ -316,7 +336,8 @@ from importlib import import_module
 from tests.kernels.test_conv import Case, kernels, window
 from tests.helpers import numbers, same
 
-conv, matmul = (import_module('convkit_kernels.cpu.' + name) for name in ('conv', 'matmul'))  # the package names its functions so, too
+# import_module, because the package has functions of these names.
+conv, matmul, winograd = (import_module('convkit_kernels.cpu.' + name) for name in ('conv', 'matmul', 'winograd'))
 PAGE = mmap.PAGESIZE
 libc = ctypes.CDLL(None, use_errno=True)
 kept = []
@@ -366,7 +387,10 @@ def cases():
                 (window((1, 1)), 9), (window((1, 1), 2), 3), (window((3, 3), 1, 1, 2), 2),
                 (window((3, 3), 1, 0, 1, channels), channels), (window((2, 3), 1, 1, 1, channels), 3 * channels),
             ):
-                yield Case(win, 1, (5, 7), channels, filters, dtype, layout="channels-last" if channels % 2 else "C order")
+                layout = "channels-last" if channels % 2 else "C order"
+                yield Case(win, 1, (5, 7), channels, filters, dtype, layout=layout)
+                if win.size == (3, 3) and win.stride == win.dilation == (1, 1) and win.groups == 1:
+                    yield Case(win, 1, (5, 7), channels, filters, dtype, layout=layout, algorithm="winograd")
 
 def products():
     for dtype in (np.float32, np.float64):
@@ -378,7 +402,7 @@ def products():
 expected = [case.run(kernels) for case in cases()]  # compiles, with NumPy's own memory
 expected_products = [(matmul.matmul(*p), matmul.matmul(np.asfortranarray(p[0]), *p[1:])) for p in products()]
 for at_end in (True, False):
-    conv.np = matmul.np = layout.np = Numpy("numpy")
+    conv.np = matmul.np = winograd.np = layout.np = Numpy("numpy")
     for case, results in zip(cases(), expected):
         for name in ("x", "w", "gy", "b", "c"):
             setattr(case, name, copied(getattr(case, name)))
@@ -390,7 +414,7 @@ for at_end in (True, False):
         for left, result in zip((a, np.asfortranarray(a)), results):
             assert same(matmul.matmul(copied(left), copied(b), copied(bias)), result)
         kept.clear()
-    conv.np = matmul.np = layout.np = np
+    conv.np = matmul.np = winograd.np = layout.np = np
 print("done")
 """
 

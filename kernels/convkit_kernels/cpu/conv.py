@@ -29,6 +29,8 @@ from numba import prange
 
 from ..geometry import Triple, Window
 from ..layout import channels_last, contiguous, from_channels_last
+from . import winograd
+from .choice import Taps, chosen, estimates
 from .matmul import matmul2d, pack
 from .microkernel import address, call_tile, clear_bytes, copy_bytes, row_split, split_kernels, tile_for
 from .runtime import MOST_THREADS, inline, kernel
@@ -108,6 +110,11 @@ def _pointwise(window: Window) -> bool:
     return window.groups == 1 and set(window.size) == {1} and set(window.stride) == {1} and not any(map(any, window.padding))
 
 
+def _planes(a: np.ndarray) -> np.ndarray:
+    """[N, D, H, W, C] as images [N*D, H, W, C]."""
+    return a.reshape(a.shape[0] * a.shape[1], *a.shape[2:])
+
+
 class _Weights(NamedTuple):
     """Weights where they lie: element (tap, g, i, j), for input channel i and output channel j of group g, stands at
     flat[taps[tap] + strides . (g, i, j)], with (g, i, j) inside `shape`."""
@@ -141,9 +148,6 @@ THREADS = 21
 TAP_ROWS = 22  # rows of taps, TAP_STEP apart, each of TAP_COLUMNS taps (runs merged)
 TAP_STEP = 23
 TAP_COLUMNS = 24
-
-
-Taps = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]
 
 
 @functools.lru_cache(maxsize=1024)
@@ -243,6 +247,10 @@ def _window_sums(
     if not y.shape[0] or not all(counts):
         return
     start = np.zeros(groups * k, y.dtype) if bias is None else contiguous(bias)
+    inside = spread == (1, 1, 1) and counts == y.shape[1:4] and counts[0] == source.shape[1]
+    if inside and chosen(estimates("sums", len(source), source.shape[4], y.shape[4], counts, taps, step, groups, y.itemsize)) == "winograd":
+        winograd.sums(_planes(source), *w, start, (taps[1][0], taps[2][0]), _planes(y))
+        return
     walk, offsets = _walk(source.shape, source.itemsize, taps, step, counts, groups)
     depthwise = c == k == 1 and groups > 1
     if depthwise:  # all channels are one group, in which each column of a tile reads its own
@@ -307,6 +315,12 @@ def _window_outer(source: np.ndarray, grad: np.ndarray, taps: Taps, step: Triple
     gw = np.empty((groups * k, c, ntaps), grad.dtype)
     if not grad.size or not source.size:
         gw[...] = 0
+        return gw
+    if counts[0] == source.shape[1] and chosen(
+        estimates("outer", len(source), source.shape[4], grad.shape[4], counts, taps, step, groups, grad.itemsize)
+    ) == "winograd":  # fmt: skip
+        sums = winograd.outer(_planes(source), _planes(grad), (taps[1][0], taps[2][0]))
+        _add_parts(sums.reshape(1, 1, 1, -1, sums.shape[-1]), gw)
         return gw
     walk, offsets = _walk(source.shape, source.itemsize, taps, step, counts, groups)
     units = int(grad.shape[0] * counts[0] * walk[BANDS])

@@ -126,7 +126,7 @@ def tile_kernel(tile: Tile, rows: int, dtype: np.dtype, unit_rows: bool = False,
         with _lock:
             address = _addresses.get(key)
             if address is None:
-                address = _addresses[key] = _compile(*_emit(tile, rows, dtype, unit_rows, masked, lanewise))
+                address = _addresses[key] = compiled(*_emit(tile, rows, dtype, unit_rows, masked, lanewise))
     return address
 
 
@@ -256,7 +256,7 @@ def _engine() -> Any:
     return llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
 
 
-def _compile(module: ir.Module, name: str) -> int:
+def compiled(module: ir.Module, name: str) -> int:
     engine = _engine()
     engine.add_module(llvm.parse_assembly(str(module)))
     engine.finalize_object()

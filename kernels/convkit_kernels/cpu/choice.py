@@ -1,0 +1,68 @@
+"""How a convolution is done: what each algorithm would cost, and why one is taken.
+
+The costs are in vector instructions of one thread: an FMA of a register tile, or what takes as long.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import NamedTuple
+
+from .. import algorithm
+from .microkernel import isa
+
+Taps = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]  # of a window, in each dimension
+
+# Direct sums: instructions for each FMA of a tile, for window sums and for window outer.
+DIRECT = {"sums": 1.2, "outer": 1.4}
+# Winograd: for each FMA; for a patch of one tile and one vector of channels, there and back; for a 3x3 window of one vector of weights.
+PRODUCT = {"sums": 1.35, "outer": 1.4}
+PATCH = 1000.0
+WINDOW = 3200.0
+
+
+class Estimate(NamedTuple):
+    """What an algorithm would cost, or why it cannot be used."""
+
+    algorithm: str
+    cost: float
+    refused: str
+
+
+@functools.lru_cache(maxsize=1024)
+def estimates(sum_: str, images: int, channels: int, filters: int, out: tuple[int, int, int], taps: Taps, step: tuple[int, ...], groups: int,
+              itemsize: int) -> tuple[Estimate, ...]:  # fmt: skip
+    """Both algorithms for one of the two sums ("sums" or "outer") of `cpu/conv.py`: `images` of `channels`, giving `filters` at `out` pixels each."""
+    lanes = isa().bytes // itemsize
+    c, k = channels // groups, filters // groups
+    vectors = -(-k // lanes)
+    places = len(taps[0]) * len(taps[1]) * len(taps[2])
+    pixels = images * out[0] * out[1] * out[2]
+    direct = Estimate("direct", DIRECT[sum_] * pixels * places * groups * c * vectors, "")
+    tiles = images * out[0] * -(-out[1] // 4) * -(-out[2] // 4)
+    products = PRODUCT[sum_] * tiles * 36 * c * vectors
+    patches = PATCH * tiles * (-(-c // lanes) + vectors)
+    return direct, Estimate("winograd", products + patches + WINDOW * c * vectors, _refused(taps, step, groups))
+
+
+def _refused(taps: Taps, step: tuple[int, ...], groups: int) -> str:
+    """Why Winograd's algorithm cannot be used, or nothing."""
+    if groups != 1:
+        return f"{groups} groups"
+    if [len(t) for t in taps] != [1, 3, 3]:
+        return f"a window of {'x'.join(str(len(t)) for t in taps)} taps, not 1x3x3"
+    if taps[0] != (0,) or any(t != tuple(range(t[0], t[0] + 3)) for t in taps[1:]):
+        return "taps that are not neighbours"
+    if tuple(step) != (1, 1, 1):
+        return "a stride"
+    return ""
+
+
+def chosen(found: tuple[Estimate, ...]) -> str:
+    """The algorithm to use: the one asked for if it can be, or else the one of least cost."""
+    wanted = algorithm.wanted()
+    able = [e for e in found if not e.refused]
+    for estimate in able:
+        if estimate.algorithm == wanted:
+            return wanted
+    return min(able, key=lambda e: e.cost).algorithm if wanted == "auto" else "direct"
