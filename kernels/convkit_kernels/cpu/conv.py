@@ -257,7 +257,7 @@ def _window_sums(
         w = w._replace(shape=(1, 1, groups), strides=(0, 0, w.strides[0]))
         groups, k = 1, groups
     tile = tile_for(counts[2], k, y.dtype)
-    packed = pack(*w, tile)
+    packed = pack(*w, tile.columns)
     split = row_split(counts[2], tile.rows)
     woffsets = np.arange(len(offsets)) * (walk[RUN] * tile.columns)
     whole = split_kernels(tile, split, y.dtype, lanewise=depthwise)

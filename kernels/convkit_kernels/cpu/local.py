@@ -64,7 +64,7 @@ def local_input_grad(gy: np.ndarray, w: np.ndarray, input_size: Sequence[int], w
     if gx.size:
         tile = tile_for(gy.shape[0], c, gy.dtype)
         split = row_split(gy.shape[0], tile.rows)
-        packed = pack(contiguous(w).reshape(-1), np.arange(taps) * (c * k), (math.prod(regions), k, c), (taps * c * k, 1, k), tile)
+        packed = pack(contiguous(w).reshape(-1), np.arange(taps) * (c * k), (math.prod(regions), k, c), (taps * c * k, 1, k), tile.columns)
         plan = _plan(gy.shape[0], c, k, input_size, gy.shape[2:], regions, window)
         _local_back(channels_last(gy).reshape(-1), packed.reshape(-1), np.zeros(c, gy.dtype), gx.reshape(-1), plan, split,
                     split_kernels(tile, split, gy.dtype), tile.columns)  # fmt: skip

@@ -20,7 +20,7 @@ import numpy as np
 from numba import prange
 
 from ..layout import contiguous
-from .microkernel import Tile, address, call_tile, copy_bytes, row_split, split_kernels, tile_for
+from .microkernel import address, call_tile, copy_bytes, row_split, split_kernels, tile_for
 from .runtime import MOST_THREADS, kernel
 
 PACK_FROM_ROWS = 128  # below, packing b costs more than its strided reads
@@ -64,7 +64,7 @@ def _multiply(a: np.ndarray, b: np.ndarray, bias: np.ndarray | None, y: np.ndarr
     xrow, xinc = (1, m) if by_columns else (k, 1)
     if m >= PACK_FROM_ROWS or not b.flags.c_contiguous:
         flat, strides = (down.reshape(-1), (k * n, 1, k)) if down.flags.carray else (contiguous(b).reshape(-1), (k * n, n, 1))
-        b = pack(flat, np.zeros(1, np.int64), (flat.size // (k * n), k, n), strides, tile)
+        b = pack(flat, np.zeros(1, np.int64), (flat.size // (k * n), k, n), strides, tile.columns)
         winc, wblock, many, masked = tile.columns, k * tile.columns, b[0].size, False
     else:
         b, winc, wblock, many, masked = contiguous(b), n, tile.columns, k * n, n % tile.columns != 0
@@ -83,12 +83,12 @@ def _places(own: tuple[int, ...], batch: tuple[int, ...]) -> np.ndarray:
     return np.array(np.broadcast_to(np.arange(math.prod(own)).reshape(own), batch).reshape(-1))
 
 
-def pack(b: np.ndarray, taps: np.ndarray, shape: tuple[int, int, int], strides: tuple[int, int, int], tile: Tile) -> np.ndarray:
+def pack(b: np.ndarray, taps: np.ndarray, shape: tuple[int, int, int], strides: tuple[int, int, int], columns: int) -> np.ndarray:
     """Flat b, whose element (tap, g, i, j) stands at taps[tap] + strides . (g, i, j), with (g, i, j) inside `shape`
-    -> [G, blocks, taps * I, columns]: blocks of whole columns, the last filled up with zeros."""
+    -> [G, blocks, taps * I, columns]: blocks of `columns` columns, the last filled up with zeros."""
     groups, rows, n = shape
-    packed = np.empty((groups, -(-n // tile.columns), taps.size * rows, tile.columns), b.dtype)
-    _pack(b, taps, shape, strides, tile.columns, packed.reshape(-1))
+    packed = np.empty((groups, -(-n // columns), taps.size * rows, columns), b.dtype)
+    _pack(b, taps, shape, strides, columns, packed.reshape(-1))
     return packed
 
 

@@ -34,7 +34,8 @@ from .runtime import MOST_THREADS, inline, kernel
 
 LEAST_TILES = {"sums": 14, "outer": 56}  # that a block of transformed weights or weight gradients meets at once
 UNITS = 8  # of work at least, if there are tiles enough
-PLACES = 36
+PLACES = 36  # of a transformed tile
+TABLE = PLACES + 16  # addresses of the pixels of a patch, and of a tile
 
 
 # ------------------------------------------------------------------------------------- codelets
@@ -192,17 +193,34 @@ def call_codelet(typing: Any, code: Any, args: Any) -> Any:
     return types.void(types.intp, types.UniTuple(types.intp, 7)), codegen
 
 
-# ------------------------------------------------------------------------------------ the tiles
-# The plan of a convolution, one array of integers.
-H, W, TOP, LEFT, P, Q, DOWN, ACROSS, TILES, TOGETHER, THREADS = range(11)  # image, patch offset, output, tiles of an image, all tiles, of a unit
+# ------------------------------------------------------------------------------------- the plan
+# Kernels get one array of integers (as `conv.py` does): these, and behind them the addresses of codelets and register tiles.
+H, W, C, TOP, LEFT = range(5)  # the source, and where the first patch begins
+P, Q, K = range(5, 8)  # the result, or its gradient
+DOWN, ACROSS, TILES, TOGETHER = range(8, 12)  # tiles of an image, of all images, and of a unit of work
+WIDE_C, WIDE_K, PLANE_C, PLANE_K, LANES = range(12, 17)  # elements of a tile in a place's plane, and of the plane
+COLUMNS, HEIGHT, MANY, ROWS = range(17, 21)  # the register tile, and how rows are split into such tiles
+INTO, OUT = 21, 22  # codelets: into the transformed domain, and out of it, or into it for the gradient
+PRODUCT = 23  # register tiles: both heights, and both for a block that has not all columns
 
 
-def _plan(images: int, image: tuple[int, int], corner: tuple[int, int], out: tuple[int, int], most: int, least_units: int) -> np.ndarray:
-    """Tiles are numbered through all images; `most` of them at a time."""
-    down, across = -(-out[0] // 4), -(-out[1] // 4)
-    tiles = images * down * across
-    units = max(-(-tiles // most), min(least_units, -(-tiles // 14)))
-    return np.array([*image, *corner, *out, down, across, tiles, -(-tiles // units), MOST_THREADS], np.int64)
+def _plan(
+    source: np.ndarray, result: np.ndarray, corner: tuple[int, int], together: int, rows: int | None, columns: int, codelets: tuple[str, str],
+    unit_rows: bool,
+) -> np.ndarray:  # fmt: skip
+    """For `together` tiles at a time and products of `rows` (of a tile's channels, or else the tiles) by `columns`."""
+    (n, *image, c), (_, p, q, k), dtype = source.shape, result.shape, result.dtype
+    lanes = isa().bytes // dtype.itemsize
+    down, across = -(-p // 4), -(-q // 4)
+    rows = together if rows is None else rows
+    tile = tile_for(rows, columns, dtype)
+    split = row_split(rows, tile.rows)
+    whole = split_kernels(tile, split, dtype, unit_rows)
+    part = split_kernels(tile, split, dtype, unit_rows, masked=True) if unit_rows and columns % tile.columns else whole
+    wide = _up(c, lanes), _up(k, lanes)
+    planes = (_plane(together * n, dtype) for n in wide)
+    return np.array([*image, c, *corner, p, q, k, down, across, n * down * across, together, *wide, *planes, lanes, tile.columns, *split,
+                     *(codelet(name, dtype) for name in codelets), *whole, *part], np.int64)  # fmt: skip
 
 
 def _up(n: int, lanes: int) -> int:
@@ -210,173 +228,153 @@ def _up(n: int, lanes: int) -> int:
     return -(-n // lanes) * lanes
 
 
-def _planes(elements: int, dtype: np.dtype) -> np.ndarray:
-    """Memory [36, elements and more]: an odd number of cache lines for each place, or all places would fall on the same few sets of the caches."""
+def _plane(elements: int, dtype: np.dtype) -> int:
+    """Room for one place: an odd number of cache lines, or all 36 places would fall on the same few sets of the caches."""
     line = 64 // dtype.itemsize
-    return np.empty((PLACES, (_up(elements, line) // line | 1) * line), dtype)
+    return (-(-elements // line) | 1) * line
+
+
+def _starts(plane: int, dtype: np.dtype, count: int = PLACES) -> np.ndarray:
+    """Where planes begin, in bytes."""
+    return np.arange(count) * (plane * dtype.itemsize)
+
+
+def _tiles(image: np.ndarray) -> int:
+    """4x4 tiles of images [N, P, Q, K]."""
+    return image.shape[0] * -(-image.shape[1] // 4) * -(-image.shape[2] // 4)
 
 
 @inline
-def _pixels(table, at, count, image, outside, height, width, i, j, channels, size):
-    """Into table from `at`: addresses of count x count pixels from row i, column j of the image at `image`; `outside` beyond its edges."""
+def _pixels(table, at, count, image, size, height, width, channels, tile, plan, top, left, outside):
+    """Into table from `at`: addresses of the count x count pixels of a tile, from (top, left) of its own pixels on; `outside` beyond the image."""
+    n, i, j = tile // (plan[DOWN] * plan[ACROSS]), tile // plan[ACROSS] % plan[DOWN] * 4 + top, tile % plan[ACROSS] * 4 + left
     for a in range(count):
+        row = image + size * ((n * height + i + a) * width + j) * channels
         for b in range(count):
-            inside = 0 <= i + a < height and 0 <= j + b < width
-            table[at + a * count + b] = image + size * ((i + a) * width + j + b) * channels if inside else outside
+            table[at + a * count + b] = row + size * b * channels if 0 <= i + a < height and 0 <= j + b < width else outside
 
 
+# ------------------------------------------------------------------------------------- the sums
 def sums(
     source: np.ndarray, w: np.ndarray, taps: np.ndarray, shape: tuple[int, int, int], strides: tuple[int, int, int],
     bias: np.ndarray, corner: tuple[int, int], y: np.ndarray,
 ) -> None:  # fmt: skip
     """y [N, P, Q, K] = 3x3 window sums of source [N, H, W, C], the first window's first tap at pixel `corner`, plus bias [K].
 
-    The weights w, taps, shape and strides are those that `matmul.pack` takes.
+    The weights w, taps, shape and strides are those that `matmul.pack` takes.  Scratch: the transformed weights, and for each thread the
+    transformed tiles of a unit.
     """
-    (n, high, wide, c), (_, p, q, k), dtype = source.shape, y.shape, y.dtype
-    lanes = isa().bytes // dtype.itemsize
-    wide_c, wide_k = _up(c, lanes), _up(k, lanes)
-    # As many tiles as make the traffic of tiles and of weights equal, if neither stays in the cache.
-    most = max(LEAST_TILES["sums"], c * k // (2 * (c + k)))
-    plan = _plan(n, (high, wide), corner, (p, q), most, UNITS)
-    together = int(plan[TOGETHER])
-    tile = tile_for(together, k, dtype)
-    packed = pack(w, taps, shape, strides, tile)
-    blocks = packed.shape[1]
-    u = _planes(blocks * c * tile.columns, dtype)
-    _transform_weights(packed.reshape(blocks, 9, c * tile.columns), u, codelet("weights", dtype), lanes)
-    split = row_split(together, tile.rows)
-    _tile_sums(source.reshape(-1), u, bias, y.reshape(-1), plan, split, split_kernels(tile, split, dtype), tile.columns, c, k, (wide_c, wide_k),
-               (codelet("input", dtype), codelet("output", dtype)), lanes)  # fmt: skip
+    c, k, dtype = source.shape[-1], y.shape[-1], y.dtype
+    # As many tiles as make the traffic of tiles and of weights equal, if neither stays in the cache; units enough for several threads.
+    most, tiles = max(LEAST_TILES["sums"], c * k // (2 * (c + k))), _tiles(y)
+    units = max(-(-tiles // most), min(UNITS, -(-tiles // 14)))
+    plan = _plan(source, y, corner, -(-tiles // units), None, k, ("input", "output"), False)
+    columns = int(plan[COLUMNS])
+    blocks, many = -(-k // columns), c * columns
+    packed = pack(w, taps, shape, strides, columns)
+    u = np.empty((PLACES, _plane(blocks * many, dtype)), dtype)
+    _transform(codelet("weights", dtype), packed.reshape(-1), _starts(many, dtype, 9), u.reshape(-1), _starts(u.shape[1], dtype),
+               np.array([blocks, 9 * many, many, many, plan[LANES]]))  # fmt: skip
+    planes = int(plan[PLANE_C]), int(plan[PLANE_K])
+    scratch = np.empty((MOST_THREADS, PLACES * (planes[0] + planes[1]) + int(plan[WIDE_K])), dtype)
+    starts = np.concatenate([_starts(plane, dtype) for plane in planes])
+    zeros = np.zeros(max(c, columns), dtype)
+    _tile_sums(source.reshape(-1), u, bias, y.reshape(-1), scratch, starts, np.empty(MOST_THREADS * TABLE, np.int64), zeros, plan)
 
 
 @kernel
-def _transform_weights(w, u, code, lanes):
-    """u[36, blocks * C * columns and more] = G w G' of w [blocks, 9, C * columns]."""
-    blocks, _, many = w.shape
-    size = w.itemsize
-    pieces = 4
-    for unit in prange(blocks * pieces):
-        block, piece = unit // pieces, unit % pieces
+def _transform(code, source, source_starts, result, result_starts, numbers):
+    """Apply a codelet to `blocks` blocks of `many` neighbours each, in pieces."""
+    blocks, source_block, result_block, many, lanes = numbers[0], numbers[1], numbers[2], numbers[3], numbers[4]
+    size, pieces = source.itemsize, 8
+    for u in prange(blocks * pieces):
+        block, piece = u // pieces, u % pieces
         first, end = piece * (many // lanes) // pieces, (piece + 1) * (many // lanes) // pieces
-        places = np.empty(9 + u.shape[0], np.int64)
-        for k in range(9):
-            places[k] = size * k * many
-        for k in range(u.shape[0]):
-            places[9 + k] = size * k * u.shape[1]
-        rest = many % lanes if piece == pieces - 1 else 0
-        call_codelet(code, (address(places), address(w) + size * (block * 9 * many + first * lanes), address(places) + 72,
-                            address(u) + size * (block * many + first * lanes), 0, end - first, rest))  # fmt: skip
+        call_codelet(code, (address(source_starts), address(source) + size * (block * source_block + first * lanes),
+                            address(result_starts), address(result) + size * (block * result_block + first * lanes),
+                            0, end - first, many % lanes if piece == pieces - 1 else 0))  # fmt: skip
 
 
 @kernel
-def _tile_sums(source, u, bias, y, plan, split, kernels, columns, channels, filters, wide, codelets, lanes):
-    """A unit is `together` tiles: transform their patches, multiply each of the 36 places, transform back."""
-    wide_c, wide_k = wide
-    height, many, tiles = split
-    together, total, blocks = plan[TOGETHER], plan[TILES], (filters + columns - 1) // columns
-    size, line = source.itemsize, 64 // source.itemsize
-    # A place's plane is an odd number of cache lines, or planes would fall on the same few sets of the cache.
-    plane_v, plane_m = (together * wide_c // line | 1) * line + 2 * line, (together * wide_k // line | 1) * line + 2 * line
-    space = PLACES * (plane_v + plane_m) + 2 * line
-    scratch = np.empty(plan[THREADS] * space + 2 * line, source.dtype)
-    zeros = np.zeros(max(channels, columns) + line, source.dtype)
-    unread = np.empty(plan[THREADS] * (wide_k + line), source.dtype)
-    tap = np.zeros(1, np.int64)
-    for unit in prange((total + together - 1) // together):
+def _tile_sums(source, u, bias, y, scratch, starts, tables, zeros, plan):
+    """A unit is `together` tiles: transform their patches, multiply at each of the 36 places, transform back."""
+    together, columns, lanes, channels, filters = plan[TOGETHER], plan[COLUMNS], plan[LANES], plan[C], plan[K]
+    wide_c, wide_k, plane_c, plane_k = plan[WIDE_C], plan[WIDE_K], plan[PLANE_C], plan[PLANE_K]
+    size, tap = source.itemsize, address(zeros)
+    for unit in prange((plan[TILES] + together - 1) // together):
         me = numba.get_thread_id()
-        table = np.empty(36 + 16 + 36 + 36, np.int64)
-        patch, pixels, places_v, places_m = address(table), address(table) + 8 * 36, address(table) + 8 * 52, address(table) + 8 * 88
-        for place in range(36):
-            table[52 + place] = size * place * plane_v
-            table[88 + place] = size * place * plane_m
-        v = address(scratch) + size * (me * space)
-        v += -v % 64
-        m = v + size * PLACES * plane_v
+        mine = me * TABLE
+        table = address(tables) + 8 * mine
+        v = address(scratch) + size * me * scratch.shape[1]
+        m = v + size * PLACES * plane_c
         first = unit * together
-        count = min(together, total - first)
+        count = min(together, plan[TILES] - first)
         for t in range(count):
-            i, j = (first + t) // plan[ACROSS] % plan[DOWN], (first + t) % plan[ACROSS]
-            image = address(source) + size * ((first + t) // (plan[DOWN] * plan[ACROSS])) * plan[H] * plan[W] * channels
-            _pixels(table, 0, 6, image, address(zeros), plan[H], plan[W], i * 4 + plan[TOP], j * 4 + plan[LEFT], channels, size)
-            call_codelet(codelets[0], (patch, 0, places_v, v + size * t * wide_c, 0, channels // lanes, channels % lanes))
-        for place in range(36):
-            if count < together:
-                clear_bytes(v + size * (place * plane_v + count * wide_c), size * (together - count) * wide_c)
-            for block in range(blocks):
-                for r in range(tiles):
-                    row = r * height - max(0, r - many)
+            _pixels(tables, mine, 6, address(source), size, plan[H], plan[W], channels, first + t, plan, plan[TOP], plan[LEFT], address(zeros))
+            call_codelet(plan[INTO], (table, 0, address(starts), v + size * t * wide_c, 0, channels // lanes, channels % lanes))
+        for place in range(PLACES):
+            clear_bytes(v + size * (place * plane_c + count * wide_c), size * (together - count) * wide_c)
+            for j in range(0, filters, columns):
+                for r in range(plan[ROWS]):
+                    row = r * plan[HEIGHT] - max(0, r - plan[MANY])
                     call_tile(
-                        kernels[0 if r < many else 1],
-                        (v + size * (place * plane_v + row * wide_c), address(tap), wide_c, 1,
-                         address(u) + size * (place * u.shape[1] + block * channels * columns), address(tap), columns, 1, channels,
-                         address(zeros), 0, m + size * (place * plane_m + row * wide_k + block * columns), wide_k,
-                         min(columns, wide_k - block * columns)),
+                        plan[PRODUCT + (0 if r < plan[MANY] else 1)],
+                        (v + size * (place * plane_c + row * wide_c), tap, wide_c, 1,
+                         address(u) + size * (place * u.shape[1] + j * channels), tap, columns, 1, channels,
+                         address(zeros), 0, m + size * (place * plane_k + row * wide_k + j), wide_k, min(columns, wide_k - j)),
                     )  # fmt: skip
+        unread = m + size * PLACES * plane_k
         for t in range(count):
-            i, j = (first + t) // plan[ACROSS] % plan[DOWN], (first + t) % plan[ACROSS]
-            image = address(y) + size * ((first + t) // (plan[DOWN] * plan[ACROSS])) * plan[P] * plan[Q] * filters
-            _pixels(table, 36, 4, image, address(unread) + size * me * (wide_k + line), plan[P], plan[Q], i * 4, j * 4, filters, size)
-            call_codelet(codelets[1], (places_m, m + size * t * wide_k, pixels, 0, address(bias), filters // lanes, filters % lanes))
+            _pixels(tables, mine + PLACES, 4, address(y), size, plan[P], plan[Q], filters, first + t, plan, 0, 0, unread)
+            call_codelet(plan[OUT], (address(starts) + 8 * PLACES, m + size * t * wide_k, table + 8 * PLACES, 0, address(bias),
+                                     filters // lanes, filters % lanes))  # fmt: skip
 
 
+# ------------------------------------------------------------------------------ the weight gradient
 def outer(source: np.ndarray, grad: np.ndarray, corner: tuple[int, int]) -> np.ndarray:
-    """dw [9, C, K rounded up to whole vectors] of source [N, H, W, C] and grad [N, P, Q, K], the first window's first tap at pixel `corner`."""
-    (n, high, wide, c), (_, p, q, k), dtype = source.shape, grad.shape, grad.dtype
-    lanes = isa().bytes // dtype.itemsize
-    wide_c, wide_k = _up(c, lanes), _up(k, lanes)
-    plan = _plan(n, (high, wide), corner, (p, q), max(LEAST_TILES["outer"], c * k // (c + k)), 1)
-    tile = tile_for(c, wide_k, dtype)
-    split = row_split(c, tile.rows)
-    du, dw = _planes(c * wide_k, dtype), np.empty((9, c, wide_k), dtype)
-    codelets = (codelet("input", dtype), codelet("gradient", dtype), codelet("weight_gradient", dtype))
-    whole = split_kernels(tile, split, dtype, unit_rows=True)
-    part = split_kernels(tile, split, dtype, unit_rows=True, masked=True) if wide_k % tile.columns else whole
-    _tile_outer(source.reshape(-1), grad.reshape(-1), du, dw, plan, split, whole + part, tile.columns, k, wide_c, codelets, lanes)
+    """dw [9, C, K rounded up to whole vectors] of source [N, H, W, C] and grad [N, P, Q, K], the first window's first tap at pixel `corner`.
+
+    Scratch: transformed weights, and some transformed tiles of both images.
+    """
+    c, k, dtype = source.shape[-1], grad.shape[-1], grad.dtype
+    wide = _up(k, isa().bytes // dtype.itemsize)
+    together = min(_tiles(grad), max(LEAST_TILES["outer"], c * k // (c + k)))
+    plan = _plan(source, grad, corner, together, c, wide, ("input", "gradient"), True)
+    planes = int(plan[PLANE_C]), int(plan[PLANE_K])
+    v, g = (np.empty(PLACES * plane, dtype) for plane in planes)
+    starts = np.concatenate([_starts(plane, dtype) for plane in planes])
+    zeros = np.zeros(max(c, wide), dtype)
+    du, dw = np.empty((PLACES, _plane(c * wide, dtype)), dtype), np.empty((9, c, wide), dtype)
+    _tile_outer(source.reshape(-1), grad.reshape(-1), v, g, du, starts, np.empty(MOST_THREADS * TABLE, np.int64), zeros, plan)
+    _transform(codelet("weight_gradient", dtype), du.reshape(-1), _starts(du.shape[1], dtype), dw.reshape(-1), _starts(c * wide, dtype, 9),
+               np.array([1, 0, 0, c * wide, plan[LANES]]))  # fmt: skip
     return dw
 
 
 @kernel
-def _tile_outer(source, grad, du, dw, plan, split, kernels, columns, filters, wide_c, codelets, lanes):
-    """A chunk of tiles at a time, in two phases: transform the patches of both images; multiply at each of the 36 places."""
-    _, channels, wide_k = dw.shape
-    height, many, tiles = split
-    together, total = plan[TOGETHER], plan[TILES]
-    size, line = source.itemsize, 64 // source.itemsize
-    plane_v, plane_g = (together * wide_c // line | 1) * line + 2 * line, (together * wide_k // line | 1) * line + 2 * line
-    v_all, g_all = np.empty(PLACES * plane_v + line, source.dtype), np.empty(PLACES * plane_g + line, source.dtype)
-    v, g = address(v_all) + -address(v_all) % 64, address(g_all) + -address(g_all) % 64
-    zeros, tap = np.zeros(max(channels, wide_k, columns) + line, source.dtype), np.zeros(1, np.int64)
-    for first in range(0, total, together):
-        count = min(together, total - first)
-        for group in prange((count + 13) // 14):
-            table = np.empty(36 + 36 + 36, np.int64)
-            for place in range(36):
-                table[36 + place] = size * place * plane_v
-                table[72 + place] = size * place * plane_g
-            for t in range(group * 14, min(count, group * 14 + 14)):
-                n, i, j = (first + t) // (plan[DOWN] * plan[ACROSS]), (first + t) // plan[ACROSS] % plan[DOWN], (first + t) % plan[ACROSS]
-                image = address(source) + size * n * plan[H] * plan[W] * channels
-                _pixels(table, 0, 6, image, address(zeros), plan[H], plan[W], i * 4 + plan[TOP], j * 4 + plan[LEFT], channels, size)
-                call_codelet(codelets[0], (address(table), 0, address(table) + 288, v + size * t * wide_c, 0, channels // lanes, channels % lanes))
-                image = address(grad) + size * n * plan[P] * plan[Q] * filters
-                _pixels(table, 0, 4, image, address(zeros), plan[P], plan[Q], i * 4, j * 4, filters, size)
-                call_codelet(codelets[1], (address(table), 0, address(table) + 576, g + size * t * wide_k, 0, filters // lanes, filters % lanes))
-        for unit in prange(36 * tiles):
-            place, r = unit // tiles, unit % tiles
-            row = r * height - max(0, r - many)
+def _tile_outer(source, grad, v, g, du, starts, tables, zeros, plan):
+    """`together` tiles at a time, in two phases: transform the patches of both images; add their products at each of the 36 places."""
+    together, columns, lanes, channels, filters = plan[TOGETHER], plan[COLUMNS], plan[LANES], plan[C], plan[K]
+    wide_c, wide_k, plane_c, plane_k = plan[WIDE_C], plan[WIDE_K], plan[PLANE_C], plan[PLANE_K]
+    size, tap, rows, apart = source.itemsize, address(zeros), plan[ROWS], 8
+    for first in range(0, plan[TILES], together):
+        count = min(together, plan[TILES] - first)
+        for group in prange((count + apart - 1) // apart):
+            mine = numba.get_thread_id() * TABLE
+            table = address(tables) + 8 * mine
+            for t in range(group * apart, min(count, group * apart + apart)):
+                _pixels(tables, mine, 6, address(source), size, plan[H], plan[W], channels, first + t, plan, plan[TOP], plan[LEFT], address(zeros))
+                call_codelet(plan[INTO], (table, 0, address(starts), address(v) + size * t * wide_c, 0, channels // lanes, channels % lanes))
+                _pixels(tables, mine + PLACES, 4, address(grad), size, plan[P], plan[Q], filters, first + t, plan, 0, 0, address(zeros))
+                call_codelet(plan[OUT], (table + 8 * PLACES, 0, address(starts) + 8 * PLACES, address(g) + size * t * wide_k, 0,
+                                         filters // lanes, filters % lanes))  # fmt: skip
+        for unit in prange(PLACES * rows):
+            place, r = unit // rows, unit % rows
+            row = r * plan[HEIGHT] - max(0, r - plan[MANY])
             for j in range(0, wide_k, columns):
                 to = address(du) + size * (place * du.shape[1] + row * wide_k + j)
                 call_tile(
-                    kernels[(0 if r < many else 1) + (2 if j + columns > wide_k else 0)],
-                    (v + size * (place * plane_v + row), address(tap), 1, wide_c, g + size * (place * plane_g + j), address(tap), wide_k, 1, count,
+                    plan[PRODUCT + (0 if r < plan[MANY] else 1) + (2 if j + columns > wide_k else 0)],
+                    (address(v) + size * (place * plane_c + row), tap, 1, wide_c, address(g) + size * (place * plane_k + j), tap, wide_k, 1, count,
                      to if first else address(zeros), wide_k if first else 0, to, wide_k, min(columns, wide_k - j)),
                 )  # fmt: skip
-    for c in prange(channels):
-        places = np.empty(36 + 9, np.int64)
-        for place in range(36):
-            places[place] = size * place * du.shape[1]
-        for place in range(9):
-            places[36 + place] = size * place * channels * wide_k
-        call_codelet(codelets[2], (address(places), address(du) + size * c * wide_k, address(places) + 288, address(dw) + size * c * wide_k, 0,
-                                   wide_k // lanes, 0))  # fmt: skip
