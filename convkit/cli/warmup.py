@@ -69,6 +69,8 @@ def _run(dtype: np.dtype, *layers: nn.Module, size: tuple[int, ...] = (2, 4, 8, 
 
 def _convolution(dtype: np.dtype) -> None:
     _run(dtype, nn.Conv2d(4, 8, 3), nn.Conv2d(4, 8, 3, padding=1), nn.Conv2d(4, 40, 1), nn.Conv2d(4, 8, 3, stride=2, padding=1))
+    with convkit.conv_algorithm("winograd"):
+        _run(dtype, nn.Conv2d(4, 8, 3))
     _run(dtype, nn.Conv2d(4, 4, 3, padding=1, groups=4), nn.ConvTranspose2d(4, 8, 2, stride=2))
     _run(dtype, nn.LocallyConnected2d(4, 8, 8, 3, padding=1), nn.Unfold(3), nn.Sequential(nn.Unfold(2, stride=2), nn.Fold(8, 2, stride=2)))
 
