@@ -257,6 +257,7 @@ def _engine() -> Any:
 
 
 def compiled(module: ir.Module, name: str) -> int:
+    """Address of the function `name` of a module, as machine code for the chosen instruction set."""
     engine = _engine()
     engine.add_module(llvm.parse_assembly(str(module)))
     engine.finalize_object()
