@@ -132,16 +132,34 @@ class PRelu(Function):
     @staticmethod
     def forward(ctx, x, weight):
         ctx.save_for_backward(x, weight)
-        k = kernels(x)
-        return k.where(x > 0, x, k.mul(x, weight))
+        return kernels(x).activation("leaky_relu", x, weight)
 
     @staticmethod
     def backward(ctx, gy):
         x, weight = ctx.saved_tensors
         need_x, need_w = ctx.needs_input_grad
         return (
-            where(x > 0, gy, gy * weight) if need_x else None,
+            PReluGrad.apply(gy, x, weight) if need_x else None,
             SumTo.apply(where(x > 0, 0.0, gy * x), weight.shape) if need_w else None,
+        )
+
+
+class PReluGrad(Function):
+    """gy where x is above 0, else gy weight."""
+
+    @staticmethod
+    def forward(ctx, gy, x, weight):
+        ctx.save_for_backward(gy, x, weight)
+        return kernels(gy).activation_grad("leaky_relu", gy, x, weight)
+
+    @staticmethod
+    def backward(ctx, g):
+        gy, x, weight = ctx.saved_tensors
+        need_gy, _, need_w = ctx.needs_input_grad
+        return (
+            PReluGrad.apply(g, x, weight) if need_gy else None,
+            None,
+            SumTo.apply(where(x > 0, 0.0, g * gy), weight.shape) if need_w else None,
         )
 
 

@@ -46,6 +46,29 @@ def test_values_and_gradients(name, shape, dtype, layout, other, seed):
     close(kernels.activation_grad(name, gy, k, *parameters(name)), reference.activation_grad(name, gy, k, *parameters(name)), np.abs(gy), dtype)
 
 
+@settings(max_examples=60)
+@given(
+    shape=st.tuples(st.integers(0, 9), st.integers(0, 5), st.integers(0, 4), st.integers(1, 4)), ones=st.integers(0, 15), drop=st.integers(0, 4),
+    dtype=dtypes, layout=layouts, other=layouts, seed=st.integers(0, 99),
+)  # fmt: skip
+def test_leaky_relu_takes_an_array_of_slopes(shape, ones, drop, dtype, layout, other, seed):
+    x, gy = LAYOUTS[layout](numbers(seed, shape, dtype, 3)), LAYOUTS[other](numbers(seed + 1, shape, dtype))
+    a = LAYOUTS[other](numbers(seed + 2, tuple(1 if ones >> i & 1 else n for i, n in enumerate(shape))[drop:], dtype))
+    y, gx = kernels.activation("leaky_relu", x, a), kernels.activation_grad("leaky_relu", gy, x, a)
+    assert same(y, reference.activation("leaky_relu", x, a, 0, 0).astype(dtype))
+    assert same(gx, reference.activation_grad("leaky_relu", gy, x, a, 0, 0).astype(dtype))
+
+
+@pytest.mark.parametrize("layout", ["C order", "channels-last"])
+def test_slopes_of_channels_in_large_arrays(layout):
+    x, a = LAYOUTS[layout](numbers(1, (6, 30, 21, 11), np.float32)), numbers(2, (30, 1, 1), np.float32)
+    x[0, :, 0, 0] = np.nan
+    y = kernels.activation("leaky_relu", x, a)
+    assert same(y, np.where(x > 0, x, a * x)) and memory_order(y) == memory_order(x)
+    assert same(kernels.activation_grad("leaky_relu", x, x, a), np.where(x > 0, x, a * x))
+    assert same_with_one_and_two_threads(lambda: kernels.activation("leaky_relu", x, a))
+
+
 EXTREME = [0.0, -0.0, 1e-45, -1e-45, 1e-38, -1e-38, 3, -3, 6, -6, 20, -20, 1e4, -1e4, 3e38, -3e38, np.inf, -np.inf, np.nan]
 
 

@@ -72,13 +72,20 @@ def _parameters(x, *values):
     return [float(np.asarray(v, x.dtype.newbyteorder("="))) for v in values]
 
 
+def _everywhere(x, a, b, c):
+    """(element, a, b, c) for each element of x; a may be an array that broadcasts to x."""
+    b, c = _parameters(x, b, c)
+    slopes = np.broadcast_to(np.asarray(a, x.dtype.newbyteorder("=")), x.shape)
+    return [(float(v), float(p), b, c) for v, p in zip(x.ravel(), slopes.ravel(), strict=True)]
+
+
 def activation(name, x, a, b, c):
-    formula, values = ROWS[name][0], _parameters(x, a, b, c)
-    return np.array([formula(float(v), *values) for v in x.ravel()], np.float64).reshape(x.shape)
+    formula = ROWS[name][0]
+    return np.array([formula(*values) for values in _everywhere(x, a, b, c)], np.float64).reshape(x.shape)
 
 
 def activation_grad(name, gy, k, a, b, c):
-    slope, values = ROWS[name][1], _parameters(k, a, b, c)
-    slopes = [slope(float(v), *values) for v in k.ravel()]
+    slope = ROWS[name][1]
+    slopes = [slope(*values) for values in _everywhere(k, a, b, c)]
     # Where a row lets nothing pass, not even NaN and infinity pass.
     return np.array([s * float(g) if s else 0.0 for s, g in zip(slopes, gy.ravel(), strict=True)], np.float64).reshape(k.shape)

@@ -14,7 +14,7 @@ import math
 import numpy as np
 
 from . import mathfunctions as m
-from .elementwise import dense, each, formula
+from .elementwise import broadcast, dense, each, formula
 
 
 # ---------------------------------------------------------------------------------------- formulas
@@ -49,6 +49,17 @@ def _leaky_relu(x, a, b, c):
 @formula
 def _leaky_relu_grad(g, x, a, b, c):
     return g if x > type(x)(0) else a * g
+
+
+@formula
+def _prelu(x, w, a, b, c):
+    # x above 0, else w x.
+    return x if x > type(x)(0) else w * x
+
+
+@formula
+def _prelu_grad(g, x, w, a, b, c):
+    return g if x > type(x)(0) else w * g
 
 
 @formula
@@ -243,16 +254,23 @@ _ROWS = {
 }
 
 
-def activation(name: str, x: np.ndarray, a: float = 0.0, b: float = 0.0, c: float = 0.0) -> np.ndarray:
-    """Row `name` of the table for each element of x, in the memory order of x."""
+def activation(name: str, x: np.ndarray, a: float | np.ndarray = 0.0, b: float = 0.0, c: float = 0.0) -> np.ndarray:
+    """Row `name` of the table for each element of x, in the memory order of x.
+
+    In leaky_relu a may be an array that broadcasts to x: a slope for each channel, say.
+    """
     x = dense(x)
+    if isinstance(a, np.ndarray):
+        return broadcast(_prelu, x, [x, a])
     return each(_ROWS[name][0], x, [x], a, b, c)
 
 
-def activation_grad(name: str, gy: np.ndarray, k: np.ndarray, a: float = 0.0, b: float = 0.0, c: float = 0.0) -> np.ndarray:
+def activation_grad(name: str, gy: np.ndarray, k: np.ndarray, a: float | np.ndarray = 0.0, b: float = 0.0, c: float = 0.0) -> np.ndarray:
     """gy times the derivative of row `name` at x, from k: the result y in the rows hardtanh, sigmoid and tanh, else x.
 
     For threshold with b <= a, relu among them, k may be either.  In the memory order of gy.
     """
     gy = dense(gy)
+    if isinstance(a, np.ndarray):
+        return broadcast(_prelu_grad, gy, [gy, k, a])
     return each(_ROWS[name][1], gy, [gy, k], a, b, c)

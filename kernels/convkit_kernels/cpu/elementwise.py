@@ -135,6 +135,14 @@ def each(row: Callable, like: np.ndarray, operands: Sequence[np.ndarray], a: flo
     return _run(row, [flat(like) if operand is like else _line_of(operand, like) for operand in operands], np.empty_like(like), CHUNK, a, b, c)
 
 
+def broadcast(row: Callable, like: np.ndarray, operands: Sequence[np.ndarray]) -> np.ndarray:
+    """As `each`, of operands that broadcast to `like`."""
+    lines = _lines(operands, like, [like.dtype] * len(operands)) if like.size else None
+    if lines is None:
+        return each(row, like, [np.broadcast_to(operand, like.shape) if operand.shape != like.shape else operand for operand in operands])
+    return _run(row, lines[0], np.empty_like(like), lines[1])
+
+
 def _line_of(a: np.ndarray, like: np.ndarray) -> np.ndarray:
     # One number that was broadcast to an array is not written out but for one chunk.
     if a.size > CHUNK and not any(a.strides):
