@@ -1,6 +1,6 @@
 """Normalisation: y = (x - mean) inv_std weight + bias over batches, layers, groups or instances, the statistics, and the gradient.
 
-All see x as blocks [O, M, C] of contiguous memory, with statistics for each block and each of G groups of channels:
+All see x, in channels-last memory, as blocks [O, M, C], with statistics for each block and each of G groups of channels:
 
     batch       S. Ioffe, C. Szegedy, 2015                  O = 1, M = N S      G = C
     instance    D. Ulyanov, A. Vedaldi, V. Lempitsky, 2016  O = N, M = S        G = C
@@ -8,244 +8,286 @@ All see x as blocks [O, M, C] of contiguous memory, with statistics for each blo
     layer       J. L. Ba, J. R. Kiros, G. E. Hinton, 2016   O = rows, M = 1     G = 1, C = length of a row
 
 Rows [C] are joined to rows of some 256 numbers, so that loops fill vector registers even for one channel, and blocks are cut to parts
-that stay in the cache.  Sums are kept in float64.
+that stay in the cache.  Where G = 1 a block is a line of numbers with one mean and one deviation.  In C order each plane of a channel of an
+image is such a line too; what planes have in common is put together afterwards.  Sums are kept in float64.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
+
+import numba
 import numpy as np
-from numba import prange
+from numba.extending import register_jitable
 
 from ..layout import contiguous, normal
 from . import mathfunctions as m
-from .runtime import inline, kernel
+from . import tasks
+from .elementwise import in_order_of
+from .runtime import FASTMATH
 
-# Elements that a task sums, that one normalises, and to which rows are joined.
-SUM, MAP, WIDTH = 65536, 16384, 256
+# Elements that a task sums, that one normalises, and to which rows are joined; and how long a plane of C order must be not to be copied.
+SUM, MAP, WIDTH, PLANE = 65536, 16384, 256, 32
+
+# A plan is (units, parts, size, step, together, width, groups): a unit is a part of `step` numbers of a block of `size`, a task takes
+# `together` of them, and columns repeat every `width` numbers, the joined row.
+_part_of = register_jitable(fastmath=FASTMATH, error_model="numpy")
 
 
-@inline
-def _add_groups(columns, group_of, sums):
-    sums[:] = 0.0
-    for w in range(columns.size):
+@_part_of
+def _cut(memory, unit, plan):
+    # Unit number `unit` of the memory.
+    start = unit // plan[1] * plan[2]
+    high = start + min(plan[2], (unit % plan[1] + 1) * plan[3])
+    return numba.carray(memory, high)[start + unit % plan[1] * plan[3] : high]
+
+
+@_part_of
+def _add_groups(columns, group_of, width, sums, groups):
+    for g in range(groups):
+        sums[g] = 0.0
+    for w in range(width):
         sums[group_of[w]] += columns[w]
 
 
-@kernel
-def _moments(x, group_of, partial, scratch, cut):
-    # partial[part] = (mean, sum of (x - mean)^2) of each group.
-    rows, channels, parts, size, step, together = cut
-    width = group_of.size
-    for task in prange((partial.shape[0] + together - 1) // together):
-        columns, squares, center = scratch[task, 0], scratch[task, 1], scratch[task, 2]
-        shift = scratch[task, 3, : partial.shape[2]]
-        for index in range(task * together, min(partial.shape[0], (task + 1) * together)):
-            start = index % parts * step
-            part = x[index // parts * size + start : index // parts * size + min(size, start + step)]
-            mean, square = partial[index, 0], partial[index, 1]
-            if mean.size == 1:  # two passes over a part, the second from the cache
-                total = 0.0
-                for i in range(part.size):
-                    total += part[i]
-                total /= part.size
-                rest = 0.0
-                for i in range(part.size):
-                    d = part[i] - total
-                    rest += d * d
-                mean[0], square[0] = total, rest
-                continue
-            # One pass, two rows at a time: sums of d and d^2, d = x - shift, where shift is the mean of the first rows.
-            some = part[: min(part.size, 4 * width)]
-            columns[:] = 0.0
-            for first in range(0, some.size, width):
-                a = some[first : first + width]  # the last one may be shorter
-                for w in range(a.size):
-                    columns[w] += a[w]
-            _add_groups(columns, group_of, shift)
-            for g in range(shift.size):
-                shift[g] /= some.size // shift.size
-                shift[g] = shift[g] if abs(shift[g]) < np.inf else 0.0
-            for w in range(width):
-                center[w] = shift[group_of[w]]
-            columns[:] = 0.0
-            squares[:] = 0.0
-            pairs = part.size // (2 * width)
-            for r in range(pairs):
-                a, b = part[2 * r * width : (2 * r + 1) * width], part[(2 * r + 1) * width : (2 * r + 2) * width]
-                for w in range(width):
-                    d, e = a[w] - center[w], b[w] - center[w]
-                    columns[w] += d + e
-                    squares[w] += d * d + e * e
-            for first in range(2 * pairs * width, part.size, width):
-                a = part[first : first + width]
-                for w in range(a.size):
-                    d = a[w] - center[w]
-                    columns[w] += d
-                    squares[w] += d * d
-            each = part.size // shift.size
-            _add_groups(columns, group_of, mean)
-            _add_groups(squares, group_of, square)
-            for g in range(shift.size):
-                square[g] = m.maximum(square[g] - mean[g] * mean[g] / each, 0.0)
-                mean[g] = shift[g] + mean[g] / each
+# --------------------------------------------------------------------------------------- statistics
+def _moments_of_lines(task, plan, group_of, x, partial, c, d, e, f, g):
+    # partial[unit] = (mean, sum of (x - mean)^2): two passes, the second from the cache.
+    out = numba.carray(partial, (plan[0], 2))
+    for unit in range(task * plan[4], min(plan[0], (task + 1) * plan[4])):
+        part = _cut(x, unit, plan)
+        total = 0.0
+        for i in range(part.size):
+            total += part[i]
+        total /= part.size
+        rest = 0.0
+        for i in range(part.size):
+            away = part[i] - total
+            rest += away * away
+        out[unit, 0], out[unit, 1] = total, rest
 
 
-@kernel
-def _normalise(x, group_of, mean, inv_std, weight, bias, y, scratch, cut):
+def _moments_of_columns(task, plan, group_of, x, partial, scratch, d, e, f, g):
+    # The same for each group, partial[unit, 0 or 1, group].  One pass: sums of d and d^2, d = x - shift, shift being the mean of the first rows.
+    width, groups = plan[5], plan[6]
+    out = numba.carray(partial, (plan[0], 2, groups))
+    room = numba.carray(scratch, ((task + 1) * 4, width))[task * 4 :]
+    columns, squares, center, shift = room[0], room[1], room[2], room[3]
+    for unit in range(task * plan[4], min(plan[0], (task + 1) * plan[4])):
+        part = _cut(x, unit, plan)
+        mean, square = out[unit, 0], out[unit, 1]
+        some = min(part.size, 4 * width)
+        for w in range(width):
+            columns[w] = 0.0
+            squares[w] = 0.0
+        for first in range(0, some, width):
+            for w in range(min(width, some - first)):  # the last row may be shorter
+                columns[w] += part[first + w]
+        _add_groups(columns, group_of, width, shift, groups)
+        for k in range(groups):
+            shift[k] /= some // groups
+            shift[k] = shift[k] if abs(shift[k]) < np.inf else 0.0
+        for w in range(width):
+            center[w] = shift[group_of[w]]
+            columns[w] = 0.0
+        for first in range(0, part.size, width):
+            row = part[first : first + width]
+            for w in range(row.size):
+                away = row[w] - center[w]
+                columns[w] += away
+                squares[w] += away * away
+        each = part.size // groups
+        _add_groups(columns, group_of, width, mean, groups)
+        _add_groups(squares, group_of, width, square, groups)
+        for k in range(groups):
+            square[k] = m.maximum(square[k] - mean[k] * mean[k] / each, 0.0)
+            mean[k] = shift[k] + mean[k] / each
+
+
+# ------------------------------------------------------------------------------------- normalisation
+def _lines(task, plan, group_of, x, table, weight, bias, y, f, g):
+    # y = (x - mean) scale weight + bias + shift, table[block] = (mean, scale, shift)
+    width, of = plan[5], numba.carray(table, (plan[0], 3))
+    for unit in range(task * plan[4], min(plan[0], (task + 1) * plan[4])):
+        part, out = _cut(x, unit, plan), _cut(y, unit, plan)
+        block = unit // plan[1]
+        mean, scale, shift = of[block, 0], of[block, 1], of[block, 2]
+        for at in range(0, part.size, width):
+            row, z = part[at : at + width], out[at : at + width]
+            for w in range(row.size):
+                z[w] = (row[w] - mean) * (scale * weight[w]) + (bias[w] + shift)
+
+
+def _columns(task, plan, group_of, x, mean, inv_std, weight, bias, y, scratch):
     # y = (x - mean) inv_std weight + bias
-    rows, channels, parts, size, step, together = cut
-    width = group_of.size
-    count = mean.shape[0] * parts
-    for task in prange((count + together - 1) // together):
-        center, scale = scratch[task, 0], scratch[task, 1]
-        for index in range(task * together, min(count, (task + 1) * together)):
-            o, start = index // parts, index % parts * step
-            part = x[o * size + start : o * size + min(size, start + step)]
-            out = y[o * size + start : o * size + min(size, start + step)]
-            if mean.shape[1] == 1:
-                middle, factor = mean[o, 0], inv_std[o, 0]
-                for at in range(0, part.size, width):
-                    a, b = part[at : at + width], out[at : at + width]
-                    for w in range(a.size):
-                        b[w] = (a[w] - middle) * (factor * weight[w]) + bias[w]
-                continue
-            for w in range(width):
-                center[w] = mean[o, group_of[w]]
-                scale[w] = inv_std[o, group_of[w]] * weight[w]
-            for at in range(0, part.size, width):
-                a, b = part[at : at + width], out[at : at + width]
-                for w in range(a.size):
-                    b[w] = (a[w] - center[w]) * scale[w] + bias[w]
+    width, groups = plan[5], plan[6]
+    room = numba.carray(scratch, ((task + 1) * 4, width))[task * 4 :]
+    center, scale = room[0], room[1]
+    for unit in range(task * plan[4], min(plan[0], (task + 1) * plan[4])):
+        part, out = _cut(x, unit, plan), _cut(y, unit, plan)
+        first = unit // plan[1] * groups
+        for w in range(width):
+            center[w] = mean[first + group_of[w]]
+            scale[w] = inv_std[first + group_of[w]] * weight[w]
+        for at in range(0, part.size, width):
+            row, z = part[at : at + width], out[at : at + width]
+            for w in range(row.size):
+                z[w] = (row[w] - center[w]) * scale[w] + bias[w]
 
 
-@kernel
-def _grad_sums(gy, x, group_of, mean, inv_std, weight, partial, columns, scratch, cut):
-    # partial[part] = (sum of gy weight, sum of gy weight xhat) of each group, xhat = (x - mean) inv_std;
-    # columns[task] = (sum of gy, sum of gy xhat, and room for two more), a column each.
-    rows, channels, parts, size, step, together = cut
-    width = group_of.size
-    for task in prange(columns.shape[0]):
-        center, factor = scratch[task, 0], scratch[task, 1]
-        first, second = columns[task, 2], columns[task, 3]
-        all_first, all_second = columns[task, 0], columns[task, 1]
-        all_first[:] = 0.0
-        all_second[:] = 0.0
-        for index in range(task * together, min(partial.shape[0], (task + 1) * together)):
-            o, start = index // parts, index % parts * step
-            part = x[o * size + start : o * size + min(size, start + step)]
-            gpart = gy[o * size + start : o * size + min(size, start + step)]
-            out_first, out_second = partial[index, 0], partial[index, 1]
-            if out_first.size == 1:
-                middle, scale = mean[o, 0], inv_std[o, 0]
-                total, product = 0.0, 0.0
-                for at in range(0, part.size, width):
-                    a, g = part[at : at + width], gpart[at : at + width]
-                    for w in range(a.size):
-                        xhat = (a[w] - middle) * scale
-                        total += g[w] * weight[w]
-                        product += g[w] * weight[w] * xhat
-                        all_first[w] += g[w]
-                        all_second[w] += g[w] * xhat
-                out_first[0], out_second[0] = total, product
-                continue
-            for w in range(width):
-                center[w] = mean[o, group_of[w]]
-                factor[w] = inv_std[o, group_of[w]]
-            first[:] = 0.0
-            second[:] = 0.0
-            pairs = part.size // (2 * width)
-            for r in range(pairs):  # two rows at a time
-                a, b = part[2 * r * width : (2 * r + 1) * width], part[(2 * r + 1) * width : (2 * r + 2) * width]
-                g, h = gpart[2 * r * width : (2 * r + 1) * width], gpart[(2 * r + 1) * width : (2 * r + 2) * width]
-                for w in range(width):
-                    first[w] += g[w] + h[w]
-                    second[w] += (a[w] - center[w]) * g[w] + (b[w] - center[w]) * h[w]
-            for at in range(2 * pairs * width, part.size, width):
-                a, g = part[at : at + width], gpart[at : at + width]  # the last ones may be shorter
-                for w in range(a.size):
-                    first[w] += g[w]
-                    second[w] += (a[w] - center[w]) * g[w]
-            for w in range(width):
-                second[w] *= factor[w]
-                all_first[w] += first[w]
-                all_second[w] += second[w]
-                first[w] *= weight[w]
-                second[w] *= weight[w]
-            _add_groups(first, group_of, out_first)
-            _add_groups(second, group_of, out_second)
+# ------------------------------------------------------------------------------------------ gradient
+def _sums_of_lines(task, plan, group_of, gy, x, table, weight, partial, columns, g):
+    # partial[unit] = (sum of gy weight, sum of gy weight xhat), xhat = (x - mean) scale, table[block] = (mean, scale);
+    # columns[task] = (sum of gy, sum of gy xhat), a column each, unless the plan asks for none.
+    width, of, out = plan[5], numba.carray(table, (plan[0], 2)), numba.carray(partial, (plan[0], 2))
+    sums = numba.carray(columns, ((task + 1) * 2, width))[task * 2 :]
+    if plan[7]:
+        for w in range(width):
+            sums[0, w] = 0.0
+            sums[1, w] = 0.0
+    for unit in range(task * plan[4], min(plan[0], (task + 1) * plan[4])):
+        part, grad = _cut(x, unit, plan), _cut(gy, unit, plan)
+        mean, scale = of[unit // plan[1], 0], of[unit // plan[1], 1]
+        total, product = 0.0, 0.0
+        for at in range(0, part.size, width):
+            row, h = part[at : at + width], grad[at : at + width]
+            for w in range(row.size):
+                total += h[w] * weight[w]
+                product += h[w] * weight[w] * ((row[w] - mean) * scale)
+            if plan[7]:
+                first, second = sums[0], sums[1]
+                for w in range(row.size):
+                    first[w] += h[w]
+                    second[w] += h[w] * ((row[w] - mean) * scale)
+        out[unit, 0], out[unit, 1] = total, product
 
 
-@kernel
-def _grad_input(gy, x, group_of, mean, inv_std, weight, first, second, gx, scratch, cut):
-    # gx = inv_std (gy weight - first - xhat second), first and second being the means of gy weight and of gy weight xhat.
-    rows, channels, parts, size, step, together = cut
-    width = group_of.size
-    count = mean.shape[0] * parts
-    for task in prange((count + together - 1) // together):
-        center, factor = scratch[task, 0], scratch[task, 1]
-        one, two = scratch[task, 2], scratch[task, 3]
-        for index in range(task * together, min(count, (task + 1) * together)):
-            o, start = index // parts, index % parts * step
-            part = x[o * size + start : o * size + min(size, start + step)]
-            gpart = gy[o * size + start : o * size + min(size, start + step)]
-            out = gx[o * size + start : o * size + min(size, start + step)]
-            if mean.shape[1] == 1:
-                middle, scale, less, slope = mean[o, 0], inv_std[o, 0], first[o, 0], second[o, 0]
-                for at in range(0, part.size, width):
-                    a, g, b = part[at : at + width], gpart[at : at + width], out[at : at + width]
-                    for w in range(a.size):
-                        b[w] = scale * (g[w] * weight[w] - less - (a[w] - middle) * scale * slope)
-                continue
-            for w in range(width):
-                center[w] = mean[o, group_of[w]]
-                factor[w] = inv_std[o, group_of[w]]
-                one[w] = first[o, group_of[w]]
-                two[w] = second[o, group_of[w]]
-            for at in range(0, part.size, width):
-                a, g, b = part[at : at + width], gpart[at : at + width], out[at : at + width]
-                for w in range(a.size):
-                    b[w] = factor[w] * (g[w] * weight[w] - one[w] - (a[w] - center[w]) * factor[w] * two[w])
+def _sums_of_columns(task, plan, group_of, gy, x, mean, inv_std, weight, partial, columns):
+    # The same for each group, partial[unit, 0 or 1, group]; columns[task] = (as above, and room for four more).
+    width, groups = plan[5], plan[6]
+    out = numba.carray(partial, (plan[0], 2, groups))
+    room = numba.carray(columns, ((task + 1) * 6, width))[task * 6 :]
+    all_first, all_second, first, second, center, scale = room[0], room[1], room[2], room[3], room[4], room[5]
+    for w in range(width):
+        all_first[w] = 0.0
+        all_second[w] = 0.0
+    for unit in range(task * plan[4], min(plan[0], (task + 1) * plan[4])):
+        part, grad = _cut(x, unit, plan), _cut(gy, unit, plan)
+        start = unit // plan[1] * groups
+        for w in range(width):
+            center[w] = mean[start + group_of[w]]
+            scale[w] = inv_std[start + group_of[w]]
+            first[w] = 0.0
+            second[w] = 0.0
+        for at in range(0, part.size, width):
+            row, h = part[at : at + width], grad[at : at + width]
+            for w in range(row.size):
+                first[w] += h[w]
+                second[w] += (row[w] - center[w]) * h[w]
+        for w in range(width):
+            second[w] *= scale[w]
+            all_first[w] += first[w]
+            all_second[w] += second[w]
+            first[w] *= weight[w]
+            second[w] *= weight[w]
+        _add_groups(first, group_of, width, out[unit, 0], groups)
+        _add_groups(second, group_of, width, out[unit, 1], groups)
+
+
+def _grad_of_lines(task, plan, group_of, gy, x, table, weight, gx, f, g):
+    # gx = scale (gy weight own - first - xhat second), first and second being the means of gy weight and of gy weight xhat,
+    # table[block] = (mean, scale, first, second, own)
+    width, of = plan[5], numba.carray(table, (plan[0], 5))
+    for unit in range(task * plan[4], min(plan[0], (task + 1) * plan[4])):
+        part, grad, out = _cut(x, unit, plan), _cut(gy, unit, plan), _cut(gx, unit, plan)
+        row = of[unit // plan[1]]
+        mean, scale, first, second, own = row[0], row[1], row[2], row[3], row[4]
+        for at in range(0, part.size, width):
+            p, h, z = part[at : at + width], grad[at : at + width], out[at : at + width]
+            for w in range(p.size):
+                z[w] = scale * (h[w] * (weight[w] * own) - first - (p[w] - mean) * scale * second)
+
+
+def _grad_of_columns(task, plan, group_of, gy, x, table, weight, gx, scratch, g):
+    # The same, table = mean, inv_std, first and second of all blocks and groups.
+    width, groups = plan[5], plan[6]
+    room = numba.carray(scratch, ((task + 1) * 4, width))[task * 4 :]
+    center, scale, first, second = room[0], room[1], room[2], room[3]
+    of = numba.carray(table, (4, plan[0] // plan[1] * groups))
+    for unit in range(task * plan[4], min(plan[0], (task + 1) * plan[4])):
+        part, grad, out = _cut(x, unit, plan), _cut(gy, unit, plan), _cut(gx, unit, plan)
+        start = unit // plan[1] * groups
+        for w in range(width):
+            k = start + group_of[w]
+            center[w], scale[w], first[w], second[w] = of[0, k], of[1, k], of[2, k], of[3, k]
+        for at in range(0, part.size, width):
+            p, h, z = part[at : at + width], grad[at : at + width], out[at : at + width]
+            for w in range(p.size):
+                z[w] = scale[w] * (h[w] * weight[w] - first[w] - (p[w] - center[w]) * scale[w] * second[w])
 
 
 # --------------------------------------------------------------------------------------- in Python
 class _Blocks:
-    """How x [N, C, *S] is cut: `blocks` blocks (1 or N), rows of C channels, joined rows, parts, tasks."""
+    """How memory [blocks, rows, channels] is cut: joined rows, parts, tasks of some `task` elements."""
 
-    def __init__(self, x: np.ndarray, blocks: int, groups: int, task: int):
-        channels = x.shape[1]
-        rows = x.size // max(1, channels * blocks)
+    def __init__(self, blocks: int, rows: int, channels: int, groups: int, task: int):
         joined = min(max(1, WIDTH // channels), max(1, rows))
         step = -(-max(task, 64 * channels) // (joined * channels)) * joined  # rows in a part: whole joined rows, and many
         self.parts = max(1, -(-rows // step))
         together = max(1, task // max(1, min(step, rows) * channels))
         self.channels, self.blocks, self.groups, self.rows, self.step = channels, blocks, groups, rows, step
-        self.group_of = np.arange(joined * channels) % channels // (channels // groups)
-        self.tasks = -(-blocks * self.parts // together)
-        self.cut = np.array([rows, channels, self.parts, rows * channels, step * channels, together])
+        self.width, self.units = joined * channels, blocks * self.parts
+        self.group_of = np.arange(self.width) % channels // (channels // groups)
+        self.tasks = -(-self.units // together)
+        self.plan = np.array([self.units, self.parts, rows * channels, step * channels, together, self.width, groups, 0])
 
     def repeat(self, vector: np.ndarray | None, value: float, dtype: np.dtype) -> np.ndarray:
         """A vector [C], or one full of `value`, as often as rows are joined."""
-        width = self.group_of.size
-        return np.full(width, value, dtype) if vector is None else np.tile(np.asarray(vector, dtype), width // self.channels)
-
-    def scratch(self, dtype: np.dtype) -> np.ndarray:
-        """Four joined rows for each task."""
-        return np.empty((self.tasks, 4, self.group_of.size), dtype)
+        return np.full(self.width, value, dtype) if vector is None else np.tile(np.asarray(vector, dtype), self.width // self.channels)
 
     def counts(self) -> np.ndarray:
         """Elements of a group in each part."""
         rows = np.full(self.parts, self.step)
         rows[-1] = self.rows - self.step * (self.parts - 1)
-        return (rows * (self.channels // self.groups))[:, None]
+        return rows * (self.channels // self.groups)
+
+    def run(self, function: Callable, dtype: np.dtype, doubles: tuple[int, ...], *operands: np.ndarray) -> None:
+        """The function for each task; operands may have any shape, those numbered `doubles` are float64."""
+        lines = [a.reshape(-1).view(dtype) for a in operands]
+        tasks.run(tasks.compiled(function, dtype.char, doubles), self.tasks, self.plan, self.group_of, *lines)
 
 
-def _memory(x: np.ndarray) -> np.ndarray:
-    """x [N, C, *S] as contiguous channels-last memory [N, *S, C]."""
-    return contiguous(np.moveaxis(x, 1, -1))
+def _memory(x: np.ndarray) -> tuple[np.ndarray, bool]:
+    """(contiguous memory, whether it is that of planes [N, C, *S] and not channels-last [N, *S, C])."""
+    last = x.transpose(0, *range(2, x.ndim), 1)
+    if x.flags.c_contiguous and not last.flags.c_contiguous and math.prod(x.shape[2:]) >= PLANE:
+        return x, True
+    return contiguous(last), False
 
 
-def _back(memory: np.ndarray) -> np.ndarray:
-    return np.moveaxis(memory, -1, 1)
+def _shaped(memory: np.ndarray, planes: bool) -> np.ndarray:
+    """Memory as [N, C, *S]."""
+    return memory if planes else memory.transpose(0, memory.ndim - 1, *range(1, memory.ndim - 1))
+
+
+def _blocks(x: np.ndarray, planes: bool, blocks: int, groups: int, task: int) -> _Blocks:
+    if planes:
+        return _Blocks(x.shape[0] * x.shape[1], math.prod(x.shape[2:]), 1, 1, task)
+    return _Blocks(blocks, x.size // (x.shape[1] * blocks), x.shape[1], groups, task)
+
+
+def _of_planes(table: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """Numbers [1 or N, G] or [C] for each plane [N, C]."""
+    return np.broadcast_to(np.repeat(table, x.shape[1] // table.shape[-1], axis=-1), x.shape[:2])
+
+
+def _table(*columns: np.ndarray | float, dtype: np.dtype, shape: tuple[int, ...]) -> np.ndarray:
+    """Columns, each broadcast to `shape`, side by side: the numbers of a line together."""
+    table = np.empty((*shape, len(columns)), dtype)
+    for i, column in enumerate(columns):
+        table[..., i] = column
+    return table
 
 
 def norm_stats(x: np.ndarray, groups: int, batch: bool) -> tuple[np.ndarray, np.ndarray]:
@@ -258,15 +300,21 @@ def norm_stats(x: np.ndarray, groups: int, batch: bool) -> tuple[np.ndarray, np.
     blocks = 1 if batch else x.shape[0]
     if not x.size:
         return np.full((blocks, groups), np.nan, x.dtype), np.full((blocks, groups), np.nan, x.dtype)
-    by = _Blocks(x, blocks, groups, SUM)
-    partial = np.empty((blocks * by.parts, 2, groups))
-    _moments(_memory(x).reshape(-1), by.group_of, partial, by.scratch(np.dtype(float)), by.cut)
-    means, squares = partial[:, 0], partial[:, 1]
+    memory, planes = _memory(x)
+    by = _blocks(x, planes, blocks, groups, SUM)
+    partial = np.empty((by.units, 2, by.groups))
+    if by.groups == 1:
+        by.run(_moments_of_lines, x.dtype, (1,), memory, partial)
+    else:
+        by.run(_moments_of_columns, x.dtype, (1, 2), memory, partial, np.empty((by.tasks, 4, by.width)))
+    means, squares, counts = partial[:, 0], partial[:, 1], by.counts()
     count = x.size // (blocks * groups)
-    if by.parts > 1:
+    if len(means) > blocks or planes:
+        if planes:  # [N, C, parts] -> [N, channels of a group and parts, groups]
+            means, squares = (a.reshape(x.shape[0], groups, -1).transpose(0, 2, 1) for a in (means, squares))
         with np.errstate(all="ignore"):  # NaN and infinity in, NaN and infinity out
-            counts = by.counts()
-            means, squares = means.reshape(blocks, by.parts, groups), squares.reshape(blocks, by.parts, groups)
+            means, squares = means.reshape(blocks, -1, groups), squares.reshape(blocks, -1, groups)
+            counts = np.tile(counts, means.shape[1] // by.parts)[:, None]
             mean = (means * counts).sum(axis=1) / count
             squares = (squares + counts * (means - mean[:, None]) ** 2).sum(axis=1)
             means = mean
@@ -274,24 +322,33 @@ def norm_stats(x: np.ndarray, groups: int, batch: bool) -> tuple[np.ndarray, np.
 
 
 def norm(x: np.ndarray, mean: np.ndarray, inv_std: np.ndarray, weight: np.ndarray | None, bias: np.ndarray | None) -> np.ndarray:
-    """(x - mean) inv_std weight + bias for x [N, C, *S], mean and inv_std [1 or N, G], weight and bias [C] or None.  Channels-last."""
+    """(x - mean) inv_std weight + bias for x [N, C, *S], mean and inv_std [1 or N, G], weight and bias [C] or None.
+
+    Channels-last, or in C order if x is and has planes of some length.
+    """
     x = normal(x)
-    memory = _memory(x)
-    y = np.empty_like(memory)
-    if x.size:
-        by = _Blocks(x, mean.shape[0], mean.shape[1], MAP)
-        dtype = memory.dtype
-        _normalise(
-            memory.reshape(-1), by.group_of, contiguous(mean), contiguous(inv_std), by.repeat(weight, 1, dtype), by.repeat(bias, 0, dtype),
-            y.reshape(-1), by.scratch(dtype), by.cut,
-        )  # fmt: skip
-    return _back(y)
+    memory, planes = _memory(x)
+    y, dtype = np.empty_like(memory), x.dtype
+    if not x.size:
+        return _shaped(y, planes)
+    by = _blocks(x, planes, *mean.shape, MAP)
+    if planes:
+        scale = _of_planes(inv_std, x) if weight is None else _of_planes(inv_std, x) * np.asarray(weight, dtype)
+        table = _table(_of_planes(mean, x), scale, 0 if bias is None else bias, dtype=dtype, shape=x.shape[:2])
+        by.run(_lines, dtype, (), memory, table, by.repeat(None, 1, dtype), by.repeat(None, 0, dtype), y)
+    elif by.groups == 1:
+        table = _table(mean, inv_std, 0, dtype=dtype, shape=mean.shape)
+        by.run(_lines, dtype, (), memory, table, by.repeat(weight, 1, dtype), by.repeat(bias, 0, dtype), y)
+    else:
+        scratch = np.empty((by.tasks, 4, by.width), dtype)
+        by.run(_columns, dtype, (), memory, contiguous(mean), contiguous(inv_std), by.repeat(weight, 1, dtype), by.repeat(bias, 0, dtype), y, scratch)
+    return _shaped(y, planes)
 
 
 def norm_grad(
     gy: np.ndarray, x: np.ndarray, mean: np.ndarray, inv_std: np.ndarray, weight: np.ndarray | None, centred: bool
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(gx, gweight [C], gbias [C]) of `norm` where mean and inv_std are the statistics of x itself.  gx is channels-last.
+    """(gx, gweight [C], gbias [C]) of `norm` where mean and inv_std are the statistics of x itself.  gx has the memory order of `norm`.
 
     xhat    = (x - mean) inv_std
     gbias   = sum gy,   gweight = sum gy xhat
@@ -300,26 +357,50 @@ def norm_grad(
     Without `centred`, mean is a constant 0, as in root mean square normalisation, and the first mean is left out.
     """
     x = normal(x)
-    memory, gmemory = _memory(x), _memory(normal(gy))
-    gx = np.empty_like(memory)
-    dtype, channels = memory.dtype, x.shape[1]
+    memory, planes = _memory(x)
+    gx, dtype, channels = np.empty_like(memory), x.dtype, x.shape[1]
     if not x.size:
-        return _back(gx), np.zeros(channels, dtype), np.zeros(channels, dtype)
+        return _shaped(gx, planes), np.zeros(channels, dtype), np.zeros(channels, dtype)
+    gy = in_order_of(gy, _shaped(memory, planes))
+    gmemory = gy if planes else gy.transpose(0, *range(2, gy.ndim), 1)
     blocks, groups = mean.shape
-    by = _Blocks(x, blocks, groups, SUM)
-    mean, inv_std = contiguous(mean), contiguous(inv_std)
-    weights = by.repeat(weight, 1, dtype)
-    partial, columns = np.empty((blocks * by.parts, 2, groups)), by.scratch(np.dtype(float))
-    _grad_sums(gmemory.reshape(-1), memory.reshape(-1), by.group_of, mean, inv_std, weights, partial, columns, by.scratch(dtype), by.cut)
+    by = _blocks(x, planes, blocks, groups, SUM)
+    ones = by.repeat(None, 1, dtype)
+    weights = ones if planes else by.repeat(weight, 1, dtype)
+    partial = np.empty((by.units, 2, by.groups))
+    if by.groups == 1:
+        by.plan[7] = not planes
+        columns = np.empty((1 if planes else by.tasks, 2, by.width))
+        table = (
+            _table(_of_planes(mean, x), _of_planes(inv_std, x), dtype=dtype, shape=x.shape[:2])
+            if planes
+            else _table(mean, inv_std, dtype=dtype, shape=mean.shape)
+        )
+        by.run(_sums_of_lines, dtype, (4, 5), gmemory, memory, table, weights, partial, columns)
+    else:
+        columns = np.empty((by.tasks, 6, by.width))
+        by.run(_sums_of_columns, dtype, (5, 6), gmemory, memory, contiguous(mean), contiguous(inv_std), weights, partial, columns)
     with np.errstate(all="ignore"):
-        sums = partial.reshape(blocks, by.parts, 2, groups).sum(axis=1) * (blocks * groups / x.size)
-        sums = sums.astype(dtype)
-        first, second = np.ascontiguousarray(sums[:, 0]), np.ascontiguousarray(sums[:, 1])
-        if not centred:
-            first[:] = 0
-        gbias, gweight = columns[:, :2].sum(axis=0).reshape(2, -1, channels).sum(axis=1).astype(dtype)
-    by = _Blocks(x, blocks, groups, MAP)
-    _grad_input(
-        gmemory.reshape(-1), memory.reshape(-1), by.group_of, mean, inv_std, weights, first, second, gx.reshape(-1), by.scratch(dtype), by.cut
-    )  # fmt: skip
-    return _back(gx), gweight, gbias
+        if planes:
+            sums = partial.reshape(x.shape[0], channels, by.parts, 2).sum(axis=2)
+            gbias, gweight = sums.sum(axis=0).T.astype(dtype)
+            if weight is not None:
+                sums = sums * np.asarray(weight, float)[:, None]
+            sums = sums.reshape(x.shape[0], groups, -1, 2).sum(axis=2)
+            sums = (sums.sum(axis=0, keepdims=True) if blocks == 1 else sums).transpose(0, 2, 1)
+        else:
+            sums = partial.reshape(blocks, by.parts, 2, groups).sum(axis=1)
+            gbias, gweight = columns[:, :2].sum(axis=0).reshape(2, -1, channels).sum(axis=1).astype(dtype)
+        sums = (sums * (blocks * groups / x.size)).astype(dtype)
+        first, second = sums[:, 0] if centred else np.zeros_like(sums[:, 0]), sums[:, 1]
+    by = _blocks(x, planes, blocks, groups, MAP)
+    if by.groups > 1:
+        table, scratch = np.stack([mean, inv_std, first, second]), np.empty((by.tasks, 4, by.width), dtype)
+        by.run(_grad_of_columns, dtype, (), gmemory, memory, table, weights, gx, scratch)
+    else:
+        lines = [mean, inv_std, first, second]
+        if planes:
+            lines = [_of_planes(a, x) for a in lines]
+        table = _table(*lines, 1 if weight is None or not planes else weight, dtype=dtype, shape=lines[0].shape)
+        by.run(_grad_of_lines, dtype, (), gmemory, memory, table, weights, gx)
+    return _shaped(gx, planes), gweight, gbias

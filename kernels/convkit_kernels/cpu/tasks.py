@@ -2,8 +2,8 @@
 
     run(compiled(function, char), count, plan, index, a, b, ...)        function(task, plan, index, a, b, ...) for task = 0 ... count - 1
 
-A function of a task reads its operands as pointers, `plan` and `index` to int64, the others to the float type `char`, and gives them shapes
-by `numba.carray`.  Tasks must not depend on the number of threads, and write to different places.
+A function of a task reads its operands as pointers, `plan` and `index` to int64, the others to the float type `char` or to float64, and gives
+them shapes by `numba.carray`.  Tasks must not depend on the number of threads, and write to different places.
 """
 
 from __future__ import annotations
@@ -53,10 +53,13 @@ def run(function: int, count: int, plan: np.ndarray, index: np.ndarray, *floats:
 
 
 @functools.cache
-def compiled(function: Callable, char: str) -> int:
-    """The address of `function(task, plan, index, ...)` for floats of the NumPy type `char`, compiled when first asked for."""
-    array = types.CPointer(types.float32 if char == "f" else types.float64)
-    return native(function, types.intp, types.CPointer(types.int64), types.CPointer(types.int64), *[array] * FLOATS)
+def compiled(function: Callable, char: str, doubles: tuple[int, ...] = ()) -> int:
+    """The address of `function(task, plan, index, ...)` for floats of the NumPy type `char`, compiled when first asked for.
+
+    The operands with the numbers `doubles` are float64, whose `view` as the others' type is what `run` is given.
+    """
+    kinds = [types.CPointer(types.float64 if char == "d" or i in doubles else types.float32) for i in range(FLOATS)]
+    return native(function, types.intp, types.CPointer(types.int64), types.CPointer(types.int64), *kinds)
 
 
 def stack(count: int) -> Any:
