@@ -331,7 +331,7 @@ def norm(x: np.ndarray, mean: np.ndarray, inv_std: np.ndarray, weight: np.ndarra
     y, dtype = np.empty_like(memory), x.dtype
     if not x.size:
         return _shaped(y, planes)
-    by = _blocks(x, planes, *mean.shape, MAP)
+    by = _blocks(x, planes, mean.shape[0], mean.shape[1], MAP)
     if planes:
         scale = _of_planes(inv_std, x) if weight is None else _of_planes(inv_std, x) * np.asarray(weight, dtype)
         table = _table(_of_planes(mean, x), scale, 0 if bias is None else bias, dtype=dtype, shape=x.shape[:2])
