@@ -73,7 +73,8 @@ def _moments_of_columns(task, plan, group_of, x, partial, scratch, d, e, f, g):
     width, groups = plan[5], plan[6]
     out = numba.carray(partial, (plan[0], 2, groups))
     room = numba.carray(scratch, ((task + 1) * 4, width))[task * 4 :]
-    columns, squares, center, shift = room[0], room[1], room[2], room[3]
+    columns, squares = room[0], room[1]
+    center, shift = room[2], room[3]
     for unit in range(task * plan[4], min(plan[0], (task + 1) * plan[4])):
         part = _cut(x, unit, plan)
         mean, square = out[unit, 0], out[unit, 1]
@@ -168,7 +169,9 @@ def _sums_of_columns(task, plan, group_of, gy, x, mean, inv_std, weight, partial
     width, groups = plan[5], plan[6]
     out = numba.carray(partial, (plan[0], 2, groups))
     room = numba.carray(columns, ((task + 1) * 6, width))[task * 6 :]
-    all_first, all_second, first, second, center, scale = room[0], room[1], room[2], room[3], room[4], room[5]
+    all_first, all_second = room[0], room[1]
+    first, second = room[2], room[3]
+    center, scale = room[4], room[5]
     for w in range(width):
         all_first[w] = 0.0
         all_second[w] = 0.0
@@ -213,14 +216,16 @@ def _grad_of_columns(task, plan, group_of, gy, x, table, weight, gx, scratch, g)
     # The same, table = mean, inv_std, first and second of all blocks and groups.
     width, groups = plan[5], plan[6]
     room = numba.carray(scratch, ((task + 1) * 4, width))[task * 4 :]
-    center, scale, first, second = room[0], room[1], room[2], room[3]
+    center, scale = room[0], room[1]
+    first, second = room[2], room[3]
     of = numba.carray(table, (4, plan[0] // plan[1] * groups))
     for unit in range(task * plan[4], min(plan[0], (task + 1) * plan[4])):
         part, grad, out = _cut(x, unit, plan), _cut(gy, unit, plan), _cut(gx, unit, plan)
         start = unit // plan[1] * groups
         for w in range(width):
             k = start + group_of[w]
-            center[w], scale[w], first[w], second[w] = of[0, k], of[1, k], of[2, k], of[3, k]
+            center[w], scale[w] = of[0, k], of[1, k]
+            first[w], second[w] = of[2, k], of[3, k]
         for at in range(0, part.size, width):
             p, h, z = part[at : at + width], grad[at : at + width], out[at : at + width]
             for w in range(p.size):
