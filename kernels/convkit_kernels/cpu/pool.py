@@ -5,9 +5,10 @@
 
 over the canonical [N, D, H, W, C]; taps outside the input do not take part.  A window is a `geometry.Window`, the same everywhere, or
 a `geometry.Grid`, whose windows differ in size: all that kernels see of either is one table (`_walk`).  It works on lines, the rows of an
-image as W * C numbers side by side: which lines a line of the output sees, and which elements of those each of its elements sees.  Where
-elements that see their neighbours' neighbours lie side by side, as many channels or a stride of 1 make them, the table lists pieces
-of lines; elsewhere single elements, because a loop over a few channels costs more than it does.
+image as W * C numbers side by side: which lines a line of the output sees, and which pieces of those its own pieces see.  Where
+the steps between windows are short, as few channels make them, pieces would be short too, and a loop over a few numbers costs more
+than it does: there the windows at every place are computed, in pieces as long as the line, and those between the steps are dropped.
+An image in C order is a batch of images of one channel, and so is pooled as it stands.
 
 The gradient of an average reads the table backwards: each element of gx collects from the windows that see it.  The gradient of a
 maximum goes where the maximum was, and so does unpooling; a task is some channels of an image.  So no two threads write to one place,
@@ -24,15 +25,17 @@ import numpy as np
 from numba import prange
 
 from ..geometry import MAX_RANK, Grid, Window
-from ..layout import channels_last, normal
+from ..layout import channels_last, contiguous, normal
 from .elementwise import div
 from .reduce import sum as sum_over
 from .runtime import kernel
 
 Windows = Window | Grid
 Sizes = tuple[int, ...]
-# Pieces of lines of at least this many numbers, on average, are read as pieces; shorter ones element by element.
-PIECE = 12
+# Windows that step by fewer numbers than this along a line are computed at every place, and those between the steps thrown away.
+DENSE = 64
+# Lines that one task writes, at most.
+LINES = 8
 # Channels that one task scatters: whole cache lines.
 BLOCK = 16
 # Pixels that one task gathers.
@@ -41,6 +44,9 @@ PIXELS = 64
 MANY = 256
 # Below it, the place of a window that sees nothing.
 NOTHING = -(1 << 40)
+# Numbers in a line from which on an image in C order is pooled as it stands, each channel an image of its own.
+PLANE = 16
+NO_STEPS = np.zeros(0, np.uint64)
 
 
 # ------------------------------------------------------------------------------------ window walk
@@ -81,46 +87,42 @@ def _rows(window: Windows, input_size: Sizes, output_size: Sizes, backward: bool
 
 
 @functools.lru_cache(maxsize=256)
-def _walk(window: Windows, input_size: Sizes, output_size: Sizes, channels: int, backward: bool, repeat: bool) -> tuple[np.ndarray, ...]:
-    """(row_start, row_seen, at, tap, pieces): which lines a line sees, and what its elements see of the elements of each of those.
+def _walk(window: Windows, input_size: Sizes, output_size: Sizes, channels: int, backward: bool) -> tuple[np.ndarray, ...]:
+    """(row_start, row_seen, pieces, steps): which lines a line sees, and what its elements see of the elements of each of those.
 
-    Either element j sees the elements at[k, j] by tap[k, j], for all k; where it sees fewer than others, `at` repeats one that it sees, or,
-    unless `repeat`, names the place after the line.  Or `pieces` lists, as (to, from, length, tap), what sees what.
+    `pieces` lists, as (to, from, length, tap), which elements see what.  Where `steps` is not empty, pieces speak of a line of
+    windows a step of 1 apart in the place of the output's (of gy's, backward), whose element j is steps[j] of that line.
     """
-    here, there, tap = _pairs(window, input_size, output_size)[2]
-    size, there_size = output_size[-1], input_size[-1]
-    if backward:
-        here, there, size, there_size = there, here, there_size, size
     rows = _rows(window, input_size, output_size, backward)
+    size, output = input_size[-1], output_size[-1]
+    if isinstance(window, Window) and window.stride[-1] > 1 and output > 1 and window.stride[-1] * channels < DENSE:
+        start, number, step = window.places(window.rank - 1, size, output)
+        taps = np.arange(number[0])
+        low = np.maximum(0, -start[0] - taps * step)
+        length = np.minimum(start[-1] - start[0] + 1, size - start[0] - taps * step) - low
+        pieces = np.stack([low * channels, (low + start[0] + taps * step) * channels, length * channels, taps], axis=1)[length > 0]
+        steps = np.add.outer((np.array(start) - start[0]) * channels, np.arange(channels)).ravel()
+        return *rows, np.ascontiguousarray(pieces[:, [1, 0, 2, 3] if backward else [0, 1, 2, 3]]), steps.astype(np.uint64)
+    here, there, tap = _pairs(window, input_size, output_size)[2]
+    if backward:
+        here, there = there, here
     order = np.lexsort((here, tap))
     to, source, by = here[order], there[order], tap[order]
     joined = (np.diff(to) == 1) & (np.diff(source) == 1) & (np.diff(by) == 0)
     starts = np.flatnonzero(np.concatenate([[True], ~joined])) if to.size else np.zeros(0, np.int64)
     length = np.diff(np.append(starts, to.size))
-    blind = np.unique(here).size < size  # a column that sees nothing has nothing to repeat
-    if length.sum() * channels >= PIECE * length.size or (repeat and blind):
-        pieces = np.stack([to[starts] * channels, source[starts] * channels, length * channels, by[starts]], axis=1)
-        return *rows, np.empty((0, size * channels), np.uint64), np.empty((0, size * channels), np.int32), pieces
-    order = np.lexsort((tap, here))
-    here, there, tap = here[order], there[order], tap[order]
-    first = np.searchsorted(here, np.arange(size))
-    turn = np.arange(here.size) - first[here]
-    at, by = np.full((turn.max() + 1, size), there_size), np.zeros((turn.max() + 1, size), np.int32)
-    if repeat:
-        at[:], by[:] = there[first], tap[first]
-    at[turn, here], by[turn, here] = there, tap
-    elements = np.minimum(at[:, :, None] * channels + np.arange(channels), there_size * channels)
-    # Unsigned, so that there is no test for counting from the end.
-    return *rows, elements.reshape(len(at), -1).astype(np.uint64), np.repeat(by, channels, axis=1), np.empty((0, 4), np.int64)
+    pieces = np.stack([to[starts] * channels, source[starts] * channels, length * channels, by[starts]], axis=1)
+    return *rows, pieces, NO_STEPS
 
 
 @functools.lru_cache(maxsize=256)
 def _first(window: Windows, input_size: Sizes, output_size: Sizes, channels: int) -> np.ndarray:
-    """The first tap by which each element of a line of the output sees anything."""
-    o, _, tap = _pairs(window, input_size, output_size)[2]
-    first = np.zeros(output_size[-1], np.int64)
-    first[o[::-1]] = tap[::-1]
-    return np.repeat(first, channels)
+    """The first tap by which each element of a line that `_walk` writes sees anything."""
+    *_, pieces, steps = _walk(window, input_size, output_size, channels, False)
+    first = np.zeros(steps[-1] + 1 if steps.size else output_size[-1] * channels, np.int64)
+    for to, _, length, tap in reversed(pieces.tolist()):
+        first[to : to + length] = tap
+    return first
 
 
 @functools.lru_cache(maxsize=256)
@@ -157,36 +159,35 @@ def _divisors(window: Windows, input_size: Sizes, output_size: Sizes, count_incl
 # ----------------------------------------------------------------------------------------- kernels
 # They take memory as lines, [rows of all images, W * C]; `lines` is the number of lines of an image in the array that they read.
 @kernel
-def _max_seen(x, y, index, lines, row_start, row_seen, at, tap, pieces, first):
+def _max_seen(x, y, index, lines, block, row_start, row_seen, pieces, steps, first):
     # Of equals the first tap wins, and of NaN the last, as taps come in order.
     rows = row_start.size - 1
-    for task in prange(y.shape[0]):
-        row, base = task % rows, task // rows * lines
-        best, which, gathered = y[task], index[task], np.empty(at.shape[1], x.dtype)
-        start = row_seen[row_start[row], 1] if row_start[row] < row_start[row + 1] else 0
-        for j in range(best.size):
-            best[j] = -np.inf
-        for j in range(best.size):
-            which[j] = start + first[j]
-        for a in range(row_start[row], row_start[row + 1]):
-            line, number = x[base + row_seen[a, 0]], row_seen[a, 1]
-            for k in range(at.shape[0]):
-                seen, by = at[k], tap[k]
-                for j in range(best.size):
-                    gathered[j] = line[seen[j]]
-                for j in range(best.size):  # a loop of its own, which needs no branches
-                    v, b, w, t = gathered[j], best[j], which[j], index.dtype.type(number + by[j])
-                    better = (v > b) | (v != v)
-                    best[j] = v if better else b
-                    which[j] = t if better else w
-            for k in range(pieces.shape[0]):
-                to, source, length, t = pieces[k, 0], pieces[k, 1], pieces[k, 2], index.dtype.type(number + pieces[k, 3])
-                for j in range(length):
-                    i, o = np.uint64(source + j), np.uint64(to + j)  # unsigned: no test for counting from the end
-                    v, b, w = line[i], best[o], which[o]
-                    better = (v > b) | (v != v)
-                    best[o] = v if better else b
-                    which[o] = t if better else w
+    for task in prange((y.shape[0] + block - 1) // block):
+        dense = np.empty(first.size, x.dtype)
+        by = np.empty(first.size, index.dtype)
+        for o in range(task * block, min(y.shape[0], (task + 1) * block)):
+            row, base = o % rows, o // rows * lines
+            best = dense if steps.size else y[o]
+            which = by if steps.size else index[o]
+            start = row_seen[row_start[row], 1] if row_start[row] < row_start[row + 1] else 0
+            for j in range(best.size):
+                best[j] = -np.inf
+            for j in range(best.size):
+                which[j] = start + first[j]
+            for a in range(row_start[row], row_start[row + 1]):
+                line, number = x[base + row_seen[a, 0]], row_seen[a, 1]
+                for k in range(pieces.shape[0]):
+                    to, source, length, t = pieces[k, 0], pieces[k, 1], pieces[k, 2], index.dtype.type(number + pieces[k, 3])
+                    for j in range(length):
+                        i, p = np.uint64(source + j), np.uint64(to + j)  # unsigned: no test for counting from the end
+                        v, b, w = line[i], best[p], which[p]
+                        better = (v > b) | (v != v)
+                        best[p] = v if better else b
+                        which[p] = t if better else w
+            for j in range(steps.size):
+                y[o, j] = best[steps[j]]
+            for j in range(steps.size):
+                index[o, j] = which[steps[j]]
 
 
 @kernel
@@ -241,33 +242,40 @@ def _gather(x, places, y, sizes):
 
 
 @kernel
-def _sum_seen(x, y, row_divisor, divisor, lines, row_start, row_seen, at, pieces):
+def _sum_seen(x, y, row_divisor, divisor, lines, block, row_start, row_seen, pieces, steps, backward):
     # y[o] = sum of x[i] over the places i that o sees, divided: average pooling, and read backwards its gradient.
-    rows, width = row_start.size - 1, x.shape[1]
-    zero = x.dtype.type(0)
-    for task in prange(y.shape[0]):
-        row, base = task % rows, task // rows * lines
-        partial = np.empty(width + 1, x.dtype)
-        total = y[task]
-        for j in range(width + 1):
-            partial[j] = zero
-        for a in range(row_start[row], row_start[row + 1]):
-            line = x[base + row_seen[a, 0]]
-            for j in range(width):
-                partial[j] += line[j]
-        for j in range(total.size):
-            total[j] = zero
-        for k in range(at.shape[0]):
-            seen = at[k]
+    rows, zero = row_start.size - 1, x.dtype.type(0)
+    spread, pick = steps.size > 0 and backward, steps.size > 0 and not backward
+    for task in prange((y.shape[0] + block - 1) // block):
+        partial = np.empty(x.shape[1], x.dtype)
+        dense = np.empty(steps[steps.size - 1] + 1 if steps.size else 0, x.dtype)
+        for j in range(dense.size):
+            dense[j] = zero
+        for o in range(task * block, min(y.shape[0], (task + 1) * block)):
+            row, base = o % rows, o // rows * lines
+            for j in range(partial.size):
+                partial[j] = zero
+            for a in range(row_start[row], row_start[row + 1]):
+                line = x[base + row_seen[a, 0]]
+                for j in range(partial.size):
+                    partial[j] += line[j]
+            if spread:
+                for j in range(steps.size):
+                    dense[steps[j]] = partial[j]
+            source = dense if spread else partial
+            total = dense if pick else y[o]
             for j in range(total.size):
-                total[j] += partial[seen[j]]
-        for k in range(pieces.shape[0]):
-            to, start, length = pieces[k, 0], pieces[k, 1], pieces[k, 2]
-            for j in range(length):
-                total[np.uint64(to + j)] += partial[np.uint64(start + j)]
-        by_row = row_divisor[row]
-        for j in range(total.size):
-            total[j] /= by_row * divisor[j]
+                total[j] = zero
+            for k in range(pieces.shape[0]):
+                to, start, length = pieces[k, 0], pieces[k, 1], pieces[k, 2]
+                for j in range(length):
+                    total[np.uint64(to + j)] += source[np.uint64(start + j)]
+            by_row = row_divisor[row]
+            for j in range(total.size):
+                total[j] /= by_row * divisor[j]
+            if pick:
+                for j in range(steps.size):
+                    y[o, j] = dense[steps[j]]
 
 
 # ------------------------------------------------------------------------------------- public side
@@ -282,6 +290,18 @@ def _lines(a: np.ndarray) -> np.ndarray:
     return memory.reshape(math.prod(memory.shape[:3]), memory.shape[3] * memory.shape[4])
 
 
+def _planes(a: np.ndarray, window: Windows, width: int) -> np.ndarray | None:
+    """[N, C, *S] in C order as [N * C, 1, *S], which is channels-last as it stands, if lines of `width` numbers are worth it; else None."""
+    if a.shape[1] > 1 and width >= PLANE and a.flags.c_contiguous and isinstance(window, Window):
+        return a.reshape(a.shape[0] * a.shape[1], 1, *a.shape[2:])
+    return None
+
+
+def _block(lines: np.ndarray) -> int:
+    """Lines that one task writes: several share scratch memory where there are many."""
+    return max(1, min(LINES, len(lines) // 16))
+
+
 def _images(batch: int, channels: int, spatial: Sequence[int], dtype: np.dtype | type) -> np.ndarray:
     """New [N, C, *S] in channels-last memory."""
     rank = len(spatial)
@@ -292,9 +312,13 @@ def max_pool(x: np.ndarray, window: Windows) -> tuple[np.ndarray, np.ndarray]:
     """The largest element of each window of x [N, C, *S], and its tap: its number inside the window, row by row.
 
     In a grid, all windows number their taps as the largest does.  Taps are uint8 if a window has at most 256 elements, int32
-    otherwise.  Of equals the first counts; NaN is larger than all else.  Both results are channels-last.
+    otherwise.  Of equals the first counts; NaN is larger than all else.  Both results are in the order of x, channels-last or C.
     """
     x = normal(x)
+    planes = _planes(x, window, x.shape[-1])
+    if planes is not None:
+        y, index = max_pool(planes, window)
+        return y.reshape(*x.shape[:2], *y.shape[2:]), index.reshape(*x.shape[:2], *y.shape[2:])
     batch, channels, *spatial = x.shape
     size, output = tuple(spatial), window.output_size(spatial)
     taps, lines = math.prod(_numbers(window, size, output)), math.prod(size[:-1])
@@ -302,14 +326,18 @@ def max_pool(x: np.ndarray, window: Windows) -> tuple[np.ndarray, np.ndarray]:
     index = _images(batch, channels, output, np.uint8 if taps <= 256 else np.int32)
     if not y.size:
         return y, index
-    walk = _walk(window, size, output, channels, False, True)
-    _max_seen(_lines(x), _lines(y), _lines(index), lines, *walk, _first(window, size, output, channels))
+    walk = _walk(window, size, output, channels, False)
+    rows = _lines(y)
+    _max_seen(_lines(x), rows, _lines(index), lines, _block(rows), *walk, _first(window, size, output, channels))
     return y, index
 
 
 def max_pool_grad(gy: np.ndarray, index: np.ndarray, input_size: Sequence[int], window: Windows) -> np.ndarray:
-    """The gradient of `max_pool` for x of spatial size `input_size`: gy goes where the maximum came from.  Channels-last."""
+    """The gradient of `max_pool` for x of spatial size `input_size`: gy goes where the maximum came from.  In the order of index."""
     gy = normal(gy)
+    planes = _planes(index, window, input_size[-1])
+    if planes is not None:
+        return max_pool_grad(contiguous(gy).reshape(planes.shape), planes, input_size, window).reshape(*gy.shape[:2], *input_size)
     batch, channels, *output = gy.shape
     gx = _images(batch, channels, input_size, gy.dtype)
     if gx.size:
@@ -327,6 +355,9 @@ def _scatter_sizes(x: np.ndarray, y: np.ndarray, add: bool) -> np.ndarray:
 def max_pool_places(index: np.ndarray, input_size: Sequence[int], window: Windows) -> np.ndarray:
     """Where the maxima of `max_pool` lie (int64): their numbers in the flattened spatial dimensions, -1 for a window that sees nothing."""
     index = normal(index)
+    planes = _planes(index, window, input_size[-1])
+    if planes is not None:
+        return max_pool_places(planes, input_size, window).reshape(index.shape)
     batch, channels, *output = index.shape
     places = _images(batch, channels, output, np.int64)
     if places.size:
@@ -358,7 +389,7 @@ def max_unpool_grad(gy: np.ndarray, places: np.ndarray) -> np.ndarray:
 
 
 def average_pool(x: np.ndarray, window: Windows, count_include_pad: bool, divisor_override: int | None) -> np.ndarray:
-    """The mean of each window of x [N, C, *S].  Channels-last.
+    """The mean of each window of x [N, C, *S].  In the order of x.
 
     The divisor is `divisor_override` if given; else the number of elements of the window that lie inside the input, or inside
     the input and its padding if `count_include_pad`.
@@ -377,19 +408,28 @@ def average_pool(x: np.ndarray, window: Windows, count_include_pad: bool, diviso
         y = sum_over(x, tuple(range(2, x.ndim)), True)
         y /= x.dtype.type(rows[0] * columns[0])
         return y
+    planes = _planes(x, window, x.shape[-1])
+    if planes is not None:
+        return average_pool(planes, window, count_include_pad, divisor_override).reshape(batch, channels, *output)
     y = _images(batch, channels, output, x.dtype)
     if y.size:
-        start, seen, at, _, pieces = _walk(window, tuple(spatial), output, channels, False, False)
-        divisors = rows.astype(x.dtype), np.repeat(columns, channels).astype(x.dtype)
-        _sum_seen(_lines(x), _lines(y), *divisors, math.prod(spatial[:-1]), start, seen, at, pieces)
+        walk, written = _walk(window, tuple(spatial), output, channels, False), _lines(y)
+        divisor, steps = np.repeat(columns, channels).astype(x.dtype), walk[-1]
+        if steps.size:
+            apart = np.ones(steps[-1] + 1, x.dtype)
+            apart[steps], divisor = divisor, apart
+        _sum_seen(_lines(x), written, rows.astype(x.dtype), divisor, math.prod(spatial[:-1]), _block(written), *walk, False)
     return y
 
 
 def average_pool_grad(
     gy: np.ndarray, input_size: Sequence[int], window: Windows, count_include_pad: bool, divisor_override: int | None
 ) -> np.ndarray:
-    """The gradient of `average_pool` for x of spatial size `input_size`.  Channels-last."""
+    """The gradient of `average_pool` for x of spatial size `input_size`.  In the order of gy."""
     gy = normal(gy)
+    planes = _planes(gy, window, input_size[-1])
+    if planes is not None:
+        return average_pool_grad(planes, input_size, window, count_include_pad, divisor_override).reshape(*gy.shape[:2], *input_size)
     batch, channels, *output = gy.shape
     gx = _images(batch, channels, input_size, gy.dtype)
     if gx.size:
@@ -399,7 +439,7 @@ def average_pool_grad(
             divisor = rows[0] * columns[0]
         else:  # windows of different sizes: each must be divided before the sum
             gy = div(gy, np.multiply.outer(rows, columns).reshape(output).astype(gy.dtype))
-        start, seen, at, _, pieces = _walk(window, tuple(input_size), tuple(output), channels, True, False)
-        divisors = np.full(start.size - 1, divisor, gy.dtype), np.ones(gx.shape[-1] * channels, gy.dtype)
-        _sum_seen(_lines(gy), _lines(gx), *divisors, math.prod(output[:-1]), start, seen, at, pieces)
+        walk = _walk(window, tuple(input_size), tuple(output), channels, True)
+        divisors, written = (np.full(len(walk[0]) - 1, divisor, gy.dtype), np.ones(gx.shape[-1] * channels, gy.dtype)), _lines(gx)
+        _sum_seen(_lines(gy), written, *divisors, math.prod(output[:-1]), _block(written), *walk, True)
     return gx
