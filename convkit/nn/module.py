@@ -173,13 +173,13 @@ class Module:
         if hasattr(self, name) and not any(name in registered for registered, _ in self._kinds() or ()):
             raise KeyError(f"{type(self).__name__}: attribute {name!r} already exists")
 
-    def register_parameter(self, name: str, parameter: Parameter | None) -> None:
+    def register_parameter(self, name: str, param: Parameter | None) -> None:
         """Same as `self.name = parameter`; also takes None, for a parameter that this instance does without."""
         self._check_name("parameter", name)
-        if parameter is not None and not isinstance(parameter, Parameter):
-            raise TypeError(f"{type(self).__name__}: {name!r} must be a Parameter or None, got {type(parameter).__name__}")
+        if param is not None and not isinstance(param, Parameter):
+            raise TypeError(f"{type(self).__name__}: {name!r} must be a Parameter or None, got {type(param).__name__}")
         self._forget(name)
-        self._parameters[name] = parameter
+        self._parameters[name] = param
 
     def register_buffer(self, name: str, tensor: Tensor | None, persistent: bool = True) -> None:
         """Make `tensor` part of the module without learning it; only a persistent one is part of `state_dict()`."""
@@ -213,9 +213,9 @@ class Module:
             if child is not None:
                 yield from child.named_modules(memo, join(prefix, name), remove_duplicate)
 
-    def modules(self) -> Iterator[Module]:
-        """This module and all below it."""
-        return (module for _, module in self.named_modules())
+    def modules(self, remove_duplicate: bool = True) -> Iterator[Module]:
+        """This module and all below it; a shared one comes once, unless `remove_duplicate` is False."""
+        return (module for _, module in self.named_modules(remove_duplicate=remove_duplicate))
 
     def named_children(self) -> Iterator[tuple[str, Module]]:
         """(name, module) of the modules directly below; a shared one comes once."""
@@ -239,16 +239,20 @@ class Module:
             module = child
         return module
 
-    def set_submodule(self, target: str, module: Module) -> None:
-        """Put `module` in the place of the one with the dotted name `target`; AttributeError if there is none, ValueError for ''."""
+    def set_submodule(self, target: str, module: Module, strict: bool = False) -> None:
+        """Put `module` in the place of the one with the dotted name `target`, or, unless `strict`, where there was none.
+
+        AttributeError where what it would be in does not exist, or where something else than a module is; ValueError for ''.
+        """
         if not target:
             raise ValueError(f"{type(self).__name__}.set_submodule: needs a name, got ''")
         if not isinstance(module, Module):
             raise TypeError(f"{type(self).__name__}.set_submodule: needs a Module, got {type(module).__name__}")
         path, _, name = target.rpartition(".")
         parent = self.get_submodule(path)
-        parent.get_submodule(name)
-        parent._modules[name] = module
+        if strict or not isinstance(getattr(parent, name, module), Module):
+            parent.get_submodule(name)
+        setattr(parent, name, module)
 
     def get_parameter(self, target: str) -> Parameter:
         """The parameter with a dotted name, as in `named_parameters`; AttributeError if there is none."""
@@ -291,8 +295,8 @@ class Module:
         """All buffers."""
         return (buffer for _, buffer in self.named_buffers(recurse=recurse))
 
-    def apply(self: Self, function: Callable[[Module], Any]) -> Self:
-        """Call `function` on every module below and then on this one; gives the module itself.
+    def apply(self: Self, fn: Callable[[Module], Any]) -> Self:
+        """Call `fn` on every module below and then on this one; gives the module itself.
 
         >>> from convkit import nn
         >>> def ones(module):
@@ -303,8 +307,8 @@ class Module:
         [[1.0, 1.0]]
         """
         for child in self.children():
-            child.apply(function)
-        function(self)
+            child.apply(fn)
+        fn(self)
         return self
 
     # ---------------------------------------------------------------------------------- modes

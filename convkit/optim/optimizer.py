@@ -66,12 +66,12 @@ class Optimizer:
         for group in groups if isinstance(groups[0], Mapping) else [{"params": groups}]:
             self.add_param_group(group)
 
-    def add_param_group(self, group: Mapping[str, Any]) -> None:
+    def add_param_group(self, param_group: Mapping[str, Any]) -> None:
         """Learn more parameters: {'params': tensors, setting: value, ...}."""
         name = type(self).__name__
-        if not isinstance(group, Mapping) or "params" not in group:
-            raise TypeError(f"{name}: a group must be a dictionary with 'params', got {group!r}")
-        params = group["params"]
+        if not isinstance(param_group, Mapping) or "params" not in param_group:
+            raise TypeError(f"{name}: a group must be a dictionary with 'params', got {param_group!r}")
+        params = param_group["params"]
         if isinstance(params, (set, frozenset)):
             raise TypeError(f"{name}: parameters must come in an order, got a {type(params).__name__}")
         params = [params] if isinstance(params, Tensor) else list(params)
@@ -89,7 +89,7 @@ class Optimizer:
             if id(p) in known:
                 raise ValueError(f"{name}: a parameter of shape {list(p.shape)} was given twice")
             known.add(id(p))
-        settings = {**self.defaults, **{k: v for k, v in group.items() if k != "params"}}
+        settings = {**self.defaults, **{k: v for k, v in param_group.items() if k != "params"}}
         self._check(settings)
         self.param_groups.append({"params": params, **({"param_names": names} if names else {}), **settings})
 

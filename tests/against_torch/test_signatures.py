@@ -6,9 +6,11 @@ torch's names come from Python signatures where there are any, else from the sch
 
 from __future__ import annotations
 
+import functools
 import importlib
 import inspect
 
+import numpy as np
 import pytest
 
 import convkit
@@ -166,3 +168,62 @@ def test_methods(name):
     if not inspect.isfunction(theirs):  # schemas name the tensor wherever it stands
         expected = [(["input", *(n for n in positional if n != "input")], named) for positional, named in expected if "input" in positional]
     assert differences(getattr(convkit.Tensor, name), expected, skip=1, by_type=name in BY_TYPE) == []
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["nn.Module", "nn.Sequential", "nn.ModuleList", "nn.ModuleDict", "nn.ParameterList", "nn.ParameterDict", "nn.Embedding", "nn.EmbeddingBag",
+     "optim.Optimizer", "optim.lr_scheduler.LRScheduler", "optim.lr_scheduler.ReduceLROnPlateau", "optim.swa_utils.AveragedModel"],
+)  # fmt: skip
+def test_methods_of_classes(path):
+    ours, theirs = (functools.reduce(getattr, path.split("."), lib) for lib in (convkit, torch))
+    wrong = {}
+    for name in sorted(n for n in vars(ours) if not n.startswith("_")):
+        pair = [inspect.getattr_static(cls, name, None) for cls in (ours, theirs)]
+        mine, other = (getattr(f, "__func__", f) for f in pair)
+        if inspect.isfunction(mine) and inspect.isfunction(other):
+            wrong[name] = differences(mine, [split_parameters(inspect.signature(other))], skip=1)
+    assert {name: found for name, found in wrong.items() if found} == {}
+
+
+INTEGERS, FLOATS, MASK = [3, 1, 2], [[1.0, -2.0], [0.5, 4.0]], [[True, False], [False, True]]
+# Each is called with convkit and with torch: the overloads of BY_TYPE, and what is called by a name that differs by type.
+CALLS = {
+    "arange": [lambda t: t.arange(5), lambda t: t.arange(end=5), lambda t: t.arange(start=2, end=5), lambda t: t.arange(2, 9, step=3)],
+    "max": [lambda t: t.max(t.tensor(FLOATS), t.tensor([0.0, 1.0])), lambda t: t.max(input=t.tensor(FLOATS), other=t.tensor([0.0, 1.0])),
+            lambda t: t.max(input=t.tensor(FLOATS), dim=1), lambda t: t.tensor(FLOATS).max(other=t.tensor([0.0, 1.0]))],
+    "min": [lambda t: t.min(t.tensor(FLOATS), other=t.tensor([0.0, 1.0])), lambda t: t.min(input=t.tensor(FLOATS), dim=1, keepdim=True)],
+    "randint": [lambda t: t.randint(1, (3,)), lambda t: t.randint(high=1, size=(3,)), lambda t: t.randint(1, size=(3,)),
+                lambda t: t.randint(4, 5, (3,)), lambda t: t.randint(low=4, high=5, size=(3,))],
+    "randint_like": [lambda t: t.randint_like(t.tensor(INTEGERS), 1), lambda t: t.randint_like(t.tensor(INTEGERS), high=1),
+                     lambda t: t.randint_like(t.tensor(INTEGERS), low=4, high=5)],
+    "repeat_interleave": [lambda t: t.repeat_interleave(t.tensor(INTEGERS)), lambda t: t.repeat_interleave(repeats=t.tensor(INTEGERS)),
+                          lambda t: t.repeat_interleave(input=t.tensor(FLOATS), repeats=2, dim=1)],
+    "scatter": [lambda t: t.scatter(t.zeros(3), 0, t.tensor([1]), 2.0), lambda t: t.scatter(t.zeros(3), dim=0, index=t.tensor([1]), value=2.0),
+                lambda t: t.scatter(t.zeros(3), dim=0, index=t.tensor([1]), src=t.ones(3))],
+    "std": [lambda t: t.std(t.tensor(FLOATS), False), lambda t: t.std(t.tensor(FLOATS), unbiased=False), lambda t: t.std(t.tensor(FLOATS), 1, False)],
+    "std_mean": [lambda t: t.std_mean(t.tensor(FLOATS), False), lambda t: t.std_mean(t.tensor(FLOATS), dim=0, correction=0)],
+    "var": [lambda t: t.var(t.tensor(FLOATS), False), lambda t: t.var(input=t.tensor(FLOATS), dim=0, correction=0.5, keepdim=True)],
+    "var_mean": [lambda t: t.var_mean(t.tensor(FLOATS), False), lambda t: t.var_mean(t.tensor(FLOATS), dim=0, unbiased=False)],
+    "sizes by name": [lambda t: t.zeros(size=(2, 3)), lambda t: t.ones(size=[2]), lambda t: t.tensor(FLOATS).new_zeros(size=(2,)),
+                      lambda t: t.broadcast_to(t.ones(3), size=(2, 3)), lambda t: t.ones(3).broadcast_to(2, 3)],
+    "other": [lambda t: t.asarray([1.0, 2.0], dtype=t.float64), lambda t: t.asarray(obj=t.ones(2), copy=True),
+              lambda t: t.swapaxes(t.tensor([FLOATS]), axis0=0, axis1=2), lambda t: t.tensor(INTEGERS).split(split_size=2),
+              lambda t: t.split(tensor=t.tensor(INTEGERS), split_size_or_sections=[1, 2]), lambda t: t.ones(2).to(t.float32, copy=True),
+              lambda t: t.zeros(7, 3).fill_diagonal_(1.0, wrap=True), lambda t: t.zeros(3, 7).fill_diagonal_(fill_value=1.0, wrap=True),
+              lambda t: t.where(condition=t.tensor(MASK), input=t.tensor(FLOATS), other=t.tensor(0.0))],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_calls(name):
+    for i, call in enumerate(CALLS[name]):
+        got, expected = call(convkit), call(torch)
+        got, expected = ((r,) if hasattr(r, "shape") else tuple(r) for r in (got, expected))
+        for y, z in zip(got, expected, strict=True):
+            assert str(z.dtype).removeprefix("torch.") == str(y.dtype), (name, i)
+            np.testing.assert_allclose(y.numpy(), z.numpy(), rtol=1e-6, err_msg=f"{name} {i}")
+
+
+def test_overloads_that_differ_by_type_are_called():
+    assert set(CALLS) >= BY_TYPE

@@ -310,3 +310,12 @@ def test_requires_grad_of_leaves_only():
         ck.tensor([1]).requires_grad_()
     with pytest.raises(RuntimeError, match="only floating tensors"):
         ck.tensor([1], requires_grad=True)
+
+
+def test_zeros_for_inputs_outside_the_graph():
+    x, y = (ck.ones(2, requires_grad=True) for _ in range(2))
+    gx, gy = grad(x.sum(), (x, y), materialize_grads=True)
+    assert gx.tolist() == [1, 1] and gy.tolist() == [0, 0]
+    for told in ({"only_inputs": False}, {"is_grads_batched": True}, {"materialize_grads": True, "allow_unused": False}):
+        with pytest.raises(ValueError, match="^grad: "):
+            grad(x.sum(), x, **told)

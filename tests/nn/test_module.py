@@ -130,7 +130,7 @@ def test_get_parameter_get_buffer_and_set_submodule():
     for match, call in [
         (r"Conv2d has no parameter 'bias' \(looking for 'conv.bias'\)", lambda: net.get_parameter("conv.bias")),
         (r"BatchNorm2d has no buffer 'weight' \(looking for 'norm.weight'\); it has \['running_mean'", lambda: net.get_buffer("norm.weight")),
-        ("Net has no module 'tail'", lambda: net.set_submodule("tail", new)),
+        ("Net has no module 'tail'", lambda: net.set_submodule("tail", new, strict=True)),
         ("Net has no module 'tail'", lambda: net.get_parameter("tail.weight")),
     ]:
         with pytest.raises(AttributeError, match=match):

@@ -148,3 +148,36 @@ def test_random_tensors_follow_the_seed():
     assert np.array_equal(ck.rand(3, 2, generator=generator).numpy(), uniform.numpy())
     assert not np.array_equal(ck.rand(3, 2, generator=generator).numpy(), uniform.numpy())
     assert ck.rand(0, 3).shape == (0, 3) and ck.randperm(0).shape == (0,)
+
+
+def test_arguments_by_name():
+    """Each position of an overload has torch's name, too; tests/against_torch/test_signatures.py compares them all."""
+    x = ck.tensor([[1.0, -2.0], [0.5, 4.0]])
+    assert ck.arange(end=3).tolist() == [0, 1, 2] and ck.zeros(size=(2, 1)).shape == x.new_ones(size=(2, 1)).shape == (2, 1)
+    assert ck.randint(high=1, size=(2,)).tolist() == ck.randint(1, size=(2,)).tolist() == [0, 0]
+    assert ck.randint_like(x, high=1).tolist() == [[0, 0], [0, 0]]
+    assert ck.repeat_interleave(ck.tensor([2, 0, 1])).tolist() == ck.repeat_interleave(repeats=ck.tensor([2, 0, 1])).tolist() == [0, 0, 2]
+    assert ck.max(x, other=ck.tensor(0.0)).tolist() == [[1, 0], [0.5, 4]] and ck.min(x, other=x).tolist() == x.tolist()
+    assert ck.swapaxes(x, axis0=0, axis1=1).tolist() == x.T.tolist() and ck.broadcast_to(ck.ones(2), size=(3, 2)).shape == (3, 2)
+    assert [t.tolist() for t in ck.arange(3).split(split_size=2)] == [[0, 1], [2]]
+    assert ck.zeros(4, 2).fill_diagonal_(1.0, wrap=True).tolist() == [[1, 0], [0, 1], [0, 0], [1, 0]]
+    for error, match, call in [
+        (TypeError, "arange: needs an end", ck.arange),
+        (TypeError, r"zeros: takes size once, got \(2,\) and size=3", lambda: ck.zeros(2, size=3)),
+        (ValueError, "repeat_interleave: repeats alone must be a vector", lambda: ck.repeat_interleave(x)),
+    ]:
+        with pytest.raises(error, match=match):
+            call()
+
+
+def test_copies_that_are_asked_for():
+    a = np.ones(2)
+    shared, copied = ck.from_dlpack(ext_tensor=a), ck.from_dlpack(a, copy=True)
+    x = ck.asarray(a)
+    also = ck.asarray(obj=a, copy=True)
+    a[0] = 5
+    assert shared[0] == x[0] == 5 and copied[0] == also[0] == 1
+    assert x.to(np.float64) is x and x.to(np.float64, copy=True) is not x
+    assert ck.asarray([1.0], requires_grad=True).requires_grad
+    with pytest.raises(ValueError, match="asarray: a ndarray cannot be had as float32 without a copy"):
+        ck.asarray(a, dtype=np.float32, copy=False)
