@@ -138,9 +138,10 @@ class Module:
         object.__setattr__(self, name, value)
 
     def __getattr__(self, name: str) -> Any:  # called only where the ordinary look-up failed
-        for registered, _ in self._kinds() or ():
-            if name in registered:
-                return registered[name]
+        own = self.__dict__
+        for kind in ("_parameters", "_modules", "_buffers"):
+            if kind in own and name in own[kind]:
+                return own[kind][name]
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def __delattr__(self, name: str) -> None:

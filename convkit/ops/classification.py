@@ -19,10 +19,9 @@ from .reduce import mean, sum
 
 def _classes(op: str, x: Any, target: Any, ignore_index: int = -100) -> tuple[np.ndarray, np.ndarray | None]:
     """(class numbers, which of them count; None for all), checked against the scores x [N, C, ...]."""
-    t = target.array
-    if t.shape != (x.shape[0], *x.shape[2:]):
-        raise ValueError(f"{op}: input {list(x.shape)} needs targets of shape {[x.shape[0], *x.shape[2:]]}, got {list(t.shape)}")
-    classes = x.shape[1]
+    t, (batch, classes, *places) = target.array, x.array.shape
+    if t.shape != (batch, *places):
+        raise ValueError(f"{op}: input {list(x.shape)} needs targets of shape {[batch, *places]}, got {list(t.shape)}")
     if not 0 <= ignore_index < classes and (not t.size or t.min() >= 0 and t.max() < classes):  # mostly
         return t, None
     counted = t != ignore_index

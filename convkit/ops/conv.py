@@ -90,7 +90,7 @@ def _shape(t: Any) -> Any:
 
 
 def _check_weight(op: str, weight: Any, rank: int) -> None:
-    if weight.ndim != rank + 2:
+    if weight.array.ndim != rank + 2:
         raise ValueError(f"{op}: weight must be {rank + 2}-D, got shape {list(weight.shape)}")
 
 
@@ -99,11 +99,12 @@ def conv(rank: int, x: Any, weight: Any, bias: Any, stride: Any, padding: Any, d
     op = f"conv{rank}d"
     same_dtype(op, input=x, weight=weight, bias=bias)
     _check_weight(op, weight, rank)
-    if x.ndim == rank + 1:  # one image without a batch dimension
+    shape, sizes = x.array.shape, weight.array.shape
+    if len(shape) == rank + 1:  # one image without a batch dimension
         return conv(rank, x.unsqueeze(0), weight, bias, stride, padding, dilation, groups).squeeze(0)
-    inside = x.shape[2:] if x.ndim == rank + 2 else None  # another rank is refused below
-    window = geometry.window(op, weight.shape[2:], stride, padding, dilation, groups, inside=inside)
-    geometry.conv_shapes(op, x.shape, weight.shape, _shape(bias), window)
+    inside = shape[2:] if len(shape) == rank + 2 else None  # another rank is refused below
+    window = geometry.window(op, sizes[2:], stride, padding, dilation, groups, inside=inside)
+    geometry.conv_shapes(op, shape, sizes, _shape(bias), window)
     return Conv.apply(x, weight, bias, window)
 
 

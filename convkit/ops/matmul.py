@@ -9,7 +9,7 @@ import numpy as np
 
 from ..autograd import Function, TensorBase
 from ..device import kernels
-from .elementwise import fit
+from .elementwise import FLOATS, fit
 from .reduce import sum
 
 
@@ -57,13 +57,15 @@ class Linear(Function):
 
 def same_dtype(op: str, *, integers: bool = False, **tensors: Any) -> None:
     """TypeError unless all are tensors (None is skipped) of one floating dtype, or, if `integers`, of one dtype of integers."""
+    dtypes = []
     for name, t in tensors.items():
-        if t is not None and not isinstance(t, TensorBase):
+        if isinstance(t, TensorBase):
+            dtypes.append(t.array.dtype)
+        elif t is not None:
             raise TypeError(f"{op}: {name} must be a tensor, got {type(t).__name__}")
-    dtypes = {name: t.array.dtype for name, t in tensors.items() if t is not None}
-    first = next(iter(dtypes.values()))
-    if len(set(dtypes.values())) > 1 or not (first in (np.float32, np.float64) or integers and first.kind in "iu"):
-        told = ", ".join(f"{name} {dtype}" for name, dtype in dtypes.items())
+    first = dtypes[0]
+    if dtypes.count(first) < len(dtypes) or not (first in FLOATS or integers and first.kind in "iu"):
+        told = ", ".join(f"{name} {t.array.dtype}" for name, t in tensors.items() if t is not None)
         wanted = "float32, float64 or integers" if integers else "float32 or float64"
         raise TypeError(f"{op}: needs {wanted}, the same for all, got {told}; convert with .to(dtype)")
 
@@ -76,18 +78,18 @@ def matmul(input: Any, other: Any) -> Any:
     [3.0, 3.0]
     """
     same_dtype("matmul", integers=True, input=input, other=other)
-    if not input.ndim or not other.ndim:
-        raise ValueError(f"matmul: needs at least 1 dimension each, got shapes {list(input.shape)} and {list(other.shape)}")
-    left, right = input.ndim == 1, other.ndim == 1
-    if input.shape[-1] != other.shape[0 if right else -2]:
-        raise ValueError(
-            f"matmul: the last dimension of {list(input.shape)} must match the {'only' if right else 'second last'} of {list(other.shape)}"
-        )
+    p, q = input.array.shape, other.array.shape
+    if not p or not q:
+        raise ValueError(f"matmul: needs at least 1 dimension each, got shapes {list(p)} and {list(q)}")
+    left, right = len(p) == 1, len(q) == 1
+    if p[-1] != q[0 if right else -2]:
+        raise ValueError(f"matmul: the last dimension of {list(p)} must match the {'only' if right else 'second last'} of {list(q)}")
     input, other = input.unsqueeze(0) if left else input, other.unsqueeze(1) if right else other
-    try:
-        np.broadcast_shapes(input.shape[:-2], other.shape[:-2])
-    except ValueError:
-        raise ValueError(f"matmul: leading dimensions of {list(input.shape)} and {list(other.shape)} do not broadcast") from None
+    if len(p) > 2 and len(q) > 2:
+        try:
+            np.broadcast_shapes(p[:-2], q[:-2])
+        except ValueError:
+            raise ValueError(f"matmul: leading dimensions of {list(p)} and {list(q)} do not broadcast") from None
     y = MatMul.apply(input, other)
     y = y.squeeze(-2) if left else y
     return y.squeeze(-1) if right else y
@@ -103,19 +105,19 @@ def linear(input: Any, weight: Any, bias: Any = None) -> Any:
     [[4.0], [4.0]]
     """
     same_dtype("linear", integers=True, input=input, weight=weight, bias=bias)
-    if weight.ndim not in (1, 2):
-        raise ValueError(f"linear: weight must be [out, in] or [in], got shape {list(weight.shape)}")
-    if not input.ndim or input.shape[-1] != weight.shape[-1]:
-        raise ValueError(f"linear: input {list(input.shape)} must end in the {weight.shape[-1]} features of weight {list(weight.shape)}")
-    if bias is not None and bias.shape != weight.shape[:-1]:
-        raise ValueError(f"linear: bias must have shape {list(weight.shape[:-1])}, one number an output feature, got {list(bias.shape)}")
-    if weight.ndim == 1 or weight.array.dtype.kind != "f":
+    shape, sizes = input.array.shape, weight.array.shape
+    if len(sizes) not in (1, 2):
+        raise ValueError(f"linear: weight must be [out, in] or [in], got shape {list(sizes)}")
+    if not shape or shape[-1] != sizes[-1]:
+        raise ValueError(f"linear: input {list(shape)} must end in the {sizes[-1]} features of weight {list(sizes)}")
+    if bias is not None and bias.array.shape != sizes[:-1]:
+        raise ValueError(f"linear: bias must have shape {list(sizes[:-1])}, one number an output feature, got {list(bias.shape)}")
+    if len(sizes) == 1 or weight.array.dtype.kind != "f":
         y = matmul(input, weight.t())
         return y if bias is None else y + bias
-    if input.ndim == 2:
+    if len(shape) == 2:
         return Linear.apply(input, weight, bias)
-    rows = math.prod(input.shape[:-1])
-    return Linear.apply(input.reshape(rows, input.shape[-1]), weight, bias).reshape(*input.shape[:-1], weight.shape[0])
+    return Linear.apply(input.reshape(math.prod(shape[:-1]), shape[-1]), weight, bias).reshape(*shape[:-1], sizes[0])
 
 
 def bilinear(input1: Any, input2: Any, weight: Any, bias: Any = None) -> Any:

@@ -133,7 +133,7 @@ def grid_size(op: str, rank: int, output_size: Any) -> tuple[int | None, ...]:
 
 def _batched(rank: int, x: Any, run: Callable[[Any], Any]) -> Any:
     """run(x); a single image [C, *S] goes as a batch of one."""
-    if x.ndim != rank + 1:
+    if x.array.ndim != rank + 1:
         return run(x)
     y = run(x.unsqueeze(0))
     return tuple(t.squeeze(0) for t in y) if isinstance(y, tuple) else y.squeeze(0)
@@ -141,12 +141,12 @@ def _batched(rank: int, x: Any, run: Callable[[Any], Any]) -> Any:
 
 def _image(op: str, rank: int, x: Any, filled: int = 1) -> None:
     """TypeError or ValueError unless x is [N, C, *S] of floats with something in it from dimension `filled` on."""
-    floating(op, x)
-    if x.ndim != rank + 2:
+    shape = floating(op, x).array.shape
+    if len(shape) != rank + 2:
         axes = ", ".join(("N", "C", *"DHW"[3 - rank :]))
-        raise ValueError(f"{op}: input must be {rank + 2}-D [{axes}], or {rank + 1}-D without N, got shape {list(x.shape)}")
-    if 0 in x.shape[filled:]:
-        raise ValueError(f"{op}: only the {'batch' if filled == 1 else 'batch and the channels'} may be empty, got shape {list(x.shape)}")
+        raise ValueError(f"{op}: input must be {rank + 2}-D [{axes}], or {rank + 1}-D without N, got shape {list(shape)}")
+    if 0 in shape[filled:]:
+        raise ValueError(f"{op}: only the {'batch' if filled == 1 else 'batch and the channels'} may be empty, got shape {list(shape)}")
 
 
 def _grid(op: str, rank: int, x: Any, output_size: Any) -> geometry.Grid:
@@ -155,7 +155,7 @@ def _grid(op: str, rank: int, x: Any, output_size: Any) -> geometry.Grid:
 
 def _fits(op: str, x: Any, window: geometry.Window) -> None:
     _image(op, window.rank, x)
-    window.output_size(x.shape[2:], op)
+    window.output_size(x.array.shape[2:], op)
 
 
 # ------------------------------------------------------------------------------------------- functions

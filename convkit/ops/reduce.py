@@ -46,13 +46,27 @@ def axes(op: str, dim: Dim, ndim: int) -> tuple[int, ...]:
 class Sum(Function):
     @staticmethod
     def forward(ctx, x, axes, keepdim):
-        ctx.shape = x.shape
-        ctx.kept = tuple(1 if i in axes else n for i, n in enumerate(x.shape))
+        ctx.shape, ctx.axes = x.shape, axes
         return kernels(x).sum(x, axes, keepdim)
 
     @staticmethod
     def backward(ctx, gy):
-        return Expand.apply(gy.reshape(ctx.kept), ctx.shape), None, None
+        kept = [1 if i in ctx.axes else n for i, n in enumerate(ctx.shape)]
+        return Expand.apply(gy.reshape(kept), ctx.shape), None, None
+
+
+class Mean(Sum):
+    """The sum divided by the number of elements; nan over nothing."""
+
+    @staticmethod
+    def forward(ctx, x, axes, keepdim):
+        count = math.prod([x.shape[a] for a in axes])
+        ctx.share = 1.0 / count if count else float("nan")
+        return kernels(x).mul(Sum.forward(ctx, x, axes, keepdim), ctx.share)
+
+    @staticmethod
+    def backward(ctx, gy):
+        return Sum.backward(ctx, gy * ctx.share)
 
 
 class _Extreme(Function):
@@ -212,9 +226,7 @@ def sum(input: Any, dim: Dim = None, keepdim: bool = False, *, dtype: Any = None
 def mean(input: Any, dim: Dim = None, keepdim: bool = False, *, dtype: Any = None) -> Any:
     """Mean over `dim`; nan over nothing."""
     input = _floats("mean", input, dtype)
-    over = axes("mean", dim, input.ndim)
-    count = math.prod(input.array.shape[a] for a in over)
-    return sum(input, over, keepdim) * (1.0 / count if count else float("nan"))
+    return Mean.apply(input, axes("mean", dim, input.ndim), keepdim)
 
 
 def nansum(input: Any, dim: Dim = None, keepdim: bool = False, *, dtype: Any = None) -> Any:

@@ -30,12 +30,12 @@ class Reshape(Function):
 class Permute(Function):
     @staticmethod
     def forward(ctx, x, dims):
-        ctx.inverse = tuple(np.argsort(dims).tolist())
+        ctx.dims = dims
         return x.transpose(dims)
 
     @staticmethod
     def backward(ctx, gy):
-        return Permute.apply(gy, ctx.inverse), None
+        return Permute.apply(gy, tuple(np.argsort(ctx.dims).tolist())), None
 
 
 class Cat(Function):
@@ -91,7 +91,7 @@ def axis(op: str, dim: Any, ndim: int) -> int:
 def ints(op: str, sizes: Sequence[Any]) -> tuple[int, ...]:
     """Sizes as Python ints; TypeError for anything else."""
     try:
-        return tuple(operator.index(s) for s in sizes)
+        return tuple(map(operator.index, sizes))
     except TypeError:
         raise TypeError(f"{op}: sizes must be ints, got {tuple(sizes)}") from None
 
@@ -110,10 +110,11 @@ def many(op: str, name: str, given: tuple, named: dict[str, Any]) -> tuple:
 def reshape(input: Any, *shape: Any, **named: Any) -> Any:
     """The same elements in row-major order under another `shape`; one size may be -1.  A view where the memory allows it."""
     sizes = ints("reshape", many("reshape", "shape", shape, named))
-    known = math.prod(s for s in sizes if s != -1)
-    size = input.array.size
-    if sizes.count(-1) > 1 or any(s < -1 for s in sizes) or (known != size if -1 not in sizes else not known or size % known):
-        raise ValueError(f"reshape: {size} elements of shape {list(input.array.shape)} do not fit shape {list(sizes)}")
+    size, product = input.array.size, math.prod(sizes)
+    if product != size or min(sizes, default=1) < 0:
+        # One size may be -1; then -product is that of the others.
+        if sizes.count(-1) != 1 or min(sizes) < -1 or not product or size % -product:
+            raise ValueError(f"reshape: {size} elements of shape {list(input.array.shape)} do not fit shape {list(sizes)}")
     return view_of(Reshape.apply(input, sizes), input)
 
 
@@ -140,11 +141,10 @@ def permute(input: Any, *dims: Any, **named: Any) -> Any:
 def transpose(input: Any, dim0: int, dim1: int) -> Any:
     """Two dimensions exchanged; a view."""
     order = list(range(input.array.ndim))
-    a, b = axis("transpose", dim0, max(input.array.ndim, 1)), axis("transpose", dim1, max(input.array.ndim, 1))
-    if a == b:
-        return permute(input, order)
-    order[a], order[b] = b, a
-    return permute(input, order)
+    a, b = axis("transpose", dim0, len(order) or 1), axis("transpose", dim1, len(order) or 1)
+    if a != b:
+        order[a], order[b] = b, a
+    return view_of(Permute.apply(input, tuple(order)), input)
 
 
 def swapaxes(input: Any, axis0: int, axis1: int) -> Any:

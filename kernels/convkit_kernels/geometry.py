@@ -16,6 +16,7 @@ Kernels see three spatial dimensions always: a 1-D or 2-D window has leading dim
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -39,6 +40,13 @@ class Window:
     dilation: tuple[int, ...]
     groups: int = 1
     ceil_mode: bool = False
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    @cached_property
+    def _hash(self) -> int:  # every call looks its window up in some table
+        return hash((self.size, self.stride, self.padding, self.dilation, self.groups, self.ceil_mode))
 
     @property
     def rank(self) -> int:
@@ -156,11 +164,21 @@ def window(
             raise ValueError(f"{op}: padding must be 'valid', 'same' or numbers, got {padding!r}")
     else:
         pairs = _pairs(op, padding, rank)
-    return Window(size, stride, pairs, dilation, groups, ceil_mode)
+    return _window(size, stride, pairs, dilation, groups, ceil_mode)
+
+
+_window = functools.lru_cache(maxsize=1024)(Window)  # equal windows are one, so that what follows from them is computed once
 
 
 def each(op: str, name: str, value: int | Iterable[int], rank: int, least: int) -> tuple[int, ...]:
     """`value` as one int a dimension, each at least `least`; TypeError or ValueError naming `op` and `name` otherwise."""
+    given = value if type(value) is tuple else (value,) * rank
+    if len(given) == rank:  # mostly: nothing to convert and nothing to say
+        for v in given:
+            if type(v) is not int or v < least:
+                break
+        else:
+            return given
     try:
         values = tuple(value) if isinstance(value, Iterable) else (value,) * rank
         # bool is an int to Python, but `stride=True` is a mistake; NumPy integers are fine.
@@ -179,16 +197,17 @@ def each(op: str, name: str, value: int | Iterable[int], rank: int, least: int) 
 
 
 def _pairs(op: str, padding: int | Iterable, rank: int) -> tuple[tuple[int, int], ...]:
-    if isinstance(padding, Iterable):
+    if type(padding) is not int and isinstance(padding, Iterable):
         values = tuple(padding)
-        if values and all(isinstance(v, Iterable) for v in values):
+        if values and type(values[0]) is not int and all(isinstance(v, Iterable) for v in values):
             if len(values) != rank:
                 raise ValueError(f"{op}: padding needs {rank} (before, after) pairs, got {list(values)}")
             return tuple(each(op, "padding", v, 2, 0) for v in values)  # type: ignore[misc]
         padding = values
-    return tuple((p, p) for p in each(op, "padding", padding, rank, 0))
+    return tuple([(p, p) for p in each(op, "padding", padding, rank, 0)])
 
 
+@functools.lru_cache(maxsize=1024)
 def conv_shapes(op: str, x: tuple[int, ...], w: tuple[int, ...], b: tuple[int, ...] | None, win: Window) -> tuple[int, ...]:
     """Output shape [N, K, *out] of a convolution of x [N, C, *in] with w [K, C/groups, *window]; ValueError where they do not fit."""
     if len(x) != win.rank + 2:
@@ -293,6 +312,7 @@ def fold_shapes(op: str, y: tuple[int, ...], size: tuple[int, ...], win: Window)
     return (y[0], y[1] // taps, *size)
 
 
+@functools.lru_cache(maxsize=1024)
 def pool_padding(op: str, win: Window) -> None:
     """ValueError unless the padding is at most half of what the window covers, holes included."""
     if any(max(pads) > span // 2 for span, pads in zip(win.span, win.padding, strict=True)):

@@ -363,7 +363,7 @@ def resample(g: Any, call: Any) -> str:
 
 
 # -------------------------------------------------------------------------------------- reductions
-REDUCTIONS = {"Sum": "ReduceSum", "Amax": "ReduceMax", "Amin": "ReduceMin"}
+REDUCTIONS = {"Sum": "ReduceSum", "Mean": "ReduceMean", "Amax": "ReduceMax", "Amin": "ReduceMin"}
 
 
 @emits(*REDUCTIONS)

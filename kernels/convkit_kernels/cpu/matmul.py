@@ -31,6 +31,8 @@ CHUNK_BY_COLUMNS = 128  # where rows of a are far apart in memory, so that each 
 
 def matmul(a: np.ndarray, b: np.ndarray, bias: np.ndarray | None = None) -> np.ndarray:
     """a [..., M, K] times b [..., K, N], plus bias [N] -> [..., M, N]; leading dimensions broadcast."""
+    if a.ndim == b.ndim == 2:
+        return matmul2d(a, b, bias)
     if b.ndim == 2 and a.ndim > 2:  # one product of all rows
         return matmul2d(contiguous(a).reshape(math.prod(a.shape[:-1]), a.shape[-1]), b, bias).reshape(*a.shape[:-1], b.shape[-1])
     y = np.empty((*np.broadcast_shapes(a.shape[:-2], b.shape[:-2]), a.shape[-2], b.shape[-1]), a.dtype)

@@ -50,9 +50,10 @@ NO_STEPS = np.zeros(0, np.uint64)
 
 
 # ------------------------------------------------------------------------------------ window walk
-def _numbers(window: Windows, input_size: Sizes, output_size: Sizes) -> list[int]:
+@functools.lru_cache(maxsize=256)
+def _numbers(window: Windows, input_size: Sizes, output_size: Sizes) -> tuple[int, ...]:
     """The number of taps along each dimension: those of the largest window."""
-    return [max(window.places(axis, i, o)[1], default=1) for axis, (i, o) in enumerate(zip(input_size, output_size, strict=True))]
+    return tuple(max(window.places(axis, i, o)[1], default=1) for axis, (i, o) in enumerate(zip(input_size, output_size, strict=True)))
 
 
 def _pairs(window: Windows, input_size: Sizes, output_size: Sizes) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
