@@ -21,6 +21,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 MAX_RANK = 3
 Triple = tuple[int, int, int]
@@ -172,7 +173,7 @@ _window = functools.lru_cache(maxsize=1024)(Window)  # equal windows are one, so
 
 def each(op: str, name: str, value: int | Iterable[int], rank: int, least: int) -> tuple[int, ...]:
     """`value` as one int a dimension, each at least `least`; TypeError or ValueError naming `op` and `name` otherwise."""
-    given = value if type(value) is tuple else (value,) * rank
+    given: Any = value if type(value) is tuple else (value,) * rank
     if len(given) == rank:  # mostly: nothing to convert and nothing to say
         for v in given:
             if type(v) is not int or v < least:
