@@ -245,8 +245,9 @@ def _where(x, k, t, a, b, c):
 
 def _binary(ufunc: np.ufunc, row: Callable, a: Operand, b: Operand) -> np.ndarray:
     like = a if not isinstance(b, np.ndarray) or (isinstance(a, np.ndarray) and a.size >= b.size) else b
-    if like.size >= LARGE and like.dtype.kind == "f":  # type: ignore[union-attr]
-        like = dense(like)  # type: ignore[arg-type]
+    # Where memory has gaps, as a slice has, the copy that a kernel needs would take as long as NumPy's loop.
+    if like.size >= LARGE and like.dtype.kind == "f" and order_of(like) is not None:  # type: ignore[union-attr, arg-type]
+        like = normal(like)  # type: ignore[arg-type]
         lines = _lines((a, b), like, (like.dtype, like.dtype))
         if lines is not None:
             return _run(row, lines[0], np.empty_like(like), lines[1])
@@ -403,8 +404,8 @@ def where(condition: np.ndarray, a: Operand, b: Operand) -> np.ndarray:
     like = next((o for o in operands if o.shape == shape), None)
     dtype = next((o.dtype for o in (a, b) if isinstance(o, np.ndarray)), operands[1].dtype)
     if like is not None and like.size >= LARGE and dtype.kind == "f":
-        like = dense(like)
-        lines = _lines((condition, a, b), like, (np.dtype(bool), dtype, dtype))
+        found, like = like, dense(like)
+        lines = _lines([like if operand is found else operand for operand in (condition, a, b)], like, (np.dtype(bool), dtype, dtype))
         if lines is not None:
             return _run(_where, lines[0], np.empty_like(like, dtype=dtype), lines[1])
     y = np.where(condition, a, b)
