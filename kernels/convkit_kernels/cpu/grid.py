@@ -12,15 +12,21 @@ of threads; a task takes some channels of one sample.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
+from typing import Any
 
+import numba
 import numpy as np
-from numba import prange
+from llvmlite import ir
+from numba import prange, types
+from numba.extending import intrinsic
 
 from ..layout import channels_last, contiguous, from_channels_last, normal
+from .microkernel import address
 from .resample import NARROW, _combine
-from .runtime import inline, kernel
+from .runtime import inline, kernel, native
 
 MODES = ("nearest", "bilinear", "bicubic")
 PADDINGS = ("zeros", "border", "reflection")
@@ -30,6 +36,8 @@ BORDER, REFLECTION = 1, 2
 CHUNK, TASK = 64, 1024
 # Channels that a task of the image's gradient takes, where there are few samples.
 BLOCK = 16
+# Places in the numbers that go to a kernel: the address of `_axes`; and what a task keeps in its copy: how many places, and rows an axis.
+AXES, COUNT, COUNTS, PLAN = 14, 15, 16, 19
 
 
 @inline
@@ -124,12 +132,48 @@ def _axis(grid, start, step, count, length, mode, padding, align, a, index, weig
     return 4
 
 
-@inline
-def _axes(grid, first, count, sizes, counts, index, weight, slope, place, x):
-    """Fill the rows of all axes for `count` places; a place's coordinates come in the order width, height, depth."""
-    rank = sizes[3]
+def _axes(grid, sizes, index, real):
+    # Fills the rows of all axes for sizes[COUNT] places; a place's coordinates come in the order width, height, depth.
+    sizes = numba.carray(sizes, PLAN)
+    rank, count = sizes[3], sizes[COUNT]
+    grid = numba.carray(grid, count * rank)
+    index = numba.carray(index, (12, CHUNK))
+    real = numba.carray(real, (26, CHUNK))
+    weight, slope = real[:12], real[12:24]
+    place = real[24:]
+    for a in range(3 - rank):  # an axis that is not there has one pixel
+        for p in range(count):
+            index[4 * a, p] = 0
+            weight[4 * a, p] = 1
+            slope[4 * a, p] = 0
     for a in range(3 - rank, 3):
-        counts[a] = _axis(grid, first * rank + 2 - a, rank, count, sizes[a], sizes[4], sizes[5], sizes[6], a, index, weight, slope, place, x)
+        sizes[COUNTS + a] = _axis(grid, 2 - a, rank, count, sizes[a], sizes[4], sizes[5], sizes[6], a, index, weight, slope, place, grid)
+
+
+@functools.cache
+def _compiled(char: str) -> int:
+    """The address of `_axes`, which takes most of the time to compile: the kernels share it."""
+    real, whole = (types.CPointer(t) for t in (types.float32 if char == "f" else types.float64, types.int64))
+    return native(_axes, real, whole, whole, real)
+
+
+@intrinsic
+def _call(typing_context: Any, function: Any, args: Any) -> Any:
+    """In a kernel: call the function with the address `function` on four addresses."""
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        target = ir.FunctionType(ir.VoidType(), [ir.IntType(64)] * 4).as_pointer()
+        builder.call(builder.inttoptr(values[0], target), [builder.extract_value(values[1], i) for i in range(4)])
+        return context.get_dummy_value()
+
+    return types.void(types.intp, types.UniTuple(types.intp, 4)), generate
+
+
+@inline
+def _look(grid, first, count, plan, index, real):
+    """The rows of `count` places from place `first` of all on."""
+    plan[COUNT] = count
+    _call(plan[AXES], (address(grid) + grid.itemsize * first * plan[3], address(plan), address(index), address(real)))
 
 
 @inline
@@ -175,7 +219,7 @@ def _present(pixel, value, taps, p, found, factor):
 
 
 # sizes = (D, H, W, rank, mode, padding, align, places of a sample, C, samples, and the distances in memory of pixels and of channels of x,
-# of places and of channels of y).  Where channels are many, they lie side by side.
+# of places and of channels of y, and from AXES on what `_look` needs).  Where channels are many, they lie side by side.
 @kernel
 def _sample(x, grid, y, sizes):
     places, channels = sizes[7], sizes[8]
@@ -184,34 +228,39 @@ def _sample(x, grid, y, sizes):
     tasks = (places + TASK - 1) // TASK
     zero = x.dtype.type(0)
     for task in prange(sizes[9] * tasks):
-        index = np.zeros((12, CHUNK), np.int64)
-        weight = np.ones((12, CHUNK), x.dtype)
-        slope = np.zeros((12, CHUNK), x.dtype)
-        place = np.empty((2, CHUNK), x.dtype)
-        counts = np.ones(3, np.int64)
+        plan = sizes.copy()
+        index = np.empty((12, CHUNK), np.int64)
+        real = np.empty((26, CHUNK), x.dtype)
+        weight = real[:12]
+        counts = plan[COUNTS:]
         pixel = np.empty((16, CHUNK), np.int64)
         value = np.empty((16, CHUNK), x.dtype)
         found = np.empty(17, np.int64)
         factor = np.empty(17, x.dtype)
+        total = np.empty(CHUNK, x.dtype)
         sample = task // tasks
         base, to = sample * sizes[0] * sizes[1] * sizes[2] * channels, sample * places * channels
         stop = min(places, (task % tasks + 1) * TASK)
         for first in range(task % tasks * TASK, stop, CHUNK):
             count = min(CHUNK, stop - first)
-            _axes(grid, sample * places + first, count, sizes, counts, index, weight, slope, place, x)
+            _look(grid, sample * places + first, count, plan, index, real)
             taps = _all_taps(counts, count, sizes, index, weight, pixel, value)
             if channels < NARROW:
                 for c in range(channels):
-                    at, step = base + c * xc, xp
+                    at = base + c * xc
+                    if taps == 1:
+                        for p in range(count):
+                            total[p] = _seen(x, at, xp, pixel, value, 0, p, zero)
+                    else:  # 4, 8 or 16
+                        for p in range(count):
+                            total[p] = zero
+                        for m in range(0, taps, 4):
+                            for p in range(count):
+                                u = _seen(x, at, xp, pixel, value, m, p, zero) + _seen(x, at, xp, pixel, value, m + 1, p, zero)
+                                v = _seen(x, at, xp, pixel, value, m + 2, p, zero) + _seen(x, at, xp, pixel, value, m + 3, p, zero)
+                                total[p] += u + v
                     for p in range(count):
-                        sum = zero
-                        for m in range(0, taps - 3, 4):
-                            u = _seen(x, at, step, pixel, value, m, p, zero) + _seen(x, at, step, pixel, value, m + 1, p, zero)
-                            v = _seen(x, at, step, pixel, value, m + 2, p, zero) + _seen(x, at, step, pixel, value, m + 3, p, zero)
-                            sum += u + v
-                        for m in range(taps // 4 * 4, taps):
-                            sum += _seen(x, at, step, pixel, value, m, p, zero)
-                        y[np.uint64(to + c * yc + (first + p) * yp)] = sum
+                        y[np.uint64(to + c * yc + (first + p) * yp)] = total[p]
             else:
                 for p in range(count):
                     number = _present(pixel, value, taps, p, found, factor)
@@ -226,11 +275,11 @@ def _sample_input_grad(gy, grid, gx, sizes, block):
     yp, yc = sizes[12], sizes[13]
     blocks = (channels + block - 1) // block
     for task in prange(sizes[9] * blocks):
-        index = np.zeros((12, CHUNK), np.int64)
-        weight = np.ones((12, CHUNK), gy.dtype)
-        slope = np.zeros((12, CHUNK), gy.dtype)
-        place = np.empty((2, CHUNK), gy.dtype)
-        counts = np.ones(3, np.int64)
+        plan = sizes.copy()
+        index = np.empty((12, CHUNK), np.int64)
+        real = np.empty((26, CHUNK), gy.dtype)
+        weight = real[:12]
+        counts = plan[COUNTS:]
         pixel = np.empty((16, CHUNK), np.int64)
         value = np.empty((16, CHUNK), gy.dtype)
         sample, start = task // blocks, task % blocks * block
@@ -238,7 +287,7 @@ def _sample_input_grad(gy, grid, gx, sizes, block):
         base, to = sample * sizes[0] * sizes[1] * sizes[2] * channels, sample * places * channels
         for first in range(0, places, CHUNK):
             count = min(CHUNK, places - first)
-            _axes(grid, sample * places + first, count, sizes, counts, index, weight, slope, place, gy)
+            _look(grid, sample * places + first, count, plan, index, real)
             taps = _all_taps(counts, count, sizes, index, weight, pixel, value)
             if channels < NARROW:
                 for c in range(start, start + width):
@@ -268,11 +317,11 @@ def _sample_grid_grad(gy, x, grid, ggrid, sizes):
     tasks = (places + TASK - 1) // TASK
     zero = x.dtype.type(0)
     for task in prange(sizes[9] * tasks):
-        index = np.zeros((12, CHUNK), np.int64)
-        weight = np.ones((12, CHUNK), x.dtype)
-        slope = np.zeros((12, CHUNK), x.dtype)
-        place = np.empty((2, CHUNK), x.dtype)
-        counts = np.ones(3, np.int64)
+        plan = sizes.copy()
+        index = np.empty((12, CHUNK), np.int64)
+        real = np.empty((26, CHUNK), x.dtype)
+        weight, slope = real[:12], real[12:24]
+        counts = plan[COUNTS:]
         pixel = np.empty((1, CHUNK), np.int64)
         value = np.empty((1, CHUNK), x.dtype)
         dot = np.empty(CHUNK, x.dtype)
@@ -282,7 +331,7 @@ def _sample_grid_grad(gy, x, grid, ggrid, sizes):
         stop = min(places, (task % tasks + 1) * TASK)
         for first in range(task % tasks * TASK, stop, CHUNK):
             count = min(CHUNK, stop - first)
-            _axes(grid, sample * places + first, count, sizes, counts, index, weight, slope, place, x)
+            _look(grid, sample * places + first, count, plan, index, real)
             for a in range(3):
                 for p in range(count):
                     slopes[a, p] = 0
@@ -342,7 +391,7 @@ def _sizes(shape: tuple[int, ...], grid: np.ndarray, mode: str, padding: str, al
     spatial = (1,) * (3 - rank) + tuple(shape[2:])
     how = (MODES.index(mode), PADDINGS.index(padding), align_corners)
     strides = [n for order, count in ((x_order, pixels), (y_order, places)) for n in ((1, count) if order else (channels, 1))]
-    return np.array([*spatial, rank, *how, places, channels, shape[0], *strides], np.int64)
+    return np.array([*spatial, rank, *how, places, channels, shape[0], *strides, _compiled(grid.dtype.char), 0, 1, 1, 1], np.int64)
 
 
 def grid_sample(x: np.ndarray, grid: np.ndarray, mode: str, padding: str, align_corners: bool) -> np.ndarray:
