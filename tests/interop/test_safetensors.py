@@ -23,7 +23,7 @@ def test_a_model_comes_back_bit_for_bit(tmp_path):
 def test_any_memory_order_is_written_by_value(tmp_path):
     x = np.arange(24.0).reshape(2, 3, 4)
     convkit.save({"t": x.transpose(2, 0, 1), "r": x[:, ::-1]}, tmp_path / "f")
-    loaded = convkit.load(tmp_path / "f")
+    loaded = convkit.load(f=tmp_path / "f", map_location="cpu", weights_only=True)
     np.testing.assert_array_equal(loaded["t"].array, x.transpose(2, 0, 1))
     np.testing.assert_array_equal(loaded["r"].array, x[:, ::-1])
     loaded["t"].fill_(0.0)  # what is loaded can be changed
@@ -40,3 +40,9 @@ def test_wrong_input_is_refused_and_loses_nothing(tmp_path):
         convkit.load(path)
     with pytest.raises(FileNotFoundError):
         convkit.load(tmp_path / "nothing")
+
+
+def test_numbers_are_on_the_cpu(tmp_path):
+    convkit.save(obj={"w": convkit.ones(2)}, f=tmp_path / "f")
+    with pytest.raises(RuntimeError, match="CPU kernels only"):
+        convkit.load(tmp_path / "f", map_location="cuda")
