@@ -213,7 +213,7 @@ SUPPORT = {
     "winograd": "one of the algorithms of conv, and a parameter of conv's benchmark",
     "runtime": "what a launch costs is in every benchmark; compile and import seconds are measured by startup.py",
     "memory": "the alignment of arrays shows in the GFLOPS of conv; there is nothing of its own to time",
-    "tasks": "the parallel loop of softmax and norm, measured there",
+    "tasks": "the parallel loop of softmax, norm and sum, measured there",
     "mathfunctions": "compiled into activation, elementwise, softmax and random, and measured there",
 }
 

@@ -47,6 +47,8 @@ class PutItem(Function):
 class Gather(Function):
     """y[..., i, ...] = x[..., index[..., i, ...], ...] along `dim`."""
 
+    once = False  # whether no element is taken twice
+
     @staticmethod
     def forward(ctx, x, dim, index):
         ctx.dim, ctx.index, ctx.shape = dim, index, x.shape
@@ -54,24 +56,30 @@ class Gather(Function):
 
     @staticmethod
     def backward(ctx, gy):
-        return ScatterAdd.apply(gy, ctx.dim, ctx.index, ctx.shape), None, None
+        return ScatterAdd.apply(gy, ctx.dim, ctx.index, ctx.shape, ctx.once), None, None
+
+
+class Arrange(Gather):
+    """Gather by an order, which takes no element twice: so the adjoint need not add, which takes five times as long as to put."""
+
+    once = True
 
 
 class ScatterAdd(Function):
     """Zeros of `shape` with x added at `index` along `dim`: the adjoint of Gather."""
 
     @staticmethod
-    def forward(ctx, x, dim, index, shape):
-        ctx.dim, ctx.index = dim, index
+    def forward(ctx, x, dim, index, shape, once):
+        ctx.dim, ctx.index, ctx.once = dim, index, once
         y = np.zeros(shape, x.dtype)
-        if index.shape[dim] == 1:  # no element can be named twice
+        if once or index.shape[dim] == 1:  # no element is named twice
             np.put_along_axis(y, index, x, dim)
             return y
         return added(y, along(index, dim), x)
 
     @staticmethod
     def backward(ctx, gy):
-        return Gather.apply(gy, ctx.dim, ctx.index), None, None, None
+        return (Arrange if ctx.once else Gather).apply(gy, ctx.dim, ctx.index), None, None, None, None
 
 
 class IndexPut(Function):

@@ -110,13 +110,31 @@ class Var(Function):
         ctx.save_for_backward(x)
         k = kernels(x)
         away = k.sub(x, k.mul(k.sum(x, axes, True), 1.0 / count if count else float("nan")))
-        np.multiply(away, away, out=away)
-        return k.mul(k.sum(away, axes, True), ctx.scale)
+        return k.mul(k.sum(away, axes, True, True), ctx.scale)
 
     @staticmethod
     def backward(ctx, gy):
         (x,) = ctx.saved_tensors
         return gy * (x - mean(x, ctx.axes, True)) * (2.0 * ctx.scale), None, None
+
+
+class Length(Function):
+    """sqrt(sum(x^2)) over the axes, which stay with size 1; where it is 0, so is its gradient."""
+
+    @staticmethod
+    def forward(ctx, x, axes):
+        k = kernels(x)
+        y = k.sqrt(k.sum(x, axes, True, True))
+        ctx.save_for_backward(x, y)
+        return y
+
+    @staticmethod
+    def backward(ctx, gy):
+        x, y = ctx.saved_tensors
+        if y.array.all():
+            return x * (gy / y), None
+        still = TensorBase.result(y.array == 0)
+        return x * where(still, 0.0, gy / where(still, 1.0, y)), None
 
 
 class LogSumExp(Function):
@@ -327,7 +345,7 @@ def norm(input: Any, p: float | str | None = "fro", dim: Dim = None, keepdim: bo
     if isinstance(p, str):
         raise ValueError(f"norm: p must be a number or 'fro', got {p!r}")
     if p == 2:
-        return _dropped(_root(sum(input * input, over, True)), over, keepdim)
+        return _dropped(Length.apply(input, over), over, keepdim)
     if p == 1:
         return sum(input.abs(), over, keepdim)
     if p == 0:

