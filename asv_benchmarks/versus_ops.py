@@ -92,7 +92,7 @@ OPS = {
     "sum-first": ([ROWS], lambda lib, F, x: x.sum(0)),
     "norm-last": ([ROWS], lambda lib, F, x: x.norm(2, 1)),
     "norm-all": ([IMAGE], lambda lib, F, x: x.norm()),
-    "prod": ([ROWS], lambda lib, F, x: x.prod(1)),
+    "prod": ([(65536, 16)], lambda lib, F, x: x.prod(1)),
     "argmax": ([ROWS], lambda lib, F, x: x.argmax(1)),
     "max-last": ([ROWS], lambda lib, F, x: x.max(1)[0]),
     "median": ([ROWS], lambda lib, F, x: x.median(1)[0]),

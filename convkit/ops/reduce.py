@@ -156,6 +156,45 @@ class LogSumExp(Function):
         return gy * (x - shift).exp(), None
 
 
+class Prod(Function):
+    """The product over one axis."""
+
+    @staticmethod
+    def forward(ctx, x, axes, keepdim):
+        ctx.axis = axes[0]
+        with np.errstate(all="ignore"):
+            y = np.asarray(np.multiply.reduce(x, axis=axes, keepdims=keepdim))
+        ctx.save_for_backward(x, y)
+        return y
+
+    @staticmethod
+    def backward(ctx, gy):
+        x, y = ctx.saved_tensors
+        size = np.abs(y.array)
+        if ((size >= np.finfo(y.array.dtype).tiny) & (size < np.inf)).all():
+            return gy * y / x, None, None
+        # Division by x would be by 0, or of a product that left the range.  The same product by pairs: each gradient is that of the others.
+        recorded = is_grad_enabled()
+        x = x if recorded and x.requires_grad else TensorBase.result(x.array, requires_grad=True)
+        with enable_grad():
+            y = _by_pairs(x, ctx.axis)
+        return grad(y, x, gy, retain_graph=True, create_graph=recorded)[0], None, None
+
+
+def _by_pairs(x: Any, d: int) -> Any:
+    """The product along d, which stays with size 1."""
+    n = x.array.shape[d]
+    rests = []
+    while n > 1:
+        half = n // 2
+        if n % 2:
+            rests.append(_part(x, d, n - 1, n))
+        x, n = _part(x, d, 0, half) * _part(x, d, half, 2 * half), half
+    for rest in rests:
+        x = x * rest
+    return x
+
+
 class Scan(Function):
     """The running sum along an axis; its gradient is the running sum from the other end."""
 
@@ -261,10 +300,7 @@ def nanmean(input: Any, dim: Dim = None, keepdim: bool = False, *, dtype: Any = 
 
 
 def prod(input: Any, dim: int | None = None, keepdim: bool = False, *, dtype: Any = None) -> Any:
-    """Product over `dim`, or of all elements; integers give int64.
-
-    The factors are multiplied in pairs, so that each gradient is the product of the other factors, also where some are 0.
-    """
+    """Product over `dim`, or of all elements; integers give int64.  Each gradient is the product of the other factors, also where some are 0."""
     input = _typed(input, dtype if dtype is not None else np.int64 if input.array.dtype.kind in "iub" else None)
     shape = input.array.shape
     if dim is None:
@@ -272,20 +308,10 @@ def prod(input: Any, dim: int | None = None, keepdim: bool = False, *, dtype: An
     else:
         d = axis("prod", dim, _max(input.ndim, 1))
         input = input if input.ndim else input.reshape(1)
-    n = input.array.shape[d]
-    rests = []
-    while n > 1:
-        half = n // 2
-        if n % 2:
-            rests.append(_part(input, d, n - 1, n))
-        input, n = _part(input, d, 0, half) * _part(input, d, half, 2 * half), half
-    if not n:
-        input = TensorBase.result(np.ones([1 if i == d else m for i, m in enumerate(input.array.shape)], input.array.dtype)) + sum(input, d, True)
-    for rest in rests:
-        input = input * rest
+    y = Prod.apply(input, (d,), True)
     if dim is None or not shape:
-        return input.reshape([1] * len(shape) if keepdim else [])
-    return _dropped(input, (d,), keepdim)
+        return y.reshape([1] * len(shape) if keepdim else [])
+    return _dropped(y, (d,), keepdim)
 
 
 def _spread(op: str, x: Any, dim: Any, unbiased: Any, correction: Any) -> tuple[Any, tuple[int, ...], float]:
