@@ -46,9 +46,11 @@ def t(input: Any) -> Any:
 
 def movedim(input: Any, source: Any, destination: Any) -> Any:
     """Dimensions `source` moved to `destination`; the others stay in order; a view."""
-    start, end = _dims("movedim", source, input.ndim), _dims("movedim", destination, input.ndim)
+    start, end = (_dims("movedim", d, max(input.ndim, 1)) for d in (source, destination))
     if len(start) != len(end):
         raise ValueError(f"movedim: source {source} and destination {destination} differ in length")
+    if not input.ndim:
+        return permute(input, [])
     order = [d for d in range(input.ndim) if d not in start]
     for to, d in sorted(zip(end, start, strict=True)):
         order.insert(to, d)
@@ -64,7 +66,8 @@ def adjoint(x: Any) -> Any:
 
 def flip(input: Any, *dims: Any, **named: Any) -> Any:
     """A copy in which the dimensions `dims` run backwards."""
-    return Flip.apply(input, _dims("flip", many("flip", "dims", dims, named), input.ndim))
+    over = _dims("flip", many("flip", "dims", dims, named), max(input.ndim, 1))
+    return Flip.apply(input, over if input.ndim else ())
 
 
 def fliplr(input: Any) -> Any:

@@ -168,7 +168,7 @@ def _put(op: str, x: Any, key: Key, values: Any, accumulate: bool = False) -> An
         return IndexPut.apply(x, values, key, accumulate)
     except IndexError as error:
         raise IndexError(f"{op}: a tensor of shape {list(x.shape)}: {error}") from None
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:  # an infinite number in a tensor of integers
         raise ValueError(f"{op}: {error}") from None
 
 
@@ -181,6 +181,8 @@ def masked_fill(input: Any, mask: Any, value: Any) -> Any:
             raise ValueError(f"masked_fill: the value must have no dimensions, got shape {list(value.shape)}")
         value = value if value.array.dtype == input.array.dtype else Cast.apply(value, input.array.dtype)
     else:
+        if input.array.dtype.kind in "iu" and not np.isfinite(value):
+            raise ValueError(f"masked_fill: {value} is no number of the tensor's dtype {input.dtype}")
         value = TensorBase.result(np.asarray(value).astype(input.array.dtype))
     return where(mask, value, input)
 
@@ -226,7 +228,7 @@ def _smaller(op: str, x: Any, dim: int, index: Any) -> tuple[int, np.ndarray]:
     """The dimension and the index of gather and scatter: of x's rank, inside x along `dim`, no larger than x elsewhere."""
     d, i = axis(op, dim, max(x.array.ndim, 1)), _whole(op, index)
     if not i.size and i.ndim != x.array.ndim:  # torch lets an empty index of any rank pass
-        return d, np.zeros((0,) * x.array.ndim, np.int64)
+        return d, np.zeros((0,) * max(x.array.ndim, 1), np.int64)
     if max(i.ndim, 1) != max(x.array.ndim, 1):
         raise ValueError(f"{op}: index must hold integers and have {x.array.ndim} dimensions, got {i.dtype} of shape {list(i.shape)}")
     _inside(op, i, x.array.shape[d] if x.array.ndim else 1, d)

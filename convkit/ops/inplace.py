@@ -36,10 +36,15 @@ def _write(op: str, x: Any, key: Any, value: Any) -> Any:
     array = _writable(op, x)
     value = value.array if isinstance(value, TensorBase) else value
     dtype = getattr(value, "dtype", None)
-    if dtype is not None and dtype.kind == "f" and array.dtype.kind != "f" and op not in ("assignment", "copy_"):
+    narrows = dtype is not None and ((dtype.kind == "f" and array.dtype.kind != "f") or (dtype.kind in "iu" and array.dtype.kind == "b"))
+    if narrows and op not in ("assignment", "copy_"):
         raise TypeError(f"{op}: a result of {dtype} cannot be cast to the tensor's {array.dtype}")
     try:
+        if dtype is not None and value.ndim and value.size == 1:
+            value = value.reshape(())  # NumPy puts no vector of one number in the place of a number
         array[key] = value
+    except OverflowError as error:  # an infinite number in a tensor of integers
+        raise ValueError(f"{op}: {error}") from None
     except (ValueError, TypeError) as error:
         raise type(error)(f"{op}: {error}") from None
     except IndexError as error:
@@ -72,6 +77,8 @@ def zero_(x: Any) -> Any:
 
 def fill_diagonal_(x: Any, fill_value: float, wrap: bool = False) -> Any:
     """Overwrite x[i, i] of a matrix; with `wrap`, a matrix higher than wide begins its diagonal anew after a row in between."""
+    if x.ndim < 2 or (x.ndim > 2 and len(set(x.shape)) > 1):
+        raise ValueError(f"fill_diagonal_: needs a matrix, or more dimensions of one size, got shape {list(x.shape)}")
     if wrap and x.ndim == 2 and x.array.size:
         return _write("fill_diagonal_", x, np.divmod(np.arange(0, x.array.size, x.shape[1] + 1), x.shape[1]), fill_value)
     i = np.arange(min(x.shape))

@@ -372,6 +372,8 @@ def norm(input: Any, p: float | str | None = "fro", dim: Dim = None, keepdim: bo
         raise ValueError(f"norm: p must be a number or 'fro', got {p!r}")
     if p == 2:
         return _dropped(Length.apply(input, over), over, keepdim)
+    if p < 0:
+        _not_empty("norm", input, over)
     if p == 1:
         return sum(input.abs(), over, keepdim)
     if p == 0:

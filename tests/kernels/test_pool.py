@@ -199,3 +199,37 @@ def test_inputs_stay_as_they_are():
     kernels.max_pool_grad(gy, index, (8, 8), win)
     kernels.average_pool_grad(gy, (8, 8), win, False, None)
     assert same((x, gy), copies)
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    shape=st.sampled_from([(2, 3, 100), (1, 2, 3, 97), (2, 2, 2, 2, 96)]),
+    size=st.integers(1, 3), stride=st.integers(1, 3), dilation=st.integers(1, 2), ceil=st.booleans(), dtype=dtypes, seed=st.integers(0, 99),
+)  # fmt: skip
+def test_long_lines_in_c_order_stay_as_they_are(shape, size, stride, dilation, ceil, dtype, seed):
+    rank = len(shape) - 2
+    sizes = (*(1,) * (rank - 1), size)
+    win = window("pool", sizes, stride, [(0, 0)] * (rank - 1) + [(size // 2, size // 2)], dilation, ceil_mode=ceil)
+    x = np.round(numbers(seed, shape, dtype), 1)
+    x.ravel()[seed::17] = np.nan if seed % 2 else -np.inf
+    y, index = kernels.max_pool(x, win)
+    expected, taps = reference.max_pool(x, win)
+    assert (
+        same(y, expected.astype(dtype))
+        and np.array_equal(index, taps)
+        and memory_order(y) == memory_order(index) == memory_order(np.array(y, order="C"))
+    )
+    assert same(kernels.max_pool_places(index, shape[2:], win), reference.max_pool_places(index, shape[2:], win))
+    for layout in (np.ascontiguousarray, channels_last_copy):
+        gy = layout(numbers(seed + 1, y.shape, dtype))
+        assert same(
+            np.array(kernels.max_pool_grad(gy, index, shape[2:], win)), np.array(kernels.max_pool_grad(gy, channels_last_copy(index), shape[2:], win))
+        )
+        expected, scale = (reference.max_pool_grad(g, index, shape[2:], win) for g in (gy, np.abs(gy)))
+        assert relative_error(kernels.max_pool_grad(gy, index, shape[2:], win), expected, scale) < tolerance(dtype, 3e-7, 1e-15)
+        expected, scale = (reference.average_pool_grad(g, shape[2:], win, True, None) for g in (gy, np.abs(gy)))
+        assert relative_error(kernels.average_pool_grad(gy, shape[2:], win, True, None), expected, scale) < tolerance(dtype, 5e-7, 1e-15)
+    x = numbers(seed, shape, dtype)
+    y = kernels.average_pool(x, win, False, None)
+    expected, scale = (reference.average_pool(a, win, False, None) for a in (x, np.abs(x)))
+    assert relative_error(y, expected, scale) < tolerance(dtype, 3e-7, 1e-15)

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 import convkit
 from convkit import Tensor
+from convkit.autograd import gradcheck, gradgradcheck
 from tests.helpers import same
 from tests.ops import both_layouts, check_gradients, gradients, leaf, seeds
 
@@ -57,3 +58,186 @@ def test_gather(shape, layout, length, seed, data):
     if x.numel() * index.size <= 200:
         check_gradients(lambda x: x.gather(dim, convkit.tensor(index)) * 2, x, second=False)
         check_gradients(lambda x: (x * x).gather(dim, convkit.tensor(index)), x)
+
+
+# name: f(x, data, seed) -> (the call, its further inputs); every index is drawn.
+def _index(seed, n, size):
+    return convkit.tensor(np.random.default_rng(seed).integers(0, n, size))
+
+
+def _dim(x, data):
+    return data.draw(st.integers(-x.ndim, x.ndim - 1))
+
+
+def _vector(x, data, seed, repeat=True):
+    """(a dimension, a vector of places along it, the shape of the slices there)."""
+    d = _dim(x, data)
+    n = x.shape[d]
+    length = data.draw(st.integers(0, 4 if repeat else n))
+    places = np.random.default_rng(seed).integers(0, n, length) if repeat else np.random.default_rng(seed).permutation(n)[:length]
+    return d, convkit.tensor(places), tuple(length if k == d % x.ndim else m for k, m in enumerate(x.shape))
+
+
+def _along(x, data, seed, repeat=True):
+    """(a dimension, an index of x's rank that is no larger elsewhere); unless `repeat`, no element is named twice."""
+    d = _dim(x, data)
+    size = tuple(data.draw(st.integers(1, 4 if repeat and k == d % x.ndim else n)) for k, n in enumerate(x.shape))
+    draw = np.random.default_rng(seed)
+    order = np.argsort(draw.random([x.shape[d] if k == d % x.ndim else m for k, m in enumerate(size)]), d)
+    index = draw.integers(0, x.shape[d], size) if repeat else order[tuple(slice(m) for m in size)]
+    return d, convkit.tensor(index)
+
+
+def _mask(x, seed, broadcast=True):
+    shape = tuple(n if (seed >> k) % 3 or not broadcast else 1 for k, n in enumerate(x.shape))
+    return convkit.tensor(np.random.default_rng(seed).random(shape) < 0.6)
+
+
+def _vectors(ours, repeat, source=True):
+    def case(x, data, seed):
+        d, index, shape = _vector(x, data, seed, repeat)
+        return (lambda x, *s: ours(x, d, index, *s)), ([leaf(seed + 1, shape)] if source else [])
+
+    return case
+
+
+def _alongs(ours, repeat, source=True):
+    def case(x, data, seed):
+        d, index = _along(x, data, seed, repeat)
+        larger = tuple(n + (seed >> k) % 2 for k, n in enumerate(index.shape))  # of a larger source, the corner is taken
+        return (lambda x, *s: ours(x, d, index, *s)), ([leaf(seed + 1, larger)] if source else [])
+
+    return case
+
+
+def _select(x, data, seed):
+    d = _dim(x, data)
+    i = data.draw(st.integers(-x.shape[d], x.shape[d] - 1))
+    return lambda x: x.select(d, i), []
+
+
+def _narrow(x, data, seed):
+    d = _dim(x, data)
+    start = data.draw(st.integers(0, x.shape[d]))
+    length = data.draw(st.integers(0, x.shape[d] - start))
+    return lambda x: x.narrow(d, start, length), []
+
+
+def _take(x, data, seed):
+    index = _index(seed, x.numel(), data.draw(st.sampled_from([(0,), (3,), (2, 2), ()]))) - data.draw(st.sampled_from([0, x.numel()]))
+    return lambda x: convkit.take(x, index), []
+
+
+def _take_along(x, data, seed):
+    d, index = _along(x, data, seed)
+    index = index[tuple(slice(None) if k == d % x.ndim else slice(1) for k in range(x.ndim))]  # broadcasts
+    return lambda x: convkit.take_along_dim(x, index, d), []
+
+
+def _masked_fill(x, data, seed):
+    mask = _mask(x, seed)
+    return lambda x, v: x.masked_fill(mask, v), [leaf(seed + 1, ())]
+
+
+def _masked_select(x, data, seed):
+    mask = _mask(x, seed)
+    return lambda x: x.masked_select(mask), []
+
+
+def _where(x, data, seed):
+    mask, other = _mask(x, seed), leaf(seed + 1, tuple(n if (seed >> k) % 2 else 1 for k, n in enumerate(x.shape)))
+    return lambda x, y: convkit.where(mask, x, y), [other]
+
+
+def _slices(x, data, seed):
+    key = []
+    for n in x.shape:
+        start, stop, step = data.draw(st.integers(0, n)), data.draw(st.integers(-1, n)), data.draw(st.integers(1, 2))
+        key.append(data.draw(st.sampled_from([slice(start, stop, step), slice(None), start % n, start % n - n])))
+    return lambda x: x[tuple(key)], []
+
+
+def _arrays(x, data):
+    """A key of places or masks along some dimensions, slices along the rest."""
+    key, length = [], data.draw(st.integers(1, 3))
+    for n in x.shape:
+        places = data.draw(st.lists(st.integers(-n, n - 1), min_size=length, max_size=length))
+        key.append(data.draw(st.sampled_from([convkit.tensor(places), slice(None), slice(None, None, 2)])))
+    return tuple(key)
+
+
+def _by_arrays(x, data, seed):
+    key = _arrays(x, data)
+    return lambda x: x[key], []
+
+
+def _by_mask(x, data, seed):
+    mask = _mask(x, seed, False)
+    return lambda x: x[mask], []
+
+
+def _put(accumulate):
+    def case(x, data, seed):
+        mask = data.draw(st.booleans())
+        key = (_mask(x, seed, False),) if mask else tuple(None if isinstance(k, slice) else k for k in _arrays(x, data))
+        if not mask and not accumulate:  # each place named once at most: the last of several is a matter of order
+            key = tuple(None if k is None else k[:1] for k in key)
+        shape = x[tuple(slice(None) if k is None else k for k in key)].shape
+        values = leaf(seed + 1, shape if seed % 2 else (1,) * len(shape))
+        return lambda x, v: convkit.index_put(x, key, v, accumulate), [values]
+
+    return case
+
+
+DRAWN = {
+    "index_select": _vectors(convkit.index_select, True, False),
+    "index_add": _vectors(lambda x, d, i, s: x.index_add(d, i, s, alpha=2), True),
+    "index_copy": _vectors(lambda x, d, i, s: x.index_copy(d, i, s), False),
+    "index_fill": lambda x, data, seed: (_vectors(lambda x, d, i, v: x.index_fill(d, i, v), True, False)(x, data, seed)[0], [leaf(seed + 1, ())]),
+    "gather": _alongs(convkit.gather, True, False),
+    "scatter": _alongs(convkit.scatter, False),
+    "scatter of a number": _alongs(lambda x, d, i: x.scatter(d, i, 1.5), True, False),
+    "scatter_add": _alongs(convkit.scatter_add, True),
+    "select": _select,
+    "narrow": _narrow,
+    "take": _take,
+    "take_along_dim": _take_along,
+    "masked_fill": _masked_fill,
+    "masked_select": _masked_select,
+    "where": _where,
+    "slices": _slices,
+    "arrays": _by_arrays,
+    "a mask": _by_mask,
+    "index_put": _put(False),
+    "index_put that adds": _put(True),
+}
+
+
+@pytest.mark.parametrize("name", DRAWN)
+@settings(max_examples=15, deadline=None)
+@given(shape=shapes, layout=both_layouts, seed=seeds, data=st.data())
+def test_drawn_gradients(name, shape, layout, seed, data):
+    x = leaf(seed, shape, layout)
+    if x.numel() > 18:
+        x = Tensor(x.array[:2, :3], requires_grad=True)
+    x = x if x.numel() <= 36 else Tensor(x.array[..., :1], requires_grad=True)
+    call, more = DRAWN[name](x, data, seed)
+    assert gradcheck(call, (x, *more))
+    # Squares, as the second derivative of what is linear is 0.
+    assert gradgradcheck(lambda x, *more: call(x * x, *(m * m for m in more)), (x, *more))
+
+
+def test_numbers_alone_and_nothing():
+    x, nothing = convkit.tensor(-1.0), convkit.tensor([], dtype=convkit.int64)
+    assert x.scatter(0, nothing, 2.0).tolist() == -1 and x.gather(-1, nothing).shape == (0,)
+    assert x.flip(0).tolist() == x.movedim(0, -1).tolist() == -1
+    with pytest.raises(IndexError, match="flip: dim 1 is out of range"):
+        x.flip(1)
+
+
+def test_integers_take_no_infinity():
+    x = convkit.arange(3)
+    with pytest.raises(ValueError, match="masked_fill: inf is no number of the tensor's dtype int64"):
+        x.masked_fill(x > 0, float("inf"))
+    with pytest.raises(ValueError, match="scatter: cannot convert float infinity to integer"):
+        x.scatter(0, x, float("inf"))

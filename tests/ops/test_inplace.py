@@ -65,3 +65,23 @@ def test_in_place_errors():
         ck.tensor([1, 2]).add_(0.5)
     with pytest.raises(ValueError, match="broadcast"):
         ck.ones(2).add_(ck.ones(3))
+
+
+def test_writing_what_does_not_fit():
+    with pytest.raises(ValueError, match="fill_: cannot convert float infinity to integer"):
+        ck.tensor([1, 2]).fill_(float("inf"))
+    with pytest.raises(TypeError, match="cumsum_: a result of int64 cannot be cast to the tensor's bool"):
+        ck.tensor([True, False]).cumsum_(0)
+    for shape in ((3,), (2, 2, 3)):
+        with pytest.raises(ValueError, match="fill_diagonal_: needs a matrix, or more dimensions of one size"):
+            ck.zeros(shape).fill_diagonal_(1)
+    x = ck.zeros(2, 3)
+    x.fill_diagonal_(1)
+    assert x.tolist() == [[1, 0, 0], [0, 1, 0]]
+
+
+def test_one_number_in_a_vector_goes_where_a_number_goes():
+    x, y = ck.zeros(()), ck.zeros(2)
+    x[()] = ck.tensor([3.0])
+    y[1] = ck.tensor([[4.0]])
+    assert x.tolist() == 3 and y.tolist() == [0, 4]

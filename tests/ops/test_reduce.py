@@ -179,3 +179,9 @@ def test_errors_of_integers():
     for name in ("mean", "var", "std"):
         with pytest.raises(TypeError, match="needs .*float.*, got int64; convert with"):
             getattr(convkit.arange(3), name)()
+
+
+def test_the_norm_of_nothing():
+    assert convkit.zeros(0).norm(3).tolist() == 0
+    with pytest.raises(ValueError, match="norm: the extreme of nothing is undefined"):
+        convkit.zeros(0).norm(-1)

@@ -33,19 +33,19 @@ from .runtime import kernel
 Windows = Window | Grid
 Sizes = tuple[int, ...]
 # Windows that step by fewer numbers than this along a line are computed at every place, and those between the steps thrown away.
-DENSE = 64
+DENSE = 32
 # Lines that one task writes, at most.
 LINES = 8
 # Channels that one task scatters: whole cache lines.
 BLOCK = 16
 # Pixels that one task gathers.
 PIXELS = 64
-# Elements from which on one window that sees everything is a sum like others.
+# Elements from which on one window that sees everything is a sum like others; in C order it always is one.
 MANY = 256
 # Below it, the place of a window that sees nothing.
 NOTHING = -(1 << 40)
 # Numbers in a line from which on an image in C order is pooled as it stands, each channel an image of its own.
-PLANE = 16
+PLANE = 96
 NO_STEPS = np.zeros(0, np.uint64)
 
 
@@ -400,7 +400,7 @@ def average_pool(x: np.ndarray, window: Windows, count_include_pad: bool, diviso
     output = window.output_size(spatial)
     rows, columns = _divisors(window, tuple(spatial), output, count_include_pad, divisor_override)
     if (
-        math.prod(spatial) > MANY
+        (math.prod(spatial) > MANY or x.flags.c_contiguous)
         and x.size
         and math.prod(output) == 1
         and all(window.places(a, n, 1) == ([0], [n], 1) for a, n in enumerate(spatial))
