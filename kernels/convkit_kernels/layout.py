@@ -52,7 +52,7 @@ def order_of(a: np.ndarray) -> tuple[int, ...] | None:
 def flat(a: np.ndarray) -> np.ndarray | None:
     """A 1-D view of `a` in memory order, or None if its memory has gaps, a negative stride or an order no view can express."""
     if a.flags.c_contiguous:
-        return a.reshape(-1)
+        return a.ravel()  # a view too, in half the time of a reshape
     order = order_of(a)
     if order is None:
         return None

@@ -147,7 +147,7 @@ def _line_of(a: np.ndarray, like: np.ndarray) -> np.ndarray:
     # One number that was broadcast to an array is not written out but for one chunk.
     if a.size > CHUNK and not any(a.strides):
         return np.full(CHUNK, a[(0,) * a.ndim], like.dtype)
-    return line(in_order_of(a, like))
+    return flat(in_order_of(a, like))  # type: ignore[return-value]
 
 
 # --------------------------------------------------------------------------------------- functions
