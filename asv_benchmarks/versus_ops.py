@@ -60,6 +60,7 @@ OPS = {
     "pixel-shuffle": ([(8, 128, 32, 32)], lambda lib, F, x: F.pixel_shuffle(x, 2)),
     "channel-shuffle": ([IMAGE], lambda lib, F, x: F.channel_shuffle(x, 4)),
     "grid-sample": ([(8, 16, 64, 64), (8, 64, 64, 2)], lambda lib, F, x, g: F.grid_sample(x, g, align_corners=False)),
+    "grid-sample-rgb": ([(8, 3, 128, 128), (8, 128, 128, 2)], lambda lib, F, x, g: F.grid_sample(x, g, "nearest", align_corners=False)),
     "unfold": ([(8, 32, 32, 32)], lambda lib, F, x: F.unfold(x, 3, padding=1)),
     "fold": ([(8, 288, 1024)], lambda lib, F, x: F.fold(x, (32, 32), 3, padding=1)),
     # products, tables, distances
@@ -102,6 +103,8 @@ OPS = {
     "sort": ([ROWS], lambda lib, F, x: x.sort(1)[0]),
     "topk": ([ROWS], lambda lib, F, x: x.topk(10, 1)[0]),
     "cat": ([IMAGE, IMAGE], lambda lib, F, x, y: lib.cat([x, y], 1)),
+    "index-columns": ([ROWS, ((1000,), 1000)], lambda lib, F, x, t: lib.index_select(x, 1, t)),
+    "scatter-add": ([ROWS, (ROWS, 1000), ROWS], lambda lib, F, x, t, y: x.scatter_add(1, t, y)),
     "index-rows": ([ROWS, ((4096,), 4096)], lambda lib, F, x, t: x[t]),
     "gather": ([ROWS, ((4096, 10), 1000)], lambda lib, F, x, t: x.gather(1, t)),
     "transpose": ([ROWS], lambda lib, F, x: x.t().contiguous()),

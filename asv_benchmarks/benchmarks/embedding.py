@@ -27,3 +27,12 @@ class EmbeddingBag(_Kernel):
         if function == "forward":
             return lambda: cpu.embedding_bag(table, index, start, None, mode)
         return lambda: cpu.embedding_bag_grad(y, index, start, None, which, 20000, mode)
+
+
+class ScatterAdd(_Kernel):
+    params = [["rows", "columns", "vector"], DTYPES]
+    param_names = ["index", "dtype"]
+
+    def prepare(self, index, dtype):
+        x, places = random((4096, 1024), dtype), np.random.default_rng(0).integers(0, 1024, (4096, 1024))
+        return lambda: cpu.scatter_add(x, places[0] if index == "vector" else places, 0 if index == "rows" else 1, 1024)

@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from convkit_kernels.layout import order_of
+
 from ..autograd import Function, TensorBase
 from ..device import kernels
 from .elementwise import Cast, fit, where
@@ -45,14 +47,17 @@ class PutItem(Function):
 
 
 class Gather(Function):
-    """y[..., i, ...] = x[..., index[..., i, ...], ...] along `dim`."""
+    """y[..., i, ...] = x[..., index[..., i, ...], ...] along `dim`; index is as large as x in other dimensions, or one vector for all."""
 
     once = False  # whether no element is taken twice
 
     @staticmethod
     def forward(ctx, x, dim, index):
         ctx.dim, ctx.index, ctx.shape = dim, index, x.shape
-        return np.take_along_axis(x, index, dim)
+        if index.ndim == x.ndim:
+            return np.take_along_axis(x, index, dim)
+        order = _order(x)
+        return x.transpose(order).take(index, order.index(dim)).transpose(np.argsort(order))
 
     @staticmethod
     def backward(ctx, gy):
@@ -71,11 +76,16 @@ class ScatterAdd(Function):
     @staticmethod
     def forward(ctx, x, dim, index, shape, once):
         ctx.dim, ctx.index, ctx.once = dim, index, once
-        y = np.zeros(shape, x.dtype)
-        if once or index.shape[dim] == 1:  # no element is named twice
+        vector = index.ndim < x.ndim
+        if not vector and (once or index.shape[dim] == 1):  # no element is named twice
+            y = np.zeros(shape, x.dtype)
             np.put_along_axis(y, index, x, dim)
             return y
-        return added(y, along(index, dim), x)
+        if x.dtype.kind == "f":
+            order = _order(x) if vector else tuple(range(x.ndim))
+            y = kernels(x).scatter_add(x.transpose(order), index, order.index(dim), shape[dim])
+            return y.transpose(np.argsort(order))
+        return added(np.zeros(shape, x.dtype), (*(slice(None),) * dim, index) if vector else along(index, dim), x)
 
     @staticmethod
     def backward(ctx, gy):
@@ -101,6 +111,12 @@ class IndexPut(Function):
         return gx, fit(GetItem.apply(gy, ctx.key), ctx.values) if need_values else None, None, None
 
 
+def _order(x: np.ndarray) -> tuple[int, ...]:
+    """The dimensions of x as they lie in memory."""
+    order = order_of(x)
+    return order if order is not None and len(order) == x.ndim else tuple(range(x.ndim))
+
+
 def added(y: np.ndarray, key: Key, values: Any) -> np.ndarray:
     """y, with `values` added at `key`: where an element is named twice, both count."""
     parts = key if isinstance(key, tuple) else (key,)
@@ -109,14 +125,18 @@ def added(y: np.ndarray, key: Key, values: Any) -> np.ndarray:
         y[key] += values
     elif y.dtype.kind != "f" or not y.size:
         np.add.at(y, key, values)
-    else:  # rows of a table picked by number; for anything but whole rows, a table of one column
+    else:  # rows of a table picked by number, or single elements
         rows = lists[0] if isinstance(parts[0], (np.ndarray, list)) and len(parts) == 1 and y.flags.c_contiguous else None
         count = y.shape[0] if rows is not None else y.size
         places = rows if rows is not None else np.arange(y.size).reshape(y.shape)[key]
         if not places.size:
             return y
         values = np.broadcast_to(np.asarray(values, y.dtype), places.shape + (y.shape[1:] if rows is not None else ()))
-        total = kernels(y).embedding_grad(values.reshape(places.size, -1), places.reshape(-1) % count, count)
+        places = places.reshape(-1) % count
+        if rows is not None:
+            total = kernels(y).embedding_grad(values.reshape(places.size, -1), places, count)
+        else:
+            total = kernels(y).scatter_add(values.reshape(-1), places, 0, count)
         y += total.reshape(y.shape)
     return y
 
@@ -258,6 +278,9 @@ def _scatter(op: str, x: Any, dim: int, index: Any, src: Any, accumulate: bool) 
             src = src[tuple(slice(n) for n in i.shape)]
     if not i.size:
         return x.clone()
+    same = all(k == d or n == m for k, (n, m) in enumerate(zip(x.shape, i.shape, strict=False)))
+    if accumulate and x.ndim and same and isinstance(src, TensorBase) and src.array.dtype == x.array.dtype and x.array.dtype.kind == "f":
+        return x + ScatterAdd.apply(src, d, i, x.shape, False)
     return _put(op, x, along(i, d) if x.ndim else (), src, accumulate)
 
 
@@ -309,10 +332,10 @@ def _vector(op: str, x: Any, dim: int, index: Any, negative: bool = False) -> tu
 
 def index_select(input: Any, dim: int, index: Any) -> Any:
     """The slices of input at `index` (a vector of integers) along `dim`."""
-    d, i, key = _vector("index_select", input, dim, index)
+    d, i, _ = _vector("index_select", input, dim, index)
     if not input.ndim:
         return input.reshape(1)[i].reshape(()) if i.size == 1 else input.reshape(1)[i]
-    return GetItem.apply(input, key if d else i)
+    return Gather.apply(input, d, i) if d else GetItem.apply(input, i)
 
 
 def index_add(input: Any, dim: int, index: Any, source: Any, *, alpha: float = 1) -> Any:

@@ -17,6 +17,15 @@ def embedding_grad(gy, index, rows):
     return gw
 
 
+def scatter_add(x, index, axis, size):
+    y = np.zeros((*x.shape[:axis], size, *x.shape[axis + 1 :]))
+    for place in np.ndindex(*x.shape):
+        at = int(index[place] if index.ndim == x.ndim else index[place[axis]])
+        if at >= 0:
+            y[(*place[:axis], at, *place[axis + 1 :])] += x[place]
+    return y
+
+
 def embedding_bag(weight, index, start, scale, mode):
     y = np.zeros((len(start) - 1, weight.shape[1]))
     which = np.full(y.shape if mode == "max" else (0, 0), -1)

@@ -290,8 +290,8 @@ def pad(g: Any, call: Any) -> str:
 
 @emits("Gather", "Arrange")
 def gather(g: Any, call: Any) -> str:
-    """(x, dim, index)"""
-    return g.node("GatherElements", [g.argument(0), g.argument(2)], axis=call.args[1])
+    """(x, dim, index): of x's rank, or a vector"""
+    return g.node("GatherElements" if call.args[2].ndim == call.args[0].ndim else "Gather", [g.argument(0), g.argument(2)], axis=call.args[1])
 
 
 @emits("GetItem")

@@ -2,9 +2,12 @@
 
 embedding         y[i] = w[index[i]]
 embedding_bag     y[b] = sum, mean or maximum of scale[k] w[index[k]] over start[b] <= k < start[b + 1]
+scatter_add       y[o, index[o, k, i], i] = sum of x[o, k, i] over such k
 """
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 from numba import prange
@@ -70,16 +73,34 @@ def _bags(weight, index, start, scale, mode, y, which):
                     out[j] = m.divide(out[j], count)
 
 
+# sizes = (outer, count, inner, rows, the distances in index of the next o, k and i, numbers side by side in a task).
 @kernel
-def _scatter_columns(gy, which, gw):
-    # gw[which[b, j], j] += gy[b, j], 16 columns at a time: columns are independent, and bags add up in their order.
-    for part in prange((gw.shape[1] + 15) // 16):
-        high = min(gw.shape[1], (part + 1) * 16)
-        gw[:, part * 16 : high] = 0
-        for b in range(gy.shape[0]):
-            for j in range(part * 16, high):
-                if which[b, j] >= 0:
-                    gw[which[b, j], j] += gy[b, j]
+def _scatter(x, index, y, sizes):
+    # y[o, index[o, k, i], i] += x[o, k, i], nowhere for -1.  A task takes `block` columns of one o: columns are independent, and k is in order.
+    count, inner, rows = sizes[1], sizes[2], sizes[3]
+    po, pk, pi, block = sizes[4], sizes[5], sizes[6], sizes[7]
+    blocks = (inner + block - 1) // block
+    zero = x.dtype.type(0)
+    for task in prange(sizes[0] * blocks):
+        o, low = task // blocks, task % blocks * block
+        width = np.uint64(min(block, inner - low))
+        base = o * rows * inner + low
+        for r in range(rows):
+            to = np.uint64(base + r * inner)
+            for i in range(width):
+                y[to + i] = zero
+        for k in range(count):
+            at, place = np.uint64((o * count + k) * inner + low), np.uint64(o * po + k * pk + low * pi)
+            if pi == 0:
+                if index[place] >= 0:
+                    to = np.uint64(base + index[place] * inner)
+                    for i in range(width):
+                        y[to + i] += x[at + i]
+            else:
+                for i in range(width):
+                    r = index[place + i]
+                    if r >= 0:
+                        y[np.uint64(base + r * inner) + i] += x[at + i]
 
 
 def _ints(index: np.ndarray) -> np.ndarray:
@@ -104,6 +125,21 @@ def embedding_grad(gy: np.ndarray, index: np.ndarray, rows: int) -> np.ndarray:
     return gw
 
 
+def scatter_add(x: np.ndarray, index: np.ndarray, axis: int, size: int) -> np.ndarray:
+    """y, of x's shape but `size` along `axis`: x[..., k, ...] added at y[..., index[..., k, ...], ...], in the order of k; C order.
+
+    `index` has x's shape or is one vector for all of the other axes; -1 is nowhere.
+    """
+    x = contiguous(normal(x))
+    outer, count, inner = math.prod(x.shape[:axis]), x.shape[axis], math.prod(x.shape[axis + 1 :])
+    y = np.empty((*x.shape[:axis], size, *x.shape[axis + 1 :]), x.dtype)
+    if y.size:
+        steps = (count * inner, inner, 1) if index.ndim == x.ndim else (0, 1, 0)
+        sizes = np.array([outer, count, inner, size, *steps, 16 if outer < 16 else inner], np.int64)
+        _scatter(x.reshape(-1), _ints(index), y.reshape(-1), sizes)
+    return y
+
+
 def embedding_bag(weight: np.ndarray, index: np.ndarray, start: np.ndarray, scale: np.ndarray | None, mode: str) -> tuple[np.ndarray, np.ndarray]:
     """(y [B, D], rows) of bags of rows of weight [V, D]: bag b is index[start[b] : start[b + 1]], start [B + 1].
 
@@ -125,10 +161,9 @@ def embedding_bag_grad(
 ) -> np.ndarray:
     """The gradient [rows, D] of `embedding_bag` to its weight, from gy [B, D] and, in mode max, the rows that it gave."""
     gy = contiguous(normal(gy))
-    gw = np.empty((rows, gy.shape[1]), gy.dtype)
     if mode == "max":
-        _scatter_columns(gy, contiguous(which), gw)
-        return gw
+        return scatter_add(gy, which, 0, rows)
+    gw = np.empty((rows, gy.shape[1]), gy.dtype)
     places = _ints(index)
     counts = np.diff(start)
     bag = np.repeat(np.arange(counts.size), counts)
