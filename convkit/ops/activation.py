@@ -218,7 +218,7 @@ def _row(op: str, x: Any, *parameters: Any, row: str = "", inplace: bool = False
     not_inplace(op, inplace)
     floating(op, x)
     for value in parameters:
-        if isinstance(value, TensorBase) or not hasattr(value, "__float__"):
+        if type(value) is not float and (isinstance(value, TensorBase) or not hasattr(value, "__float__")):
             raise TypeError(f"{op}: parameters must be numbers, got {value!r}")
     return Activation.apply(x, row or op, *map(float, parameters))
 

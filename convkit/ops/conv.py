@@ -15,11 +15,11 @@ from ..autograd import Function
 from ..device import kernels
 from .matmul import same_dtype
 from .pad import pad
-from .reduce import sum
+from .reduce import Sum
 
 
 def _bias_grad(gy: Any) -> Any:
-    return sum(gy, (0, *range(2, gy.ndim)))
+    return Sum.apply(gy, (0, *range(2, gy.array.ndim)), False)
 
 
 class Conv(Function):

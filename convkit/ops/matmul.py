@@ -10,7 +10,7 @@ import numpy as np
 from ..autograd import Function, TensorBase
 from ..device import kernels
 from .elementwise import FLOATS, fit
-from .reduce import sum
+from .reduce import Sum
 
 
 class MatMul(Function):
@@ -51,7 +51,7 @@ class Linear(Function):
         return (
             MatMul.apply(gy, w) if need_x else None,
             MatMul.apply(gy.transpose(0, 1), x) if need_w else None,
-            sum(gy, 0) if need_b else None,
+            Sum.apply(gy, (0,), False) if need_b else None,
         )
 
 

@@ -31,13 +31,13 @@ def axes(op: str, dim: Dim, ndim: int) -> tuple[int, ...]:
     if dim is None or dim == ():
         return tuple(range(ndim))
     dims = dim if isinstance(dim, (tuple, list)) else (dim,)
-    out = []
+    out, limit = [], ndim or 1
     for d in dims:
-        if not isinstance(d, (int, np.integer)) or isinstance(d, bool):
+        if type(d) is not int and (not isinstance(d, (int, np.integer)) or isinstance(d, bool)):
             raise TypeError(f"{op}: dim must be an int or ints, got {dim!r}")
-        if not -_max(ndim, 1) <= d < _max(ndim, 1):
+        if not -limit <= d < limit:
             raise IndexError(f"{op}: dim {d} is out of range for a tensor of {ndim} dimensions")
-        out.append(int(d) % _max(ndim, 1))
+        out.append(int(d) % limit)
     if len(set(out)) != len(out):
         raise ValueError(f"{op}: a dimension is named twice in {tuple(dims)}")
     return tuple(sorted(out)) if ndim else ()
