@@ -77,6 +77,7 @@ def fliplr(input: Any) -> Any:
 
 def flipud(input: Any) -> Any:
     """The first dimension backwards."""
+    axis("flipud", 0, input.ndim)
     return flip(input, 0)
 
 
@@ -239,14 +240,14 @@ def tril(input: Any, diagonal: int = 0) -> Any:
     """The lower triangle of matrices [..., M, N], up to the given diagonal; 0 elsewhere."""
     if input.ndim < 2:
         raise ValueError(f"tril: needs 2 dimensions at least, got shape {list(input.shape)}")
-    return where(TensorBase.result(np.tri(input.shape[-2], input.shape[-1], diagonal, bool)), input, 0)
+    return where(TensorBase.result(np.tri(input.shape[-2], input.shape[-1], diagonal, bool)), input, input.array.dtype.type(0))
 
 
 def triu(input: Any, diagonal: int = 0) -> Any:
     """The upper triangle of matrices [..., M, N], from the given diagonal on; 0 elsewhere."""
     if input.ndim < 2:
         raise ValueError(f"triu: needs 2 dimensions at least, got shape {list(input.shape)}")
-    return where(TensorBase.result(~np.tri(input.shape[-2], input.shape[-1], diagonal - 1, bool)), input, 0)
+    return where(TensorBase.result(~np.tri(input.shape[-2], input.shape[-1], diagonal - 1, bool)), input, input.array.dtype.type(0))
 
 
 def diagonal(input: Any, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Any:

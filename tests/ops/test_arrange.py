@@ -121,3 +121,11 @@ def test_errors(match):
     error, call = ERRORS[match]
     with pytest.raises(error, match="^" + match):
         call(convkit.ones(2, 3, 4))
+
+
+def test_triangles_keep_the_dtype():
+    for dtype in (convkit.bool, convkit.uint8, convkit.int64, convkit.float32):
+        x = convkit.ones(2, 2).to(dtype)
+        assert x.tril().dtype == x.triu().dtype == dtype and x.tril_().tolist() == [[1, 0], [1, 1]]
+    with pytest.raises(IndexError, match="flipud: dim 0 is out of range"):
+        convkit.tensor(1.0).flipud()
