@@ -36,3 +36,12 @@ class ScatterAdd(_Kernel):
     def prepare(self, index, dtype):
         x, places = random((4096, 1024), dtype), np.random.default_rng(0).integers(0, 1024, (4096, 1024))
         return lambda: cpu.scatter_add(x, places[0] if index == "vector" else places, 0 if index == "rows" else 1, 1024)
+
+
+class Gather(_Kernel):
+    params = [["rows", "columns"], DTYPES]
+    param_names = ["index", "dtype"]
+
+    def prepare(self, index, dtype):
+        x, places = random((4096, 1024), dtype), np.random.default_rng(0).integers(0, 1024, (4096, 1024))
+        return lambda: cpu.gather(x, places, 0 if index == "rows" else 1)

@@ -55,7 +55,9 @@ class Gather(Function):
     def forward(ctx, x, dim, index):
         ctx.dim, ctx.index, ctx.shape = dim, index, x.shape
         if index.ndim == x.ndim:
-            return np.take_along_axis(x, index, dim)
+            # x that is broadcast is not written out.
+            fits = x.dtype.kind == "f" and x.ndim > 0 and x.flags.c_contiguous
+            return kernels(x).gather(x, index, dim) if fits else np.take_along_axis(x, index, dim)
         order = _order(x)
         return x.transpose(order).take(index, order.index(dim)).transpose(np.argsort(order))
 

@@ -94,3 +94,21 @@ def test_scatter_add_in_threads_and_with_nan():
     for i in (index, index[0, :, 0]):
         assert same_with_one_and_two_threads(lambda i=i: kernels.scatter_add(x, i, 1, 20))
     assert np.argwhere(np.isnan(kernels.scatter_add(x, index, 1, 20))).tolist() == [[1, index[1, 7, 4], 4]]
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    shape=st.lists(st.integers(0, 5), min_size=1, max_size=4).map(tuple), axis=st.integers(0, 3), size=st.integers(1, 6), dtype=dtypes,
+    layout=layouts, seed=st.integers(0, 99),
+)  # fmt: skip
+def test_gather(shape, axis, size, dtype, layout, seed):
+    axis %= len(shape)
+    index = LAYOUTS[layout](np.random.default_rng(seed).integers(0, size, shape))
+    x = LAYOUTS[layout](numbers(seed, (*shape[:axis], size, *shape[axis + 1 :]), dtype))
+    y = kernels.gather(x, index, axis)
+    assert y.dtype == dtype and y.shape == shape and np.array_equal(y, reference.gather(x, index, axis))
+
+
+def test_gather_in_threads():
+    x, index = numbers(1, (7, 20, 30), np.float32), np.random.default_rng(1).integers(0, 20, (7, 900, 30))
+    assert same_with_one_and_two_threads(lambda: kernels.gather(x, index, 1))

@@ -26,6 +26,13 @@ def scatter_add(x, index, axis, size):
     return y
 
 
+def gather(x, index, axis):
+    y = np.empty(index.shape)
+    for place in np.ndindex(*index.shape):
+        y[place] = x[(*place[:axis], int(index[place]), *place[axis + 1 :])]
+    return y
+
+
 def embedding_bag(weight, index, start, scale, mode):
     y = np.zeros((len(start) - 1, weight.shape[1]))
     which = np.full(y.shape if mode == "max" else (0, 0), -1)

@@ -2,6 +2,7 @@
 
 embedding         y[i] = w[index[i]]
 embedding_bag     y[b] = sum, mean or maximum of scale[k] w[index[k]] over start[b] <= k < start[b + 1]
+gather            y[o, k, i] = x[o, index[o, k, i], i]
 scatter_add       y[o, index[o, k, i], i] = sum of x[o, k, i] over such k
 """
 
@@ -103,6 +104,19 @@ def _scatter(x, index, y, sizes):
                         y[np.uint64(base + r * inner) + i] += x[at + i]
 
 
+@kernel
+def _gather(x, index, y, sizes):
+    # y[o, k, i] = x[o, index[o, k, i], i]; sizes = (outer, count, inner, rows, how many k a task takes).
+    count, inner, rows, block = sizes[1], sizes[2], sizes[3], sizes[4]
+    blocks = (count + block - 1) // block
+    for task in prange(sizes[0] * blocks):
+        o, low = task // blocks, task % blocks * block
+        for k in range(low, min(count, low + block)):
+            at = np.uint64((o * count + k) * inner)
+            for i in range(np.uint64(inner)):
+                y[at + i] = x[np.uint64((o * rows + index[at + i]) * inner) + i]
+
+
 def _ints(index: np.ndarray) -> np.ndarray:
     return contiguous(np.asarray(index, np.int64)).reshape(-1)
 
@@ -137,6 +151,17 @@ def scatter_add(x: np.ndarray, index: np.ndarray, axis: int, size: int) -> np.nd
         steps = (count * inner, inner, 1) if index.ndim == x.ndim else (0, 1, 0)
         sizes = np.array([outer, count, inner, size, *steps, 16 if outer < 16 else inner], np.int64)
         _scatter(x.reshape(-1), _ints(index), y.reshape(-1), sizes)
+    return y
+
+
+def gather(x: np.ndarray, index: np.ndarray, axis: int) -> np.ndarray:
+    """y of the shape of index, x[..., index[..., k, ...], ...] along `axis`; index is as large as x in the other axes; C order."""
+    x = contiguous(normal(x))
+    y = np.empty(index.shape, x.dtype)
+    if y.size:
+        inner = math.prod(x.shape[axis + 1 :])
+        sizes = np.array([math.prod(x.shape[:axis]), index.shape[axis], inner, x.shape[axis], max(1, 4096 // inner)], np.int64)
+        _gather(x.reshape(-1), _ints(index), y.reshape(-1), sizes)
     return y
 
 
