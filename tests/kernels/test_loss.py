@@ -48,6 +48,14 @@ def test_tails_lose_no_digits(kind, dtype):
     assert np.array_equal(kernels.pointwise_loss(kind, -1000 * t, t, 0.0), 1000 * t)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_sure_and_right_answer_loses_no_digits(dtype):
+    """Of the target 0, log(1 + exp(x)) is exp(x) for large negative x: x and -x cancel before it is added."""
+    x = np.array([-2, -5.2147994, -20, -60], dtype)
+    y = kernels.pointwise_loss("bce_with_logits", x, np.zeros(4, dtype), 0.0)
+    assert np.all(np.abs(y / np.log1p(np.exp(x.astype(np.float64))) - 1) < tolerance(dtype, 1e-6, 1e-14))
+
+
 def test_small_probabilities_lose_no_digits():
     x, t = np.array([1e-9, 1e-5, 0.3], np.float32), np.zeros(3, np.float32)
     assert np.all(np.abs(kernels.pointwise_loss("bce", x, t, 0.0) / -np.log1p(-x.astype(np.float64)) - 1) < 1e-6)

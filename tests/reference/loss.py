@@ -34,7 +34,7 @@ VALUES = {
     "smooth_l1": lambda x, t, p: (x - t) ** 2 / (2 * p) if abs(x - t) < p else abs(x - t) - p / 2,
     "huber": lambda x, t, p: (x - t) ** 2 / 2 if abs(x - t) <= p else p * (abs(x - t) - p / 2),
     "bce": lambda x, t, p: -t * max(_log(x), -100) - (1 - t) * (max(math.log1p(-x), -100) if x < 1 else -100),
-    "bce_with_logits": lambda x, t, p: (1 - t) * x + _softplus(-x),
+    "bce_with_logits": lambda x, t, p: ((1 - t) * x + max(-x, 0.0)) + math.log1p(_exp(-abs(x))),  # what may cancel is added first
     "kl_div": lambda x, t, p: (t * _log(t) if t else 0) - t * x,
     "kl_div_log": lambda x, t, p: _exp(t) * (t - x),
     "soft_margin": lambda x, t, p: _softplus(-t * x),
