@@ -157,6 +157,25 @@ def _divisors(window: Windows, input_size: Sizes, output_size: Sizes, count_incl
     return rows, columns
 
 
+@functools.lru_cache(maxsize=256)
+def _line_divisors(
+    window: Windows, input_size: Sizes, output_size: Sizes, count_include_pad: bool, override: int | None, channels: int, dtype: np.dtype
+) -> tuple[np.ndarray, np.ndarray]:
+    """`_divisors` as `_sum_seen` reads them: of the rows, and of the elements of a line as `_walk` writes it."""
+    rows, columns = _divisors(window, input_size, output_size, count_include_pad, override)
+    divisor, steps = np.repeat(columns, channels).astype(dtype), _walk(window, input_size, output_size, channels, False)[-1]
+    if steps.size:
+        apart = np.ones(steps[-1] + 1, dtype)
+        apart[steps], divisor = divisor, apart
+    return rows.astype(dtype), divisor
+
+
+@functools.lru_cache(maxsize=256)
+def _sees_everything(window: Windows, input_size: Sizes, output_size: Sizes) -> bool:
+    """Whether there is one window, and it sees each element once."""
+    return math.prod(output_size) == 1 and all(window.places(a, n, 1) == ([0], [n], 1) for a, n in enumerate(input_size))
+
+
 # ----------------------------------------------------------------------------------------- kernels
 # They take memory as lines, [rows of all images, W * C]; `lines` is the number of lines of an image in the array that they read.
 @kernel
@@ -398,15 +417,11 @@ def average_pool(x: np.ndarray, window: Windows, count_include_pad: bool, diviso
     x = normal(x)
     batch, channels, *spatial = x.shape
     output = window.output_size(spatial)
-    rows, columns = _divisors(window, tuple(spatial), output, count_include_pad, divisor_override)
-    if (
-        (math.prod(spatial) > MANY or x.flags.c_contiguous)
-        and x.size
-        and math.prod(output) == 1
-        and all(window.places(a, n, 1) == ([0], [n], 1) for a, n in enumerate(spatial))
-    ):
+    size = tuple(spatial)
+    if (math.prod(spatial) > MANY or x.flags.c_contiguous) and x.size and _sees_everything(window, size, output):
         # One window sees everything: many numbers to one sum, where `sum` keeps more digits and more threads busy.
         y = sum_over(x, tuple(range(2, x.ndim)), True)
+        rows, columns = _divisors(window, size, output, count_include_pad, divisor_override)
         y /= x.dtype.type(rows[0] * columns[0])
         return y
     planes = _planes(x, window, x.shape[-1])
@@ -414,12 +429,9 @@ def average_pool(x: np.ndarray, window: Windows, count_include_pad: bool, diviso
         return average_pool(planes, window, count_include_pad, divisor_override).reshape(batch, channels, *output)
     y = _images(batch, channels, output, x.dtype)
     if y.size:
-        walk, written = _walk(window, tuple(spatial), output, channels, False), _lines(y)
-        divisor, steps = np.repeat(columns, channels).astype(x.dtype), walk[-1]
-        if steps.size:
-            apart = np.ones(steps[-1] + 1, x.dtype)
-            apart[steps], divisor = divisor, apart
-        _sum_seen(_lines(x), written, rows.astype(x.dtype), divisor, math.prod(spatial[:-1]), _block(written), *walk, False)
+        walk, written = _walk(window, size, output, channels, False), _lines(y)
+        divisors = _line_divisors(window, size, output, count_include_pad, divisor_override, channels, x.dtype)
+        _sum_seen(_lines(x), written, *divisors, math.prod(spatial[:-1]), _block(written), *walk, False)
     return y
 
 
