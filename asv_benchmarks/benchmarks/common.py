@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 import numpy as np
 
 from convkit_kernels import geometry
-from convkit_kernels.cpu import microkernel, runtime
+from convkit_kernels.cpu import machine, runtime
 
 # CONVKIT_BENCH_QUICK=1 takes two shapes and float32 of everything: enough to see that each benchmark runs (quick.py).
 QUICK = bool(os.environ.get("CONVKIT_BENCH_QUICK"))
@@ -62,44 +62,15 @@ class ConvCase:
         self.flop = 2 * self.gy.size * (c // groups) * r * r
 
 
-def best_seconds(call: Callable[[], object], seconds: float = 0.4) -> float:
-    """The fastest of many calls: a shared machine adds time, never removes it."""
-    call()
-    best, stop = float("inf"), time.perf_counter() + seconds
-    while time.perf_counter() < stop:
-        start = time.perf_counter()
-        call()
-        best = min(best, time.perf_counter() - start)
-    return best
-
-
 @functools.cache
 def peak_gflops(dtype: str, threads: int) -> float:
-    """Multiply-adds that this machine reaches now: the register tile on operands that stay in the first-level cache."""
-    from numba import prange
-
-    kind = np.dtype(dtype)
-    tile = microkernel.tile_for(14, 1024, kind)
-    address = microkernel.tile_kernel(tile, tile.rows, kind)
-    call_tile, address_of = microkernel.call_tile, microkernel.address
-    run, taps, repeats = 64, 16, 1500  # the taps read the same operands again
-    x, w = np.ones(tile.rows * run, kind), np.ones(run * tile.columns, kind)
-    y = np.zeros((threads, tile.rows * tile.columns), kind)
-    start, tap = np.zeros(tile.columns, kind), np.zeros(taps, np.int64)
-
-    @runtime.kernel
-    def loop(address, x, w, y, start, tap, run, columns, repeats, size):
-        for thread in prange(y.shape[0]):
-            to = address_of(y) + thread * y.shape[1] * size
-            for _ in range(repeats):
-                call_tile(
-                    address,
-                    (address_of(x), address_of(tap), run, 1, address_of(w), address_of(tap), columns, tap.size, run,
-                     address_of(start), 0, to, columns, columns),
-                )  # fmt: skip
-
-    seconds = best_seconds(lambda: loop(address, x, w, y, start, tap, run, tile.columns, repeats, kind.itemsize))
-    return 2.0 * threads * repeats * taps * run * tile.rows * tile.columns / seconds / 1e9
+    """What this machine reaches now on `threads` threads."""
+    before = runtime.get_num_threads()
+    runtime.set_num_threads(threads)
+    try:
+        return machine.peak_gflops(dtype, 0.4)
+    finally:
+        runtime.set_num_threads(before)
 
 
 class _Kernel:

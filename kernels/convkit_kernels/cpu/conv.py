@@ -38,6 +38,7 @@ from .runtime import MOST_THREADS, inline, kernel
 BAND_BYTES = 1 << 17  # of source in a band: it stays in the second-level cache beside the weights
 PARTIAL_BYTES = 1 << 23  # for the partial sums of a weight gradient
 SLICE_BYTES = 1 << 19  # of one partial sum that a thread works on at a time
+OUTER_PIXELS = 128  # of both operands of a weight gradient that tiles pass over at a time: they stay in the first-level cache
 LINE = 16  # elements that are a multiple of a cache line, of either type
 PARTIALS = 16  # at most; their number fixes the order of the sums, so it does not depend on the threads
 
@@ -343,7 +344,7 @@ def _window_outer(source: np.ndarray, grad: np.ndarray, taps: Taps, step: Triple
     grows = np.arange(walk[BAND]) * (counts[2] * grad.shape[4])
     across = walk[TAP_COLUMNS] if not depthwise else 1
     _outer_tiles(source.reshape(-1), walk, offsets, grad.reshape(-1), xrows, grows, sums, k, split, whole + part, tile.columns,
-                 (run, apart, int(across), int(depthwise)))  # fmt: skip
+                 (run, apart, int(across), max(1, OUTER_PIXELS // counts[2]), int(depthwise)))  # fmt: skip
     _add_parts(sums, gw)
     return gw
 
@@ -353,9 +354,11 @@ def _outer_tiles(source, walk, offsets, grad, xrows, grows, sums, k, split, kern
     """Rows of a tile are positions of a run, columns output channels, and the sum runs over the pixels of a band: both operands
     are read where they lie, and each tile goes back to its partial sum once a band.
 
-    `rows`: how many there are for each offset, how far apart in x, offsets in a row of taps, and whether columns are channels of x.
+    `rows`: how many there are for each offset, how far apart in x, offsets in a row of taps, rows of pixels at a time, and whether columns are
+    channels of x.
     """
-    run, apart, across, lanewise = rows
+    run, apart, across, together = rows[0], rows[1], rows[2], rows[3]
+    lanewise = rows[4]
     channels = walk[C]
     P0, P1, P2 = walk[COUNT], walk[COUNT + 1], walk[COUNT + 2]
     parts, slices, groups, _, wide = sums.shape
@@ -372,29 +375,30 @@ def _outer_tiles(source, walk, offsets, grad, xrows, grows, sums, k, split, kern
             n, d, p0, p1 = _unit(walk, u)
             x = _box(source, walk, n, d, p0, frame, numba.get_thread_id() * space) * size + (address(frame) if walk[FRAMED] else address(source))
             gp = address(grad) + size * ((n * P0 + d) * P1 + p0) * P2 * K
-            for g in range(groups):
-                for t in range(offsets.size):
-                    # Output rows pa to pb are those for which this tap is inside the image.
-                    pa, pb = p0, p1
-                    if walk[TAP_ROWS]:
-                        top = walk[LOW + 1] + t // across * walk[TAP_STEP]
-                        while pa < pb and pa * walk[STEP + 1] + top < 0:
-                            pa += 1
-                        while pb > pa and (pb - 1) * walk[STEP + 1] + top >= walk[H]:
-                            pb -= 1
-                    if pa == pb:
-                        continue
-                    yt = address(sums) + size * ((task * groups + g) * offsets.size + t) * run * wide
-                    for tile in range(tiles):
-                        i = tile * height - max(0, tile - many)
-                        for j in range(j0, j1, columns):
-                            at = yt + size * (i * wide + j - j0)
-                            call_tile(
-                                kernels[(0 if tile < many else 1) + (2 if j + columns > k else 0)],
-                                (x + size * (offsets[t] + g * c + i * apart + j * lanewise),
-                                 address(xrows) + 8 * (pa - p0), apart, walk[STEP + 2] * channels,
-                                 gp + size * (g * k + j), address(grows) + 8 * (pa - p0), K, pb - pa, P2, at, wide, at, wide, min(columns, j1 - j)),
-                            )  # fmt: skip
+            for first in range(p0, p1, together):
+                for g in range(groups):
+                    for t in range(offsets.size):
+                        # Output rows pa to pb are those for which this tap is inside the image.
+                        pa, pb = first, min(first + together, p1)
+                        if walk[TAP_ROWS]:
+                            top = walk[LOW + 1] + t // across * walk[TAP_STEP]
+                            while pa < pb and pa * walk[STEP + 1] + top < 0:
+                                pa += 1
+                            while pb > pa and (pb - 1) * walk[STEP + 1] + top >= walk[H]:
+                                pb -= 1
+                        if pa == pb:
+                            continue
+                        yt = address(sums) + size * ((task * groups + g) * offsets.size + t) * run * wide
+                        for tile in range(tiles):
+                            i = tile * height - max(0, tile - many)
+                            for j in range(j0, j1, columns):
+                                at = yt + size * (i * wide + j - j0)
+                                call_tile(
+                                    kernels[(0 if tile < many else 1) + (2 if j + columns > k else 0)],
+                                    (x + size * (offsets[t] + g * c + i * apart + j * lanewise),
+                                     address(xrows) + 8 * (pa - p0), apart, walk[STEP + 2] * channels,
+                                     gp + size * (g * k + j), address(grows) + 8 * (pa - p0), K, pb - pa, P2, at, wide, at, wide, min(columns, j1 - j)),
+                                )  # fmt: skip
 
 
 @kernel
