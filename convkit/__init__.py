@@ -245,7 +245,9 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
-    """`convkit.data`, `convkit.models` and `convkit.train` are imported when first named."""
+    """`convkit.data`, `convkit.models`, `convkit.train`, `profile` and `explain` are imported when first named."""
     if name in ("data", "models", "train"):
         return _importlib.import_module(f"convkit.{name}")
+    if name in ("explain", "profile"):
+        return getattr(_importlib.import_module("convkit.performance"), name)
     raise AttributeError(f"module 'convkit' has no attribute {name!r}")

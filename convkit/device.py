@@ -24,6 +24,11 @@ def kernels(array: Any) -> ModuleType:
     return _cpu
 
 
+def machine() -> ModuleType:
+    """What measures the device that computes: `peak_gflops` and `copy_gbytes`."""
+    return importlib.import_module("convkit_kernels.cpu.machine")
+
+
 def of(array: Any) -> str:
     """Name of the device that holds `array`."""
     return "cpu"

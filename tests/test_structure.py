@@ -26,7 +26,7 @@ ROWS = [
     ["ops"],
     ["tensor"],
     ["nn", "optim"],
-    ["data", "models", "train", "study", "imaging", "interop"],
+    ["data", "models", "train", "study", "imaging", "interop", "performance"],
     ["cli"],
     ["__main__"],
 ]
@@ -211,6 +211,7 @@ SUPPORT = {
     "microkernel": "its tiles run inside conv and matmul, whose benchmarks report GFLOPS and the share of the peak",
     "choice": "it decides between algorithms; what it decides shows in the times of conv",
     "winograd": "one of the algorithms of conv, and a parameter of conv's benchmark",
+    "machine": "it measures the machine for the benchmarks; there is nothing of its own to time",
     "runtime": "what a launch costs is in every benchmark; compile and import seconds are measured by startup.py",
     "memory": "the alignment of arrays shows in the GFLOPS of conv; there is nothing of its own to time",
     "tasks": "the parallel loop of softmax, norm and sum, measured there",

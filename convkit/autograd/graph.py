@@ -11,12 +11,13 @@ are nothing special.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import heapq
 import itertools
 import threading
 import weakref
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -87,6 +88,24 @@ class enable_grad(_SetRecording):
     """Record inside, also within `no_grad`."""
 
     value = True
+
+
+# -------------------------------------------------------------------------------------- watching
+_watch: Any = None
+
+
+@contextlib.contextmanager
+def observed(watch: Any) -> Iterator[None]:
+    """Inside, in all threads, operations are run by `watch`: its `forward(ctx, arrays, options)` and `backward(node, grads)` call the Function's own.
+
+    That is how profilers see them.
+    """
+    global _watch
+    before, _watch = _watch, watch
+    try:
+        yield
+    finally:
+        _watch = before
 
 
 # ----------------------------------------------------------------------------------------- nodes
@@ -226,7 +245,7 @@ class Function:
                 needs.append(False)
         record = True in needs and _mode.recording
         ctx.needs_input_grad = tuple(needs) if record else (False,) * len(needs)
-        result = cls.forward(ctx, *arrays, **options)
+        result = cls.forward(ctx, *arrays, **options) if _watch is None else _watch.forward(ctx, arrays, options)
         if type(result) is np.ndarray:  # mostly; this path and the next do the same
             tensor = TensorBase.result(result)
             if record:
@@ -389,7 +408,7 @@ def _walk(roots: Iterable[tuple[TensorBase, TensorBase]], retain: bool, create_g
                     grads[i] = TensorBase.result(np.zeros(shape, dtype))
             edges = node._edges
             if useful is None:
-                results = type(node).backward(node, *grads)
+                results = type(node).backward(node, *grads) if _watch is None else _watch.backward(node, grads)
             else:
                 needs = node.needs_input_grad
                 node.needs_input_grad = tuple([e is not None and e[0] in useful for e in edges])

@@ -16,10 +16,11 @@ from typing import Any
 
 import numpy as np
 
-from ..autograd import Function, no_grad, observed
+from ..autograd import Function, observed
 from ..device import machine
 from ..files import write_whole
 from ..nn import Module
+from ..ops.creation import ones_like
 from ..tensor import Tensor
 from ..threads import get_num_threads
 
@@ -82,7 +83,7 @@ class Profile:
 
     def __str__(self) -> str:
         head = ("layer", "output", "MMAC", "MB", "forward", "GFLOP/s", "GB/s", "of", "backward", "GFLOP/s", "GB/s", "of", "kept")
-        table = [head]
+        table: list[tuple[str, ...]] = [head]
         total = Layer("total", "")
         for layer in self.layers:
             table.append((f"{layer.name} {layer.kind}".strip(), "x".join(map(str, layer.output_shape)), *self._cells(layer)))
@@ -91,11 +92,12 @@ class Profile:
             total.memory += layer.memory
         table.append(("total", "", *self._cells(total)))
         widths = [max(len(line[i]) for line in table) for i in range(len(head))]
-        lines = ["  ".join(f"{cell:<{w}}" if i < 2 else f"{cell:>{w}}" for i, (cell, w) in enumerate(zip(line, widths, strict=True))) for line in table]
+        aligned = [[cell.ljust(w) if i < 2 else cell.rjust(w) for i, (cell, w) in enumerate(zip(line, widths, strict=True))] for line in table]
+        lines = ["  ".join(line) for line in aligned]
         rule = "-" * len(lines[0])
         tail = (
-            f"a step: {1e3 * self.seconds:.2f} ms, of which {100 * self.overhead / self.seconds:.0f} % graph and dispatch; {self.threads} threads, {self.dtype}; "
-            f"this machine now: {self.peak_gflops:.0f} GFLOP/s, {self.copy_gbytes:.1f} GB/s"
+            f"a step: {1e3 * self.seconds:.2f} ms, of which {100 * self.overhead / self.seconds:.0f} % graph and dispatch; "
+            f"{self.threads} threads, {self.dtype}; this machine now: {self.peak_gflops:.0f} GFLOP/s, {self.copy_gbytes:.1f} GB/s"
         )
         return "\n".join([lines[0].rstrip(), rule, *lines[1:-1], rule, lines[-1], tail])
 
@@ -146,8 +148,12 @@ class Profile:
         longest = max((p[2] for p in points), default=1.0)
         for x, y, milliseconds, _, colour in points:
             axis.scatter(x, y, s=16 + 140 * milliseconds / longest, color=colour, alpha=0.65, linewidths=0)
-        for x, y, _, name, _ in sorted(points, key=lambda p: -p[2])[:8]:  # the slowest are worth a name
-            axis.annotate(name, (x, y), textcoords="offset points", xytext=(6, -9), fontsize=7)
+        named: list[tuple[float, float]] = []
+        for x, y, _, name, _ in sorted(points, key=lambda p: -p[2]):  # the slowest are named, where there is room for a name
+            at = math.log10(x), math.log10(y)
+            if len(named) < 8 and all(abs(at[0] - a) > 0.35 or abs(at[1] - b) > 0.09 for a, b in named):
+                axis.annotate(name, (x, y), textcoords="offset points", xytext=(7, -3), fontsize=7)
+                named.append(at)
         for label, colour in (("forward", "#1f6fb4"), ("backward", "#e07b1a")):
             axis.scatter([], [], s=40, color=colour, alpha=0.65, linewidths=0, label=label)
         axis.set(xscale="log", yscale="log", xlabel="operations for each byte read or written", ylabel="GFLOP/s")
@@ -221,7 +227,7 @@ def _backward(outputs: Any) -> None:
     tensors = [outputs] if isinstance(outputs, Tensor) else [t for t in outputs if isinstance(t, Tensor)]
     for i, y in enumerate(tensors):
         if y.requires_grad:
-            y.backward(y.detach() * 0 + 1, retain_graph=i + 1 < len(tensors))
+            y.backward(ones_like(y), retain_graph=i + 1 < len(tensors))
 
 
 class _Watch:
@@ -234,6 +240,7 @@ class _Watch:
         self.of_node: dict[int, Layer] = {}
         self.back = False
         self.inner = 0.0  # seconds of operations inside the one that is timed
+        self.count = 0  # operations so far
 
     @contextlib.contextmanager
     def on(self) -> Iterator[None]:
@@ -258,6 +265,7 @@ class _Watch:
 
     def forward(self, ctx: Function, arrays: tuple, options: dict) -> Any:
         """Run an operation's forward; the graph calls it in place of the operation."""
+        self.count += 1
         layer = self.path[-1]
         result, own = self._timed(lambda: type(ctx).forward(ctx, *arrays, **options))
         self.of_node[id(ctx)] = layer
@@ -277,9 +285,14 @@ class _Watch:
         self.path.append(self.of_node.get(id(node), self.path[0]))
         self.back = True
         try:
+            count = self.count
             result, own = self._timed(lambda: type(node).backward(node, *grads))
-            moved = sum(g.array.nbytes for g in grads if g is not None) if own > 0 else 0
-            self._record(self.path[-1], Work(own, 0, 0 * moved))
+            moved = 0
+            if self.count == count:  # no operations inside: the arrays are its own
+                tensors = result if isinstance(result, tuple) else (result,)
+                moved = sum(a.nbytes for a in (*(g.array for g in grads), *(t.array for t in tensors if t is not None)))
+                moved += sum(a.nbytes for a in node._saved or () if isinstance(a, np.ndarray))
+            self._record(self.path[-1], Work(own, 0, moved))
             return result
         finally:
             self.back = False

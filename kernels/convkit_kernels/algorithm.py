@@ -42,6 +42,27 @@ def conv_algorithm(name: str) -> Iterator[None]:
         _wanted.reset(before)
 
 
+_told: ContextVar[list | None] = ContextVar("choices", default=None)
+
+
+@contextlib.contextmanager
+def choices() -> Iterator[list]:
+    """Collects what backends choose between: a pair (estimates, the name of the algorithm taken) for each sum, in order."""
+    found: list = []
+    before = _told.set(found)
+    try:
+        yield found
+    finally:
+        _told.reset(before)
+
+
+def tell(estimates: tuple, taken: str) -> None:
+    """For backends: say what was chosen between."""
+    found = _told.get()
+    if found is not None:
+        found.append((estimates, taken))
+
+
 def wanted() -> str:
     """The algorithm that is asked for now."""
     chosen = _wanted.get()

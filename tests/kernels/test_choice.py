@@ -11,8 +11,8 @@ NEIGHBOURS = ((0,), (-1, 0, 1), (-1, 0, 1))
 ONE = (1, 1, 1)
 
 
-def found(channels=64, filters=64, images=8, out=(1, 16, 16), taps=NEIGHBOURS, step=ONE, groups=1, which="sums"):
-    return estimates(which, images, channels, filters, out, taps, step, groups, 4)
+def found(channels=64, filters=64, images=8, out=(1, 16, 16), taps=NEIGHBOURS, apart=ONE, groups=1, planes=True, which="sums"):
+    return estimates(which, images, channels, filters, out, taps, apart, groups, planes, 4)
 
 
 @pytest.mark.parametrize("which", ["sums", "outer"])
@@ -29,7 +29,7 @@ def test_what_cannot_be_is_said_and_not_chosen():
         ("2 groups", {"groups": 2}),
         ("a window of 1x3x5 taps, not 1x3x3", {"taps": ((0,), (-1, 0, 1), (-2, -1, 0, 1, 2))}),
         ("taps that are not neighbours", {"taps": ((0,), (-2, 0, 2), (-2, 0, 2))}),
-        ("a stride", {"step": (1, 2, 1)}),
+        ("a stride", {"apart": (1, 2, 1)}),
     ):
         direct, winograd = found(**options)
         assert (direct.refused, winograd.refused) == ("", reason)

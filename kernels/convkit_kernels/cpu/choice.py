@@ -30,9 +30,10 @@ class Estimate(NamedTuple):
 
 
 @functools.lru_cache(maxsize=1024)
-def estimates(sum_: str, images: int, channels: int, filters: int, out: tuple[int, int, int], taps: Taps, step: tuple[int, ...], groups: int,
-              itemsize: int) -> tuple[Estimate, ...]:  # fmt: skip
-    """Both algorithms for one of the two sums ("sums" or "outer") of `cpu/conv.py`: `images` of `channels`, giving `filters` at `out` pixels each."""
+def estimates(sum_: str, images: int, channels: int, filters: int, out: tuple[int, int, int], taps: Taps, apart: tuple[int, ...], groups: int,
+              plane_by_plane: bool, itemsize: int) -> tuple[Estimate, ...]:  # fmt: skip
+    """Both algorithms for one of the two sums ("sums" or "outer") of `cpu/conv.py`: `images` of `channels`, giving `filters` at `out` pixels each,
+    `apart` from each other; `plane_by_plane` if each plane of a volume gives one plane."""
     lanes = isa().bytes // itemsize
     c, k = channels // groups, filters // groups
     vectors = -(-k // lanes)
@@ -42,18 +43,18 @@ def estimates(sum_: str, images: int, channels: int, filters: int, out: tuple[in
     tiles = images * out[0] * -(-out[1] // 4) * -(-out[2] // 4)
     products = PRODUCT[sum_] * tiles * 36 * c * vectors
     patches = PATCH * tiles * (-(-c // lanes) + vectors)
-    return direct, Estimate("winograd", products + patches + WINDOW * c * vectors, _refused(taps, step, groups))
+    return direct, Estimate("winograd", products + patches + WINDOW * c * vectors, _refused(taps, apart, groups, plane_by_plane))
 
 
-def _refused(taps: Taps, step: tuple[int, ...], groups: int) -> str:
+def _refused(taps: Taps, apart: tuple[int, ...], groups: int, plane_by_plane: bool) -> str:
     """Why Winograd's algorithm cannot be used, or nothing."""
     if groups != 1:
         return f"{groups} groups"
     if [len(t) for t in taps] != [1, 3, 3]:
         return f"a window of {'x'.join(str(len(t)) for t in taps)} taps, not 1x3x3"
-    if taps[0] != (0,) or any(t != tuple(range(t[0], t[0] + 3)) for t in taps[1:]):
+    if not plane_by_plane or taps[0] != (0,) or any(t != tuple(range(t[0], t[0] + 3)) for t in taps[1:]):
         return "taps that are not neighbours"
-    if tuple(step) != (1, 1, 1):
+    if apart != (1, 1, 1):
         return "a stride"
     return ""
 
@@ -62,7 +63,6 @@ def chosen(found: tuple[Estimate, ...]) -> str:
     """The algorithm to use: the one asked for if it can be, or else the one of least cost."""
     wanted = algorithm.wanted()
     able = [e for e in found if not e.refused]
-    for estimate in able:
-        if estimate.algorithm == wanted:
-            return wanted
-    return min(able, key=lambda e: e.cost).algorithm if wanted == "auto" else "direct"
+    taken = min(able, key=lambda e: e.cost).algorithm if wanted == "auto" else wanted if any(e.algorithm == wanted for e in able) else "direct"
+    algorithm.tell(found, taken)
+    return taken

@@ -145,10 +145,9 @@ FRAMED = 17  # is the box a copy?
 BAND = 18  # rows of output in a unit
 BANDS = 19  # units that make the rows of one plane
 RUN = 20  # contiguous elements that each tap reads
-THREADS = 21
-TAP_ROWS = 22  # rows of taps, TAP_STEP apart, each of TAP_COLUMNS taps (runs merged)
-TAP_STEP = 23
-TAP_COLUMNS = 24
+TAP_ROWS = 21  # rows of taps, TAP_STEP apart, each of TAP_COLUMNS taps (runs merged)
+TAP_STEP = 22
+TAP_COLUMNS = 23
 
 
 @functools.lru_cache(maxsize=1024)
@@ -175,7 +174,7 @@ def _walk(shape: tuple[int, ...], itemsize: int, taps: Taps, step: Triple, count
     # Rows of taps that fall outside the image are skipped; with several planes of taps they are not one piece of the table.
     spacing = taps[1][1] - taps[1][0] if len(taps[1]) > 1 else 1
     skip = (len(taps[1]) if len(taps[0]) == 1 else 0, spacing, len(columns))
-    plan = (*shape, *counts, *step, *low, *box, framed, band, -(-counts[1] // band), run, MOST_THREADS, *skip)
+    plan = (*shape, *counts, *step, *low, *box, framed, band, -(-counts[1] // band), run, *skip)
     return np.array(plan, np.int64), offsets
 
 
@@ -187,30 +186,25 @@ def _unit(walk, u):
     return u // (walk[COUNT] * bands), u // bands % walk[COUNT], p0, min(p0 + walk[BAND], walk[COUNT + 1])
 
 
-@inline
-def _frame_size(walk):
-    """Elements of one thread's frame: whole cache lines."""
-    return (walk[BOX] * walk[BOX + 1] * walk[BOX + 2] * walk[C] * walk[FRAMED] + LINE - 1) // LINE * LINE
+def _frames(walk: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """A frame for each thread: whole cache lines."""
+    size = int(walk[BOX] * walk[BOX + 1] * walk[BOX + 2] * walk[C] * walk[FRAMED])
+    return np.empty((MOST_THREADS, -(-size // LINE) * LINE), dtype)
 
 
 @inline
-def _aligned(memory):
-    """`memory` from its first whole cache line on: vectors that straddle two lines cost twice."""
-    return memory[-address(memory) % (LINE * 4) // memory.itemsize :]
-
-
-@inline
-def _box(source, walk, n, d, p0, frame, mine):
-    """Offset of the unit's box: in `source`, or in `frame` at `mine` after copying it there, zeros where it leaves the image."""
+def _box(source, walk, n, d, p0, frame):
+    """Address of the unit's box: in `source`, or in this thread's row of `frame` after copying it there, zeros where it leaves the image."""
     channels = walk[C]
     first, top, left = d * walk[STEP] + walk[LOW], p0 * walk[STEP + 1] + walk[LOW + 1], walk[LOW + 2]
-    if not walk[FRAMED]:
-        return (((n * walk[D] + first) * walk[H] + top) * walk[W] + left) * channels
     size = source.itemsize
+    if not walk[FRAMED]:
+        return address(source) + size * (((n * walk[D] + first) * walk[H] + top) * walk[W] + left) * channels
     width = walk[BOX + 2] * channels
     begin = max(0, min(width, -left * channels))
     end = max(begin, min(width, (walk[W] - left) * channels))
-    to = address(frame) + size * mine
+    mine = address(frame) + size * numba.get_thread_id() * frame.shape[1]
+    to = mine
     for i in range(first, first + walk[BOX]):
         for j in range(top, top + walk[BOX + 1]):
             if 0 <= i < walk[D] and 0 <= j < walk[H]:
@@ -237,6 +231,12 @@ def _tap_rows(walk, p):
     return k0 * walk[TAP_COLUMNS], k1 * walk[TAP_COLUMNS]
 
 
+def _chosen(sum_: str, source: np.ndarray, result: np.ndarray, counts: Triple, taps: Taps, apart: tuple[int, ...], groups: int) -> str:
+    """The algorithm for one of the two sums over `counts` places, `apart` from each other."""
+    images, depth, *_, channels = source.shape
+    return chosen(estimates(sum_, images, channels, result.shape[4], counts, taps, apart, groups, counts[0] == depth, result.itemsize))
+
+
 # ---------------------------------------------------------------------------------- window sums
 def _window_sums(
     source: np.ndarray, w: _Weights, bias: np.ndarray | None, taps: Taps, step: Triple,
@@ -248,8 +248,8 @@ def _window_sums(
     if not y.shape[0] or not all(counts):
         return
     start = np.zeros(groups * k, y.dtype) if bias is None else contiguous(bias)
-    inside = spread == (1, 1, 1) and counts == y.shape[1:4] and counts[0] == source.shape[1]
-    if inside and chosen(estimates("sums", len(source), source.shape[4], y.shape[4], counts, taps, step, groups, y.itemsize)) == "winograd":
+    apart = tuple(s * p for s, p in zip(step, spread, strict=True))
+    if _chosen("sums", source, y, counts, taps, apart, groups) == "winograd":
         winograd.sums(_planes(source), *w, start, (taps[1][0], taps[2][0]), _planes(y))
         return
     walk, offsets = _walk(source.shape, source.itemsize, taps, step, counts, groups)
@@ -263,12 +263,12 @@ def _window_sums(
     woffsets = np.arange(len(offsets)) * (walk[RUN] * tile.columns)
     whole = split_kernels(tile, split, y.dtype, lanewise=depthwise)
     part = split_kernels(tile, split, y.dtype, masked=True, lanewise=True) if depthwise and k % tile.columns else whole
-    _sum_tiles(source.reshape(-1), walk, offsets, packed.reshape(groups, packed.shape[1], -1), woffsets, start, y.reshape(-1), y.shape, first, spread,
-               split, whole + part, tile.columns, tile.columns if depthwise else 0)  # fmt: skip
+    _sum_tiles(source.reshape(-1), walk, _frames(walk, y.dtype), offsets, packed.reshape(groups, packed.shape[1], -1), woffsets, start,
+               y.reshape(-1), y.shape, first, spread, split, whole + part, tile.columns, tile.columns if depthwise else 0)  # fmt: skip
 
 
 @kernel
-def _sum_tiles(source, walk, offsets, w, woffsets, start, y, shape, first, spread, split, kernels, columns, xblock):
+def _sum_tiles(source, walk, frame, offsets, w, woffsets, start, y, shape, first, spread, split, kernels, columns, xblock):
     """Within a unit: groups, blocks of weights, rows, tiles of pixels; so a block of weights serves the whole band from the cache.
 
     From one block of columns to the next, x moves by `xblock` channels: 0 where every column reads every channel of its group.
@@ -279,11 +279,9 @@ def _sum_tiles(source, walk, offsets, w, woffsets, start, y, shape, first, sprea
     k, c, size = K // groups, channels // groups, source.itemsize
     height, many, tiles = split
     row, xrow, ldy = walk[STEP + 1] * walk[BOX + 2] * channels, walk[STEP + 2] * channels, spread[2] * K
-    space = _frame_size(walk)
-    frame = _aligned(np.empty(walk[THREADS] * space + LINE, source.dtype))
     for u in prange(walk[N] * walk[COUNT] * walk[BANDS]):
         n, d, p0, p1 = _unit(walk, u)
-        x = _box(source, walk, n, d, p0, frame, numba.get_thread_id() * space) * size + (address(frame) if walk[FRAMED] else address(source))
+        x = _box(source, walk, n, d, p0, frame)
         for g in range(groups):
             for block in range(blocks):
                 j = g * k + block * columns
@@ -317,9 +315,7 @@ def _window_outer(source: np.ndarray, grad: np.ndarray, taps: Taps, step: Triple
     if not grad.size or not source.size:
         gw[...] = 0
         return gw
-    if counts[0] == source.shape[1] and chosen(
-        estimates("outer", len(source), source.shape[4], grad.shape[4], counts, taps, step, groups, grad.itemsize)
-    ) == "winograd":  # fmt: skip
+    if _chosen("outer", source, grad, counts, taps, step, groups) == "winograd":
         sums = winograd.outer(_planes(source), _planes(grad), (taps[1][0], taps[2][0]))
         _add_parts(sums.reshape(1, 1, 1, -1, sums.shape[-1]), gw)
         return gw
@@ -343,14 +339,14 @@ def _window_outer(source: np.ndarray, grad: np.ndarray, taps: Taps, step: Triple
     xrows = np.arange(walk[BAND]) * (step[1] * walk[BOX + 2] * source.shape[4])
     grows = np.arange(walk[BAND]) * (counts[2] * grad.shape[4])
     across = walk[TAP_COLUMNS] if not depthwise else 1
-    _outer_tiles(source.reshape(-1), walk, offsets, grad.reshape(-1), xrows, grows, sums, k, split, whole + part, tile.columns,
-                 (run, apart, int(across), max(1, OUTER_PIXELS // counts[2]), int(depthwise)))  # fmt: skip
+    _outer_tiles(source.reshape(-1), walk, _frames(walk, grad.dtype), offsets, grad.reshape(-1), xrows, grows, sums, k, split, whole + part,
+                 tile.columns, (run, apart, int(across), max(1, OUTER_PIXELS // counts[2]), int(depthwise)))  # fmt: skip
     _add_parts(sums, gw)
     return gw
 
 
 @kernel
-def _outer_tiles(source, walk, offsets, grad, xrows, grows, sums, k, split, kernels, columns, rows):
+def _outer_tiles(source, walk, frame, offsets, grad, xrows, grows, sums, k, split, kernels, columns, rows):
     """Rows of a tile are positions of a run, columns output channels, and the sum runs over the pixels of a band: both operands
     are read where they lie, and each tile goes back to its partial sum once a band.
 
@@ -364,8 +360,6 @@ def _outer_tiles(source, walk, offsets, grad, xrows, grows, sums, k, split, kern
     parts, slices, groups, _, wide = sums.shape
     c, K, size = channels // groups, k * groups, source.itemsize
     height, many, tiles = split
-    space = _frame_size(walk)
-    frame = _aligned(np.empty(walk[THREADS] * space + LINE, source.dtype))
     units = walk[N] * P0 * walk[BANDS]
     for task in prange(parts * slices):
         part, j0 = task // slices, task % slices * wide
@@ -373,7 +367,7 @@ def _outer_tiles(source, walk, offsets, grad, xrows, grows, sums, k, split, kern
         sums[part, task % slices] = 0
         for u in range(part * units // parts, (part + 1) * units // parts):
             n, d, p0, p1 = _unit(walk, u)
-            x = _box(source, walk, n, d, p0, frame, numba.get_thread_id() * space) * size + (address(frame) if walk[FRAMED] else address(source))
+            x = _box(source, walk, n, d, p0, frame)
             gp = address(grad) + size * ((n * P0 + d) * P1 + p0) * P2 * K
             for first in range(p0, p1, together):
                 for g in range(groups):
@@ -397,7 +391,8 @@ def _outer_tiles(source, walk, offsets, grad, xrows, grows, sums, k, split, kern
                                     kernels[(0 if tile < many else 1) + (2 if j + columns > k else 0)],
                                     (x + size * (offsets[t] + g * c + i * apart + j * lanewise),
                                      address(xrows) + 8 * (pa - p0), apart, walk[STEP + 2] * channels,
-                                     gp + size * (g * k + j), address(grows) + 8 * (pa - p0), K, pb - pa, P2, at, wide, at, wide, min(columns, j1 - j)),
+                                     gp + size * (g * k + j), address(grows) + 8 * (pa - p0), K, pb - pa, P2,
+                                     at, wide, at, wide, min(columns, j1 - j)),
                                 )  # fmt: skip
 
 
