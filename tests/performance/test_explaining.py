@@ -37,7 +37,7 @@ def test_refusals_say_why():
 
 def test_functions_and_other_layers():
     found = convkit.explain(lambda x, y: x @ y, convkit.randn(4, 5), convkit.randn(5, 6), repeats=2)
-    assert [s.operation for s in found.steps] == ["MatMul"] * 3 and found.steps[0].output == "4x6 in C order"
+    assert [s.operation for s in found.steps if s.operation != "Permute"] == ["MatMul"] * 3 and found.steps[0].output == "4x6 in C order"
     norm = nn.BatchNorm2d(3)
     mean = norm.running_mean.numpy().copy()
     assert convkit.explain(norm, convkit.randn(2, 3, 4, 4), repeats=1).steps

@@ -50,12 +50,12 @@ def _refused(taps: Taps, apart: tuple[int, ...], groups: int, plane_by_plane: bo
     """Why Winograd's algorithm cannot be used, or nothing."""
     if groups != 1:
         return f"{groups} groups"
+    if apart != (1, 1, 1):
+        return "a stride"
     if [len(t) for t in taps] != [1, 3, 3]:
         return f"a window of {'x'.join(str(len(t)) for t in taps)} taps, not 1x3x3"
     if not plane_by_plane or taps[0] != (0,) or any(t != tuple(range(t[0], t[0] + 3)) for t in taps[1:]):
         return "taps that are not neighbours"
-    if apart != (1, 1, 1):
-        return "a stride"
     return ""
 
 
