@@ -5,8 +5,9 @@ import numpy as np
 from convkit_kernels import cpu
 from convkit_kernels.algorithm import conv_algorithm
 from convkit_kernels.cpu import runtime
+from convkit_kernels.cpu.machine import best_seconds
 
-from .common import CONVS, DTYPES, THREADS, ConvCase, _Kernel, best_seconds, peak_gflops, some
+from .common import CONVS, DTYPES, THREADS, ConvCase, _Kernel, peak_gflops, some
 
 CALLS = {
     "forward": lambda c: cpu.conv_forward(c.x, c.w, c.b, c.window),
@@ -36,7 +37,7 @@ class Peak:
 
     def track_gflops(self, shape, direction, algorithm, threads):
         with conv_algorithm(algorithm):
-            return self.case.flop / best_seconds(lambda: CALLS[direction](self.case)) / 1e9
+            return self.case.flop / best_seconds(lambda: CALLS[direction](self.case), 0.4) / 1e9
 
     def track_percent_of_peak(self, shape, direction, algorithm, threads):
         return 100 * self.track_gflops(shape, direction, algorithm, threads) / peak_gflops("float32", threads)

@@ -17,7 +17,7 @@ Taps = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]  # of a window, 
 DIRECT = {"sums": 1.2, "outer": 1.4}
 # Winograd: for each FMA; for a patch of one tile and one vector of channels, there and back; for a 3x3 window of one vector of weights.
 PRODUCT = {"sums": 1.35, "outer": 1.4}
-PATCH = 1000.0
+PATCH = 850.0
 WINDOW = 3200.0
 
 

@@ -317,7 +317,7 @@ def _window_outer(source: np.ndarray, grad: np.ndarray, taps: Taps, step: Triple
         return gw
     if _chosen("outer", source, grad, counts, taps, step, groups) == "winograd":
         sums = winograd.outer(_planes(source), _planes(grad), (taps[1][0], taps[2][0]))
-        _add_parts(sums.reshape(1, 1, 1, -1, sums.shape[-1]), gw)
+        _add_parts(sums.reshape(len(sums), 1, 1, -1, sums.shape[-1]), gw)
         return gw
     walk, offsets = _walk(source.shape, source.itemsize, taps, step, counts, groups)
     units = int(grad.shape[0] * counts[0] * walk[BANDS])
@@ -396,21 +396,26 @@ def _outer_tiles(source, walk, frame, offsets, grad, xrows, grows, sums, k, spli
                                 )  # fmt: skip
 
 
+def _add_parts(sums: np.ndarray, gw: np.ndarray) -> None:
+    """gw[g*k + slice*wide + j, c, tap] = sum over parts of sums[part, slice, g, tap*C + c, j], which end in the first part."""
+    _add_and_turn(sums.reshape(len(sums), -1), sums[0], gw)
+
+
 @kernel
-def _add_parts(sums, gw):
-    """gw[g*k + slice*wide + j, c, tap] = sum over parts of sums[part, slice, g, tap*C + c, j]; a cache line of j at a time,
-    because sums are contiguous in j and gw is not."""
-    parts, slices, groups, _, wide = sums.shape
+def _add_and_turn(parts, sums, gw):
+    """First the sum, along memory; then the transposition, a cache line of j at a time, because sums are contiguous in j and gw is not."""
+    slices, groups, _, wide = sums.shape
     K, channels, ntaps = gw.shape
     k = K // groups
     lines = (wide + 15) // 16
+    for piece in prange(64):
+        for part in range(1, parts.shape[0]):
+            for e in range(piece * parts.shape[1] // 64, (piece + 1) * parts.shape[1] // 64):
+                parts[0, e] += parts[part, e]
     for u in prange(groups * slices * lines):
         g, s, j0 = u // (slices * lines), u // lines % slices, u % lines * 16
         j1 = min(wide, j0 + 16, k - s * wide)
         for c in range(channels):
             for tap in range(ntaps):
                 for j in range(j0, j1):
-                    total = sums[0, s, g, tap * channels + c, j]
-                    for part in range(1, parts):
-                        total += sums[part, s, g, tap * channels + c, j]
-                    gw[g * k + s * wide + j, c, tap] = total
+                    gw[g * k + s * wide + j, c, tap] = sums[s, g, tap * channels + c, j]

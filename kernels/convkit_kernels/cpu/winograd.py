@@ -33,6 +33,8 @@ from .microkernel import I1, I32, I64, address, call_tile, clear_bytes, compiled
 from .runtime import MOST_THREADS, inline, kernel
 
 LEAST_TILES = {"sums": 14, "outer": 56}  # that a block of transformed weights or weight gradients meets at once
+PARTS, PARTS_BYTES = 16, 1 << 21  # of a weight gradient, at most
+TILES_BYTES = 1 << 18  # of transformed tiles beside a part's transformed weights, all in the second-level cache
 UNITS = 8  # of work at least, if there are tiles enough
 PLACES = 36  # of a transformed tile
 TABLE = PLACES + 16  # addresses of the pixels of a patch, and of a tile
@@ -332,49 +334,89 @@ def _tile_sums(source, u, bias, y, scratch, starts, tables, zeros, plan):
 
 # ------------------------------------------------------------------------------ the weight gradient
 def outer(source: np.ndarray, grad: np.ndarray, corner: tuple[int, int]) -> np.ndarray:
-    """dw [9, C, K rounded up to whole vectors] of source [N, H, W, C] and grad [N, P, Q, K], the first window's first tap at pixel `corner`.
+    """Parts [parts, 9, C, K rounded up to whole vectors] whose sum is dw, of source [N, H, W, C] and grad [N, P, Q, K], the first window's first tap
+    at pixel `corner`.
 
-    Scratch: transformed weights, and some transformed tiles of both images.
+    Few channels: the tiles are dealt into parts, each with transformed weights of its own, which stay in the cache of the core that adds to
+    them.  Many: all cores add to the same, each at places of its own.  Scratch: transformed weights, and transformed tiles of both images.
     """
     c, k, dtype = source.shape[-1], grad.shape[-1], grad.dtype
     wide = _up(k, isa().bytes // dtype.itemsize)
-    together = min(_tiles(grad), max(LEAST_TILES["outer"], c * k // (c + k)))
-    plan = _plan(source, grad, corner, together, c, wide, ("input", "gradient"), True)
+    tiles, plane = _tiles(grad), _plane(c * wide, dtype)
+    parts = min(PARTS, PARTS_BYTES // (PLACES * plane * dtype.itemsize), -(-tiles // LEAST_TILES["outer"]))
+    alone = parts >= 4
+    if alone:
+        together = max(LEAST_TILES["sums"], TILES_BYTES // (PLACES * (c + wide) * dtype.itemsize))
+    else:
+        parts, together = 1, max(LEAST_TILES["outer"], c * k // (c + k))
+    plan = _plan(source, grad, corner, min(tiles, together), c, wide, ("input", "gradient"), True)
     planes = int(plan[PLANE_C]), int(plan[PLANE_K])
-    v, g = (np.empty(PLACES * plane, dtype) for plane in planes)
+    scratch = np.empty((MOST_THREADS if alone else 1, PLACES * (planes[0] + planes[1])), dtype)
     starts = np.concatenate([_starts(plane, dtype) for plane in planes])
     zeros = np.zeros(max(c, wide), dtype)
-    du, dw = np.empty((PLACES, _plane(c * wide, dtype)), dtype), np.empty((9, c, wide), dtype)
-    _tile_outer(source.reshape(-1), grad.reshape(-1), v, g, du, starts, np.empty(MOST_THREADS * TABLE, np.int64), zeros, plan)
-    _transform(codelet("weight_gradient", dtype), du.reshape(-1), _starts(du.shape[1], dtype), dw.reshape(-1), _starts(c * wide, dtype, 9),
-               np.array([1, 0, 0, c * wide, plan[LANES]]))  # fmt: skip
+    du, dw = np.empty((parts, PLACES, plane), dtype), np.empty((parts, 9, c, wide), dtype)
+    add = _add_alone if alone else _add_together
+    add(source.reshape(-1), grad.reshape(-1), scratch, du, starts, np.empty(MOST_THREADS * TABLE, np.int64), zeros, plan)
+    _transform(codelet("weight_gradient", dtype), du.reshape(-1), _starts(plane, dtype), dw.reshape(-1), _starts(c * wide, dtype, 9),
+               np.array([parts, PLACES * plane, 9 * c * wide, c * wide, plan[LANES]]))  # fmt: skip
     return dw
 
 
+@inline
+def _transform_tile(source, grad, tile, v, g, starts, tables, zeros, plan):
+    """The patch of a tile in the source to v, and its pixels in the gradient to g, both addresses."""
+    mine = numba.get_thread_id() * TABLE
+    table, size, lanes = address(tables) + 8 * mine, source.itemsize, plan[LANES]
+    _pixels(tables, mine, 6, address(source), size, plan[H], plan[W], plan[C], tile, plan, plan[TOP], plan[LEFT], address(zeros))
+    call_codelet(plan[INTO], (table, 0, address(starts), v, 0, plan[C] // lanes, plan[C] % lanes))
+    _pixels(tables, mine + PLACES, 4, address(grad), size, plan[P], plan[Q], plan[K], tile, plan, 0, 0, address(zeros))
+    call_codelet(plan[OUT], (table + 8 * PLACES, 0, address(starts) + 8 * PLACES, g, 0, plan[K] // lanes, plan[K] % lanes))
+
+
+@inline
+def _add_products(v, g, du, row_tile, count, size, fresh, zeros, plan):
+    """Add the products of `count` tiles at one place, for one tile of rows; v, g and du are the addresses of the place's planes."""
+    columns, wide_c, wide_k, tap = plan[COLUMNS], plan[WIDE_C], plan[WIDE_K], address(zeros)
+    row = row_tile * plan[HEIGHT] - max(0, row_tile - plan[MANY])
+    for j in range(0, wide_k, columns):
+        to = du + size * (row * wide_k + j)
+        call_tile(
+            plan[PRODUCT + (0 if row_tile < plan[MANY] else 1) + (2 if j + columns > wide_k else 0)],
+            (v + size * row, tap, 1, wide_c, g + size * j, tap, wide_k, 1, count,
+             address(zeros) if fresh else to, 0 if fresh else wide_k, to, wide_k, min(columns, wide_k - j)),
+        )  # fmt: skip
+
+
 @kernel
-def _tile_outer(source, grad, v, g, du, starts, tables, zeros, plan):
-    """`together` tiles at a time, in two phases: transform the patches of both images; add their products at each of the 36 places."""
-    together, columns, lanes, channels, filters = plan[TOGETHER], plan[COLUMNS], plan[LANES], plan[C], plan[K]
-    wide_c, wide_k, plane_c, plane_k = plan[WIDE_C], plan[WIDE_K], plan[PLANE_C], plan[PLANE_K]
-    size, tap, rows, apart = source.itemsize, address(zeros), plan[ROWS], 8
-    for first in range(0, plan[TILES], together):
-        count = min(together, plan[TILES] - first)
-        for group in prange((count + apart - 1) // apart):
-            mine = numba.get_thread_id() * TABLE
-            table = address(tables) + 8 * mine
-            for t in range(group * apart, min(count, group * apart + apart)):
-                _pixels(tables, mine, 6, address(source), size, plan[H], plan[W], channels, first + t, plan, plan[TOP], plan[LEFT], address(zeros))
-                call_codelet(plan[INTO], (table, 0, address(starts), address(v) + size * t * wide_c, 0, channels // lanes, channels % lanes))
-                _pixels(tables, mine + PLACES, 4, address(grad), size, plan[P], plan[Q], filters, first + t, plan, 0, 0, address(zeros))
-                call_codelet(plan[OUT], (table + 8 * PLACES, 0, address(starts) + 8 * PLACES, address(g) + size * t * wide_k, 0,
-                                         filters // lanes, filters % lanes))  # fmt: skip
-        for unit in prange(PLACES * rows):
-            place, r = unit // rows, unit % rows
-            row = r * plan[HEIGHT] - max(0, r - plan[MANY])
-            for j in range(0, wide_k, columns):
-                to = address(du) + size * (place * du.shape[1] + row * wide_k + j)
-                call_tile(
-                    plan[PRODUCT + (0 if r < plan[MANY] else 1) + (2 if j + columns > wide_k else 0)],
-                    (address(v) + size * (place * plane_c + row), tap, 1, wide_c, address(g) + size * (place * plane_k + j), tap, wide_k, 1, count,
-                     to if first else address(zeros), wide_k if first else 0, to, wide_k, min(columns, wide_k - j)),
-                )  # fmt: skip
+def _add_alone(source, grad, scratch, du, starts, tables, zeros, plan):
+    """A part is some tiles, `together` at a time: transform both images, then add the products of each place."""
+    parts, size, plane_c, plane_k = du.shape[0], source.itemsize, plan[PLANE_C], plan[PLANE_K]
+    for part in prange(parts):
+        v = address(scratch) + size * numba.get_thread_id() * scratch.shape[1]
+        g, to = v + size * PLACES * plane_c, address(du) + size * part * PLACES * du.shape[2]
+        begin, end = part * plan[TILES] // parts, (part + 1) * plan[TILES] // parts
+        for first in range(begin, end, plan[TOGETHER]):
+            count = min(plan[TOGETHER], end - first)
+            for t in range(count):
+                _transform_tile(source, grad, first + t, v + size * t * plan[WIDE_C], g + size * t * plan[WIDE_K], starts, tables, zeros, plan)
+            for u in range(PLACES * plan[ROWS]):
+                place = u // plan[ROWS]
+                _add_products(v + size * place * plane_c, g + size * place * plane_k, to + size * place * du.shape[2], u % plan[ROWS], count, size,
+                              first == begin, zeros, plan)  # fmt: skip
+
+
+@kernel
+def _add_together(source, grad, scratch, du, starts, tables, zeros, plan):
+    """`together` tiles at a time, in two phases that all cores share: transform both images; add the products of each place."""
+    size, plane_c, plane_k = source.itemsize, plan[PLANE_C], plan[PLANE_K]
+    v = address(scratch)
+    g = v + size * PLACES * plane_c
+    for first in range(0, plan[TILES], plan[TOGETHER]):
+        count = min(plan[TOGETHER], plan[TILES] - first)
+        for group in prange((count + 3) // 4):
+            for t in range(group * 4, min(count, group * 4 + 4)):
+                _transform_tile(source, grad, first + t, v + size * t * plan[WIDE_C], g + size * t * plan[WIDE_K], starts, tables, zeros, plan)
+        for u in prange(PLACES * plan[ROWS]):
+            place = u // plan[ROWS]
+            _add_products(v + size * place * plane_c, g + size * place * plane_k, address(du) + size * place * du.shape[2], u % plan[ROWS], count,
+                          size, first == 0, zeros, plan)  # fmt: skip
