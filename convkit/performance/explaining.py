@@ -98,20 +98,20 @@ def explain(op: Callable[..., Any], *inputs: Any, repeats: int = 5) -> Explanati
         for name in dict.fromkeys((asked, *ALGORITHMS[1:])):
             for repeat in range(repeats + 1):
                 trace = _Trace(scratch=not repeat)
+                for x in (*tensors, *(p for p, _ in parameters)):
+                    if isinstance(x, Tensor):
+                        x.grad = None
                 with conv_algorithm(name), observed(trace):
                     y = op(*tensors)
                     if isinstance(y, Tensor) and y.requires_grad:
                         trace.phase = "backward"
                         y.backward(ones_like(y))
-                for p, grad in parameters:
-                    p.grad = grad
-                for x in tensors:
-                    if isinstance(x, Tensor):
-                        x.grad = None
                 known = measured.setdefault(name, trace.steps)
                 for step, again in zip(known, trace.steps, strict=True):
                     step.seconds = again.seconds if repeat == 1 else min(step.seconds, again.seconds)
     finally:
+        for p, grad in parameters:
+            p.grad = grad
         for b, array in buffers:
             b.array[...] = array
     peak = machine().peak_gflops()
@@ -119,7 +119,7 @@ def explain(op: Callable[..., Any], *inputs: Any, repeats: int = 5) -> Explanati
         for c in step.candidates:
             c.predicted = machine().seconds_of(c.predicted, peak)
             c.measured = step.seconds if c.taken else measured[c.algorithm][i].seconds
-    return Explanation(tuple(s for s in measured[asked] if s.operation), get_num_threads(), peak)
+    return Explanation(tuple(measured[asked]), get_num_threads(), peak)
 
 
 class _Trace:
@@ -131,22 +131,23 @@ class _Trace:
 
     def forward(self, ctx: Function, arrays: tuple, options: dict) -> Any:
         """Run an operation's forward."""
-        if self.scratch:
+        traced = self.scratch and not tracemalloc.is_tracing()
+        if traced:
             tracemalloc.start()
-        with choices() as told:
-            start = time.perf_counter()
-            result = type(ctx).forward(ctx, *arrays, **options)
-            seconds = time.perf_counter() - start
-        scratch = 0
+        try:
+            with choices() as told:
+                start = time.perf_counter()
+                result = type(ctx).forward(ctx, *arrays, **options)
+                seconds = time.perf_counter() - start
+            kept, peak = tracemalloc.get_traced_memory() if traced else (0, 0)
+        finally:
+            if traced:
+                tracemalloc.stop()
         made = tuple(r for r in (result if isinstance(result, tuple) else (result,)) if isinstance(r, np.ndarray))
-        if self.scratch:
-            kept, peak = tracemalloc.get_traced_memory()
-            tracemalloc.stop()
-            scratch = max(0, peak - kept)
         self.steps.append(
             Step(
                 type(ctx).__name__, self.phase, tuple(_told(a) for a in arrays if isinstance(a, np.ndarray)), " and ".join(map(_told, made)), seconds,
-                scratch, _candidates(told),
+                max(0, peak - kept), _candidates(told),
             )
         )  # fmt: skip
         return result

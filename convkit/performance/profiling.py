@@ -199,14 +199,14 @@ def profile(model: Module, *inputs: Any, backward: bool = True, repeats: int = 5
     try:
         for step in range(repeats + 1):
             watch = _Watch(model)
+            for p, _ in gradients:
+                p.grad = None
             with watch.on():
                 start = time.perf_counter()
                 outputs = model(*inputs)
                 if backward:
                     _backward(outputs)
                 whole = time.perf_counter() - start
-            for p, grad in gradients:
-                p.grad = grad
             if not step:  # the first compiles
                 continue
             inside = sum(layer.forward.seconds + layer.backward.seconds for layer in watch.layers.values())
@@ -216,6 +216,8 @@ def profile(model: Module, *inputs: Any, backward: bool = True, repeats: int = 5
                 known.forward.seconds = min(known.forward.seconds, layer.forward.seconds)
                 known.backward.seconds = min(known.backward.seconds, layer.backward.seconds)
     finally:
+        for p, grad in gradients:
+            p.grad = grad
         for b, array in buffers:
             b.array[...] = array
     dtype = next((str(p.dtype) for p in model.parameters()), "float32")

@@ -49,3 +49,15 @@ def test_wrong_arguments():
         convkit.explain(3, convkit.ones(1))
     with pytest.raises(ValueError, match="explain: repeats must be at least 1, got 0"):
         convkit.explain(nn.ReLU(), convkit.ones(1), repeats=0)
+
+
+def test_gradients_that_were_there_stay():
+    layer = nn.Linear(3, 2)
+    layer(convkit.ones(1, 3)).sum().backward()
+    grads = [p.grad for p in layer.parameters()]
+    found = convkit.explain(layer, convkit.randn(4, 3), repeats=1)
+    assert all(p.grad is g for p, g in zip(layer.parameters(), grads, strict=True))
+    assert "Add" not in [s.operation for s in found.steps]  # nothing was accumulated
+    with pytest.raises(ValueError, match="linear"):
+        convkit.explain(layer, convkit.randn(4, 4))
+    assert all(p.grad is g for p, g in zip(layer.parameters(), grads, strict=True))
