@@ -3,6 +3,8 @@
 Three functions are each other's gradients, so every derivative of every order is one of them:
 
     y  = conv(x, w)          gx = input_grad(gy, w)      gw = weight_grad(x, gy)
+
+Kernels read images in channels-last memory.  An image in another order is brought into it here, once for all that read it.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from ..device import kernels
 from .matmul import same_dtype
 from .pad import pad
 from .reduce import Sum
+from .shape import in_channels_last
 
 
 def _bias_grad(gy: Any) -> Any:
@@ -35,6 +38,7 @@ class Conv(Function):
     def backward(ctx, gy):
         x, w = ctx.saved_tensors
         need_x, need_w, need_b, _ = ctx.needs_input_grad
+        gy = in_channels_last(gy)
         return (
             ConvInputGrad.apply(gy, w, None, x.shape[2:], ctx.window) if need_x else None,
             ConvWeightGrad.apply(x, gy, ctx.window) if need_w else None,
@@ -56,6 +60,7 @@ class ConvInputGrad(Function):
     def backward(ctx, g):
         gy, w = ctx.saved_tensors
         need_gy, need_w, need_b, _, _ = ctx.needs_input_grad
+        g = in_channels_last(g)
         return (
             Conv.apply(g, w, None, ctx.window) if need_gy else None,
             ConvWeightGrad.apply(g, gy, ctx.window) if need_w else None,
@@ -105,7 +110,7 @@ def conv(rank: int, x: Any, weight: Any, bias: Any, stride: Any, padding: Any, d
     inside = shape[2:] if len(shape) == rank + 2 else None  # another rank is refused below
     window = geometry.window(op, sizes[2:], stride, padding, dilation, groups, inside=inside)
     geometry.conv_shapes(op, shape, sizes, _shape(bias), window)
-    return Conv.apply(x, weight, bias, window)
+    return Conv.apply(in_channels_last(x), weight, bias, window)
 
 
 def conv_transpose(rank: int, x: Any, weight: Any, bias: Any, stride: Any, padding: Any, output_padding: Any, groups: int, dilation: Any) -> Any:
@@ -124,4 +129,4 @@ def conv_transpose(rank: int, x: Any, weight: Any, bias: Any, stride: Any, paddi
     surplus = [e // s for e, s in zip(extra, window.stride, strict=True)]
     if any(surplus):
         x = pad(x, [n for e in reversed(surplus) for n in (0, e)])
-    return ConvInputGrad.apply(x, weight, bias, shape[2:], window)
+    return ConvInputGrad.apply(in_channels_last(x), weight, bias, shape[2:], window)

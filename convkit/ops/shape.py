@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from convkit_kernels.layout import order_of
+from convkit_kernels.layout import from_channels_last, is_channels_last, order_of
 
 from ..autograd import Function, TensorBase, version_of
+from ..device import kernels
 from .elementwise import Cast, Expand, result_type
 
 
@@ -20,6 +21,11 @@ class Reshape(Function):
     @staticmethod
     def forward(ctx, x, shape):
         ctx.shape = x.shape
+        if not x.flags.c_contiguous:
+            try:
+                return np.reshape(x, shape, copy=False)
+            except ValueError:  # no view of this memory has that shape
+                x = kernels(x).contiguous(x)
         return x.reshape(shape)
 
     @staticmethod
@@ -61,11 +67,23 @@ class Clone(Function):
 
     @staticmethod
     def forward(ctx, x, order="K"):
-        return x.copy(order=order)
+        return x.copy(order=order) if order == "K" or x.flags.c_contiguous else kernels(x).contiguous(x)
 
     @staticmethod
     def backward(ctx, gy):
         return gy, None
+
+
+class ChannelsLast(Function):
+    """The same numbers in channels-last memory."""
+
+    @staticmethod
+    def forward(ctx, x):
+        return from_channels_last(kernels(x).channels_last(x), x.ndim - 2)
+
+    @staticmethod
+    def backward(ctx, gy):
+        return gy
 
 
 # -------------------------------------------------------------------------------------- functions
@@ -75,6 +93,11 @@ def view_of(y: Any, x: Any) -> Any:
     if base is not None and (base is x.array or base is x.array.base):
         y._version = version_of(x)
     return y
+
+
+def in_channels_last(x: Any) -> Any:
+    """x [N, C, *spatial] in channels-last memory: x itself, or a copy with a gradient."""
+    return x if is_channels_last(x.array) else ChannelsLast.apply(x)
 
 
 def axis(op: str, dim: Any, ndim: int) -> int:

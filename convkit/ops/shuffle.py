@@ -8,6 +8,8 @@ from __future__ import annotations
 import operator
 from typing import Any
 
+from convkit_kernels.layout import is_channels_last
+
 from ..autograd import TensorBase
 from .shape import permute, reshape
 
@@ -76,17 +78,12 @@ def _rearranged(
     `order` is where the parts go in C order; `last_order` where they go if the channels lie last in memory, and in the result.
     """
     b = len(batch)
-    if b == 1 and _channels_last(x):
+    if b == 1 and not x.array.flags.c_contiguous and is_channels_last(x.array):
         y = permute(reshape(x, (*batch, *parts)), (0, *(i + b for i in last_order)))
         y = reshape(y, (*batch, *result[1:], result[0]))
         return permute(y, (0, len(result), *range(1, len(result))))
     y = permute(reshape(x, (*batch, *parts)), (*range(b), *(i + b for i in order)))
     return reshape(y, (*batch, *result))
-
-
-def _channels_last(x: Any) -> bool:
-    a = x.array
-    return not a.flags.c_contiguous and a.transpose(0, *range(2, a.ndim), 1).flags.c_contiguous
 
 
 def _positive(op: str, name: str, value: Any) -> int:

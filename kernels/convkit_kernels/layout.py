@@ -24,11 +24,6 @@ def normal(a: np.ndarray) -> np.ndarray:
     return a if a.flags.aligned and a.flags.writeable else a.copy(order="K")
 
 
-def contiguous(a: np.ndarray) -> np.ndarray:
-    """`a` itself if it is C-contiguous, aligned and writable, else a copy that is (a broadcast array is read-only)."""
-    return a if a.flags.carray else np.array(a, order="C")
-
-
 @lru_cache(maxsize=1024)
 def dense_order(shape: tuple[int, ...], strides: tuple[int, ...], itemsize: int) -> tuple[int, ...] | None:
     """The axes from outermost to innermost in memory if the elements fill one block of memory without gaps, else None.
@@ -60,11 +55,9 @@ def flat(a: np.ndarray) -> np.ndarray | None:
     return a.transpose(rest + order).reshape(-1)
 
 
-def channels_last(a: np.ndarray) -> np.ndarray:
-    """[N, C, *spatial] -> contiguous [N, D, H, W, C] with unit leading spatial dimensions; a view where the memory allows it."""
-    rank = a.ndim - 2
-    moved = contiguous(a.transpose(0, *range(2, a.ndim), 1))
-    return moved.reshape(a.shape[0], *(1,) * (3 - rank), *a.shape[2:], a.shape[1])
+def is_channels_last(a: np.ndarray) -> bool:
+    """Does an array [N, C, *spatial] lie in memory as [N, *spatial, C], without gaps?  Where C = 1 or every size of an image is 1, both orders do."""
+    return a.transpose(0, *range(2, a.ndim), 1).flags.c_contiguous
 
 
 def from_channels_last(a: np.ndarray, rank: int) -> np.ndarray:

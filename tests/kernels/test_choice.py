@@ -20,6 +20,8 @@ def test_the_cheapest_is_chosen(which):
     assert chosen(found(which=which)) == "winograd"
     assert chosen(found(channels=3, filters=8, which=which)) == "direct"
     assert chosen(found(out=(1, 1, 1), images=1, which=which)) == "direct"  # one pixel: the weights would cost more than the products
+    few = found(images=4, which=which)
+    assert chosen(few) == "direct" and min(few, key=lambda e: e.cost).algorithm == "winograd"  # compiling it would cost more than it saves
     for estimates_ in (found(which=which), found(channels=3, filters=8, which=which)):
         assert chosen(estimates_) == min(estimates_, key=lambda e: e.cost).algorithm
 

@@ -63,31 +63,8 @@ def test_normal_gives_what_kernels_can_read(kind):
     assert (b is given_) == (kind not in ("read-only", "read-only channels-last", "unaligned", "other byte order"))
 
 
-@pytest.mark.parametrize("kind", sorted(set(LAYOUTS) - {"other byte order"}))
-def test_contiguous(kind):
-    a = numbers(1, (2, 3, 4, 5))
-    given_ = LAYOUTS[kind](a)
-    b = layout.contiguous(given_)
-    assert b.flags.carray and np.array_equal(a, b)
-    assert (b is given_) == (kind == "C order")
-
-
-def test_contiguous_copies_a_broadcast_array():
-    b = layout.contiguous(np.broadcast_to(np.ones(1), (3,)))
-    assert b.strides == (8,) and b.flags.writeable
-
-
 @pytest.mark.parametrize("shape", [(2, 3, 4), (2, 3, 4, 5), (2, 3, 4, 5, 6), (1, 1, 1), (0, 3, 4, 5), (2, 1, 4, 5), (2, 3, 1, 1)])
-@pytest.mark.parametrize("kind", sorted(set(LAYOUTS) - {"other byte order"}))
-def test_channels_last_and_back(shape, kind):
-    a = numbers(2, shape)
-    given_ = LAYOUTS[kind](a)
-    last = layout.channels_last(given_)
-    spatial = (1,) * (5 - len(shape)) + shape[2:]
-    assert last.shape == (shape[0], *spatial, shape[1]) and last.flags.c_contiguous
-    assert np.array_equal(last.reshape(shape[0], *shape[2:], shape[1]), np.moveaxis(a, 1, -1))
-    back = layout.from_channels_last(last, len(shape) - 2)
-    assert np.array_equal(back, a)
-    assert np.shares_memory(back, last) or not a.size
-    if kind == "channels-last" and a.size:
-        assert np.shares_memory(last, given_)
+@pytest.mark.parametrize("kind", ["C order", "channels-last", "gaps"])
+def test_channels_last_is_told(shape, kind):
+    a = LAYOUTS[kind](numbers(2, shape))
+    assert layout.is_channels_last(a) == np.moveaxis(a, 1, -1).flags.c_contiguous

@@ -73,6 +73,26 @@ def test_a_tile_computes_its_sum(call):
     assert (y[:, cols:] == 7).all()
 
 
+@given(st.sampled_from(["float32", "float64"]), st.integers(1, 12), st.integers(1, 4), st.integers(1, 70), st.integers(0, 3), st.integers(0, 99))
+@settings(max_examples=100)
+def test_a_column_sums_along_its_vectors(name, rows, taps, run, wide, seed):
+    dtype = np.dtype(name)
+    xrow, ldy = run + wide, 1 + wide
+    xtaps, wtaps = (np.random.default_rng(seed).permutation(taps) * n for n in (rows * xrow, run))
+    x, w = numbers(seed, (taps, rows, xrow), dtype), numbers(seed + 1, (taps, run), dtype)
+    x[:, :, run:] = np.nan  # not part of any sum
+    start, y = numbers(seed + 2, (1,), dtype), np.full((rows, ldy), 7, dtype)
+    PROTOTYPE(tile_kernel(Tile(1, 1, 12), rows, dtype))(
+        x.ctypes.data, xtaps.ctypes.data, xrow, 1, w.ctypes.data, wtaps.ctypes.data, 1, taps, run,
+        start.ctypes.data, 0, y.ctypes.data, ldy, 1,
+    )  # fmt: skip
+    of_x, of_w = x[xtaps // (rows * xrow), :, :run].astype(np.float64), w[wtaps // run].astype(np.float64)
+    # A single sum may be small by chance.
+    expected, size = (f(start.astype(np.float64)) + np.einsum("krt,kt->r", f(of_x), f(of_w)) for f in (np.positive, np.abs))
+    assert (np.abs(y[:, 0] - expected) <= tolerance(dtype) * np.abs(size)).all()
+    assert (y[:, 1:] == 7).all()
+
+
 @given(calls())
 @settings(max_examples=30)
 def test_a_tile_goes_on_from_its_own_result(call):

@@ -15,10 +15,13 @@ Taps = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]  # of a window, 
 
 # Direct sums: instructions for each FMA of a tile, for window sums and for window outer.
 DIRECT = {"sums": 1.2, "outer": 1.4}
+ADD_LANES = 10  # for the lanes of a vector
 # Winograd: for each FMA; for a patch of one tile and one vector of channels, there and back; for a 3x3 window of one vector of weights.
 PRODUCT = {"sums": 1.35, "outer": 1.4}
 PATCH = 850.0
 WINDOW = 3200.0
+# Direct sums that cost less, about a millisecond, are not worth seconds of compiling another algorithm.
+LITTLE = 4e6
 
 
 class Estimate(NamedTuple):
@@ -39,7 +42,10 @@ def estimates(sum_: str, images: int, channels: int, filters: int, out: tuple[in
     vectors = -(-k // lanes)
     places = len(taps[0]) * len(taps[1]) * len(taps[2])
     pixels = images * out[0] * out[1] * out[2]
-    direct = Estimate("direct", DIRECT[sum_] * pixels * places * groups * c * vectors, "")
+    steps = c * places * vectors
+    if sum_ == "sums":  # with few filters, vectors lie along the sum: `microkernel.tile_for`
+        steps = min(steps, k * (-(-c * places // lanes) + ADD_LANES))
+    direct = Estimate("direct", DIRECT[sum_] * pixels * groups * steps, "")
     tiles = images * out[0] * -(-out[1] // 4) * -(-out[2] // 4)
     products = PRODUCT[sum_] * tiles * 36 * c * vectors
     patches = PATCH * tiles * (-(-c // lanes) + vectors)
@@ -60,9 +66,12 @@ def _refused(taps: Taps, apart: tuple[int, ...], groups: int, plane_by_plane: bo
 
 
 def chosen(found: tuple[Estimate, ...]) -> str:
-    """The algorithm to use: the one asked for if it can be, or else the one of least cost."""
+    """The algorithm to use: the one asked for if it can be, or else the one of least cost; direct sums where there is little to do."""
     wanted = algorithm.wanted()
     able = [e for e in found if not e.refused]
-    taken = min(able, key=lambda e: e.cost).algorithm if wanted == "auto" else wanted if any(e.algorithm == wanted for e in able) else "direct"
+    if wanted == "auto":
+        taken = "direct" if found[0].cost < LITTLE else min(able, key=lambda e: e.cost).algorithm
+    else:
+        taken = wanted if any(e.algorithm == wanted for e in able) else "direct"
     algorithm.tell(found, taken)
     return taken

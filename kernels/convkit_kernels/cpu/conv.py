@@ -28,11 +28,12 @@ import numpy as np
 from numba import prange
 
 from ..geometry import Triple, Window
-from ..layout import channels_last, contiguous, from_channels_last
+from ..layout import from_channels_last
 from . import winograd
 from .choice import Taps, chosen, estimates
+from .copy import channels_last, contiguous
 from .matmul import matmul2d, pack
-from .microkernel import address, call_tile, clear_bytes, copy_bytes, row_split, split_kernels, tile_for
+from .microkernel import address, call_code, clear_bytes, copy_bytes, row_split, split_kernels, tile_for
 from .runtime import MOST_THREADS, inline, kernel
 
 BAND_BYTES = 1 << 17  # of source in a band: it stays in the second-level cache beside the weights
@@ -257,7 +258,7 @@ def _window_sums(
     if depthwise:  # all channels are one group, in which each column of a tile reads its own
         w = w._replace(shape=(1, 1, groups), strides=(0, 0, w.strides[0]))
         groups, k = 1, groups
-    tile = tile_for(counts[2], k, y.dtype)
+    tile = tile_for(counts[2], k, y.dtype, 0 if depthwise else int(walk[RUN]), len(offsets))
     packed = pack(*w, tile.columns)
     split = row_split(counts[2], tile.rows)
     woffsets = np.arange(len(offsets)) * (walk[RUN] * tile.columns)
@@ -294,7 +295,7 @@ def _sum_tiles(source, walk, frame, offsets, w, woffsets, start, y, shape, first
                     yp = address(y) + size * ((((n * YD + first[0] + d * spread[0]) * YH + first[1] + p * spread[1]) * YW + first[2]) * K + j)
                     for t in range(tiles):
                         q = t * height - max(0, t - many)
-                        call_tile(
+                        call_code(
                             kernels[part + (0 if t < many else 1)],
                             (xp + size * q * xrow, address(offsets) + 8 * k0, xrow, 1,
                              address(w) + size * (g * blocks + block) * w.shape[2], address(woffsets) + 8 * k0, columns, k1 - k0, walk[RUN],
@@ -387,7 +388,7 @@ def _outer_tiles(source, walk, frame, offsets, grad, xrows, grows, sums, k, spli
                             i = tile * height - max(0, tile - many)
                             for j in range(j0, j1, columns):
                                 at = yt + size * (i * wide + j - j0)
-                                call_tile(
+                                call_code(
                                     kernels[(0 if tile < many else 1) + (2 if j + columns > k else 0)],
                                     (x + size * (offsets[t] + g * c + i * apart + j * lanewise),
                                      address(xrows) + 8 * (pa - p0), apart, walk[STEP + 2] * channels,

@@ -25,6 +25,7 @@ from numba.extending import intrinsic, register_jitable
 
 from ..layout import flat, normal, order_of
 from . import mathfunctions as m
+from .copy import contiguous
 from .microkernel import address
 from .runtime import STRICT, kernel, native
 
@@ -56,9 +57,9 @@ def in_order_of(a: np.ndarray, like: np.ndarray) -> np.ndarray:
     a = normal(a)
     if a.strides == like.strides and a.itemsize == like.itemsize or order_of(a) == order_of(like):
         return a
-    out = np.empty_like(like, dtype=a.dtype)
-    out[...] = a
-    return out
+    order = order_of(like) or tuple(range(a.ndim))
+    order = (*(i for i in range(a.ndim) if i not in order), *order)
+    return contiguous(a.transpose(order)).transpose(sorted(range(a.ndim), key=order.__getitem__))
 
 
 # ----------------------------------------------------------------------- a formula for each element

@@ -13,8 +13,9 @@ import math
 import numpy as np
 from numba import prange
 
-from ..layout import contiguous, normal
+from ..layout import normal
 from . import mathfunctions as m
+from .copy import contiguous
 from .runtime import kernel
 
 _SUM, _MEAN, _MAX = range(3)

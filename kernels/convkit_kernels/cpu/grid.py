@@ -23,7 +23,8 @@ from llvmlite import ir
 from numba import prange, types
 from numba.extending import intrinsic
 
-from ..layout import channels_last, contiguous, from_channels_last, normal
+from ..layout import from_channels_last, normal
+from .copy import channels_last, contiguous
 from .microkernel import address
 from .resample import NARROW, _combine
 from .runtime import inline, kernel, native

@@ -23,9 +23,10 @@ import numpy as np
 from numba import prange
 
 from ..geometry import Window
-from ..layout import channels_last, contiguous, from_channels_last
+from ..layout import from_channels_last
+from .copy import channels_last, contiguous
 from .matmul import pack
-from .microkernel import address, call_tile, row_split, split_kernels, tile_for
+from .microkernel import address, call_code, row_split, split_kernels, tile_for
 from .runtime import MOST_THREADS, inline, kernel
 
 # Places in the plan that tells a kernel the sizes; 3 numbers each from INSIDE on.
@@ -152,7 +153,7 @@ def _local_sums(x, w, start, y, plan, split, kernels, columns):
             part = 2 if j + columns > k else 0
             for t in range(tiles):
                 n = t * height - max(0, t - many)
-                call_tile(
+                call_code(
                     kernels[part + (0 if t < many else 1)],
                     (address(x) + size * n * image, address(table), image, 1,
                      address(w) + size * (region * ntaps * channels * k + j), address(table) + 8 * ntaps, k, count, run,
@@ -193,7 +194,7 @@ def _local_back(gy, w, zero, gx, plan, split, kernels, columns):
             j = block * columns
             for t in range(tiles):
                 n = t * height - max(0, t - many)
-                call_tile(
+                call_code(
                     kernels[0 if t < many else 1],
                     (address(gy) + size * n * places * k, address(table), places * k, 1,
                      address(w) + size * block * ntaps * k * columns, address(table) + 8 * ntaps, columns, count, k,
@@ -244,7 +245,7 @@ def _local_outer(x, gy, zero, gw, plan, split, kernels, columns):
             part = 2 if column + columns > k else 0
             for t in range(tiles):
                 c = t * height - max(0, t - many)
-                call_tile(
+                call_code(
                     kernels[part + (0 if t < many else 1)],
                     (address(x) + size * c, address(table), 1, image,
                      address(gy) + size * column, address(table) + 8 * most, places * k, count, plan[N],

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 from numba import prange
 
-from .microkernel import address, call_tile, copy_bytes, isa, tile_for, tile_kernel
+from .microkernel import address, call_code, copy_bytes, isa, tile_for, tile_kernel
 from .runtime import get_num_threads, kernel
 
 PIECES = 64  # of the memory that is copied
@@ -55,7 +55,7 @@ def _multiply(code, x, w, y, start, taps, columns, repeats):
     for thread in prange(y.shape[0]):
         to = address(y) + size * thread * y.shape[1]
         for _ in range(repeats):
-            call_tile(code, (address(x), address(taps), 64, 1, address(w), address(taps), columns, taps.size, 64,
+            call_code(code, (address(x), address(taps), 64, 1, address(w), address(taps), columns, taps.size, 64,
                              address(start), 0, to, columns, columns))  # fmt: skip
 
 

@@ -19,13 +19,14 @@ import math
 import numpy as np
 from numba import prange
 
-from ..layout import contiguous
-from .microkernel import address, call_tile, copy_bytes, row_split, split_kernels, tile_for
+from .copy import contiguous
+from .microkernel import address, call_code, copy_bytes, row_split, split_kernels, tile_for
 from .runtime import MOST_THREADS, kernel
 
 PACK_FROM_ROWS = 128  # below, packing b costs more than its strided reads
 TILES_OF_UNIT = 20  # tiles of rows, at most, that one unit of parallel work computes for one block of columns; fewer where cores would idle
 CHUNK = 256  # of the sum over k
+PIECE = 16  # columns that are packed at a time, if each stands in a cache line of its own
 CHUNK_BY_COLUMNS = 128  # where rows of a are far apart in memory, so that each number of the chunk stands in a cache line of its own
 
 
@@ -96,27 +97,31 @@ def pack(b: np.ndarray, taps: np.ndarray, shape: tuple[int, int, int], strides: 
 
 @kernel
 def _pack(b, taps, shape, strides, columns, packed):
-    """A row of a block at a time, from as many places as the block has columns; the taps of a row of weights are neighbours in memory."""
+    """A piece of a row of a block at a time: where its columns come from as many places, these are few enough for their cache lines to stay in
+    the first-level cache until the rows and taps that share them are done (columns of weights are a power of two apart: few sets of the cache)."""
     groups, rows, n = shape
     sg, si, sj = strides
     blocks = (n + columns - 1) // columns
     size, ntaps = b.itemsize, taps.size
+    piece = columns if sj == 1 else PIECE
     for u in prange(groups * blocks):
-        j0 = u % blocks * columns
-        many = min(columns, n - j0)
-        start = u // blocks * sg + j0 * sj
-        for i in range(rows):
-            for tap in range(ntaps):
-                at, to = start + taps[tap] + i * si, ((u * ntaps + tap) * rows + i) * columns
-                row = packed[to : to + columns]
-                if sj == 1:
-                    copy_bytes(address(row), address(b) + size * at, size * many)
-                else:
-                    places = b[at : at + (many - 1) * sj + 1]
-                    for j in range(many):
-                        row[j] = places[j * sj]
-                for j in range(many, columns):
-                    row[j] = 0
+        block = u % blocks * columns
+        for first in range(0, columns, piece):
+            width = min(piece, columns - first)
+            many = max(0, min(width, n - block - first))
+            start = u // blocks * sg + (block + first) * sj
+            for i in range(rows):
+                for tap in range(ntaps):
+                    at, to = start + taps[tap] + i * si, ((u * ntaps + tap) * rows + i) * columns + first
+                    row = packed[to : to + width]
+                    if sj == 1:
+                        copy_bytes(address(row), address(b) + size * at, size * many)
+                    elif many:
+                        places = b[at : at + (many - 1) * sj + 1]
+                        for j in range(many):
+                            row[j] = places[j * sj]
+                    for j in range(many, width):
+                        row[j] = 0
 
 
 @kernel
@@ -138,7 +143,7 @@ def _products(a, b, start, y, of_a, of_b, numbers, split, kernels, columns):
             for t in range(group * together, min(tiles, (group + 1) * together)):
                 i = t * height - max(0, t - many)
                 at = address(y) + size * ((item * m + i) * n + j)
-                call_tile(
+                call_code(
                     kernels[part + (0 if t < many else 1)],
                     (x + size * (i * xrow + k * xinc), address(tap), xrow, xinc,
                      w + size * k * winc, address(tap), winc, 1, min(chunk, run - k),

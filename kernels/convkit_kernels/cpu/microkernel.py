@@ -16,6 +16,9 @@ architectures", 2018.)
 
 A lane-wise tile reads x[xtaps[k] + i*xrow + t*xinc + j] instead: both operands are vectors, and every column keeps to itself.  That is
 depthwise convolution, where columns are channels.
+
+A tile of one column has vectors along the sum instead, where both operands' steps are neighbours (xinc = winc = 1), and adds the lanes up at its
+end.  That is a convolution to very few channels, such as the gradient for an image.
 """
 
 from __future__ import annotations
@@ -75,7 +78,7 @@ def isa() -> Isa:
 
 @dataclass(frozen=True)
 class Tile:
-    """The shape of one block of columns: `vectors` registers of `lanes` numbers, and how many rows fit beside them."""
+    """The shape of one block of columns: `vectors` registers of `lanes` numbers, and how many rows fit beside them.  One lane: a column of sums."""
 
     lanes: int
     vectors: int
@@ -88,8 +91,9 @@ class Tile:
 
 
 @functools.lru_cache(maxsize=1024)
-def tile_for(rows: int, columns: int, dtype: np.dtype) -> Tile:
-    """The tile that computes `rows` x `columns` sums in the least time, empty lanes included.
+def tile_for(rows: int, columns: int, dtype: np.dtype, run: int = 0, ntaps: int = 1) -> Tile:
+    """The tile that computes `rows` x `columns` sums in the least time, empty lanes included; `run` if each of `ntaps` reads so many neighbours of
+    both operands, so that vectors may lie along the sum.
 
     A step of a tile of height h and v vectors takes h*v FMAs and h + v loads, which most machines do two of in a cycle, and one cycle more.
     So 14 rows are best in one tile of two vectors (30 half cycles), but 16 rows in 6 + 5 + 5 of four, not in 8 + 8 of two.
@@ -99,11 +103,16 @@ def tile_for(rows: int, columns: int, dtype: np.dtype) -> Tile:
     choices = [Tile(lanes, v, most) for v, most in this.tiles.items()]
     if this.bytes > 16:
         choices.insert(0, Tile(lanes // 2, 1, this.tiles[1]))
+    if run:
+        choices.append(Tile(1, 1, this.tiles[1]))
 
     def time(tile: Tile) -> int:
         height, many, tiles = row_split(rows, tile.rows)
         heights = ((height, many), (height - 1, tiles - many))
-        return -(-columns // tile.columns) * sum(n * (max(h * tile.vectors, h + tile.vectors) + 2) for h, n in heights)
+        if tile.columns == 1:  # and the lanes of each row's sum in some ten steps
+            return columns * sum(n * (-(-run // lanes) * ntaps * (h + 3) + 20 * h) for h, n in heights)
+        steps = max(1, run) * ntaps
+        return -(-columns // tile.columns) * sum(n * steps * (max(h * tile.vectors, h + tile.vectors) + 2) for h, n in heights)
 
     return min(choices, key=time)
 
@@ -118,7 +127,7 @@ def tile_kernel(tile: Tile, rows: int, dtype: np.dtype, unit_rows: bool = False,
     `unit_rows` promises xrow = 1 (rows at fixed offsets).  `masked` reads only the first `cols` columns of w too (and of x, if
     `lanewise`), for operands that are not padded to whole blocks; reads of start and writes of y never pass `cols`.
 
-    The function takes the 14 integers or addresses of `call_tile`.
+    The function takes the 14 integers or addresses that `call_code` lists.
     """
     key = (tile.lanes, tile.vectors, rows, dtype.char, unit_rows, masked, lanewise)
     address = _addresses.get(key)
@@ -126,8 +135,30 @@ def tile_kernel(tile: Tile, rows: int, dtype: np.dtype, unit_rows: bool = False,
         with _lock:
             address = _addresses.get(key)
             if address is None:
-                address = _addresses[key] = compiled(*_emit(tile, rows, dtype, unit_rows, masked, lanewise))
+                emitted = _emit_column(rows, dtype) if tile.columns == 1 else _emit(tile, rows, dtype, unit_rows, masked, lanewise)
+                address = _addresses[key] = compiled(*emitted)
     return address
+
+
+def _row_addresses(b: ir.IRBuilder, xrow: Any, rows: int, itemsize: int, fp: ir.Type) -> Any:
+    """A function that gives the address of row i from that of row 0, rows being `xrow` apart (None: 1).
+
+    Row i = odd * 2**e is at x + (odd * row bytes) * 2**e, one register and a scale of the address (1, 2, 4 or 8), so that the loop
+    has no arithmetic but its FMAs: a machine of four instructions a cycle has none to spare.  LLVM would rather add from row
+    to row; an empty piece of assembly hides from it that the multiples are related.
+    """
+    if xrow is None:
+        return lambda ptr, i: b.gep(ptr, [ir.Constant(I64, i)])
+    opaque = ir.FunctionType(I64, [I64])
+    odd = sorted({i // min(i & -i, 8) for i in range(1, rows)})
+    multiples = {n: b.asm(opaque, "", "=r,0", [b.mul(xrow, ir.Constant(I64, n * itemsize))], False) for n in odd}
+
+    def row_at(ptr: Any, i: int) -> Any:
+        scale = min(i & -i, 8)
+        offset = b.mul(multiples[i // scale], ir.Constant(I64, scale)) if i else ir.Constant(I64, 0)
+        return b.bitcast(b.gep(b.bitcast(ptr, _BYTES), [offset]), fp)
+
+    return row_at
 
 
 def _emit(tile: Tile, rows: int, dtype: np.dtype, unit_rows: bool, masked: bool, lanewise: bool) -> tuple[ir.Module, str]:
@@ -170,17 +201,7 @@ def _emit(tile: Tile, rows: int, dtype: np.dtype, unit_rows: bool, masked: bool,
     def at(ptr: Any, i: int, j: int, ld: Any) -> Any:
         return b.gep(b.gep(ptr, [b.mul(ld, const(i))]), [const(j * lanes)])
 
-    # Row i = odd * 2**e is at x + (odd * row bytes) * 2**e, one register and a scale of the address (1, 2, 4 or 8), so that the loop
-    # has no arithmetic but its FMAs: a machine of four instructions a cycle has none to spare.  LLVM would rather add from row
-    # to row; an empty piece of assembly hides from it that the multiples are related.
-    def row_at(ptr: Any, i: int) -> Any:
-        scale = min(i & -i, 8)
-        offset = b.mul(multiples[i // scale], const(scale)) if i else const(0)
-        return b.bitcast(b.gep(b.bitcast(ptr, _BYTES), [offset]), fp)
-
-    opaque = ir.FunctionType(I64, [I64])
-    odd = sorted({i // min(i & -i, 8) for i in range(1, rows)}) if not unit_rows else []
-    multiples = {n: b.asm(opaque, "", "=r,0", [b.mul(xrow, const(n * dtype.itemsize))], False) for n in odd}
+    row_at = _row_addresses(b, None if unit_rows else xrow, rows, dtype.itemsize, fp)
     grid = [(i, j) for i in range(rows) for j in range(vectors)]
     index = ir.VectorType(I64, lanes)
     masks = [b.icmp_signed("<", ir.Constant(index, list(range(j * lanes, (j + 1) * lanes))), splat(cols, index)) for j in range(vectors)]
@@ -206,7 +227,7 @@ def _emit(tile: Tile, rows: int, dtype: np.dtype, unit_rows: bool, masked: bool,
     weights = [load(b.gep(wt, [const(j * lanes)]), masks[j] if masked else None) for j in range(vectors)]
     new = {}
     for i in range(rows):
-        place = b.gep(xt, [const(i)]) if unit_rows else row_at(xt, i)
+        place = row_at(xt, i)
         row = None if lanewise else splat(b.load(place), vec)
         for j in range(vectors):
             value = load(b.gep(place, [const(j * lanes)]), masks[j] if masked else None) if lanewise else row
@@ -246,6 +267,82 @@ def _emit(tile: Tile, rows: int, dtype: np.dtype, unit_rows: bool, masked: bool,
     return module, name
 
 
+def _emit_column(rows: int, dtype: np.dtype) -> tuple[ir.Module, str]:
+    """A tile of one column: y[i] = start[i] + sum over taps k, t < run of x[xtaps[k] + i*xrow + t] * w[wtaps[k] + t], vectors lying along t."""
+    lanes = isa().bytes // dtype.itemsize
+    scalar, suffix = (ir.FloatType(), "f32") if dtype.itemsize == 4 else (ir.DoubleType(), "f64")
+    vec, fp, ip = ir.VectorType(scalar, lanes), scalar.as_pointer(), I64.as_pointer()
+    mask_type = ir.VectorType(I1, lanes)
+    name = f"column_{suffix}_{rows}x{lanes}"
+    module = ir.Module(name)
+    module.triple = llvm.get_process_triple()
+    fn = ir.Function(module, ir.FunctionType(ir.VoidType(), [fp, ip, I64, I64, fp, ip, I64, I64, I64, fp, I64, fp, I64, I64]), name)
+    x, xtaps, xrow, _, w, wtaps, _, ntaps, run, start, ldstart, y, ldy, _ = fn.args
+    fma = ir.Function(module, ir.FunctionType(vec, [vec] * 3), f"llvm.fmuladd.v{lanes}{suffix}")
+    load_some = ir.Function(module, ir.FunctionType(vec, [vec.as_pointer(), I32, mask_type, vec]), f"llvm.masked.load.v{lanes}{suffix}.p0")
+    add_lanes = ir.Function(module, ir.FunctionType(scalar, [scalar, vec]), f"llvm.vector.reduce.fadd.v{lanes}{suffix}")
+    entry, tap, inner, rest, part, tap_end, done = (fn.append_basic_block(n) for n in ("entry", "tap", "inner", "rest", "part", "tap_end", "done"))
+    b = ir.IRBuilder(entry)
+    align, zero = ir.Constant(I32, dtype.itemsize), ir.Constant(vec, [0.0] * lanes)
+    row_at = _row_addresses(b, xrow, rows, dtype.itemsize, fp)
+    whole = b.and_(run, ir.Constant(I64, -lanes))
+    index = ir.VectorType(I64, lanes)
+    undef = ir.Constant(index, ir.Undefined)
+    left = b.insert_element(undef, b.sub(run, whole), ir.Constant(I32, 0))
+    left = b.shuffle_vector(left, undef, ir.Constant(ir.VectorType(I32, lanes), [0] * lanes))
+    mask = b.icmp_signed("<", ir.Constant(index, list(range(lanes))), left)
+    b.branch(tap)
+
+    def step(sums: list, xt: Any, wt: Any, mask: Any = None) -> list:
+        def load(ptr: Any) -> Any:
+            ptr = b.bitcast(ptr, vec.as_pointer())
+            if mask is not None:
+                return b.call(load_some, [ptr, align, mask, zero])
+            value = b.load(ptr)
+            value.align = dtype.itemsize
+            return value
+
+        weights = load(wt)
+        return [b.call(fma, [load(row_at(xt, i)), weights, total]) for i, total in enumerate(sums)]
+
+    b.position_at_end(tap)
+    k, before = b.phi(I64), [b.phi(vec) for _ in range(rows)]
+    xk, wk = b.gep(x, [b.load(b.gep(xtaps, [k]))]), b.gep(w, [b.load(b.gep(wtaps, [k]))])
+    b.cbranch(b.icmp_signed(">", whole, ir.Constant(I64, 0)), inner, rest)
+    b.position_at_end(inner)
+    t, sums = b.phi(I64), [b.phi(vec) for _ in range(rows)]
+    new = step(sums, b.gep(xk, [t]), b.gep(wk, [t]))
+    t_next = b.add(t, ir.Constant(I64, lanes))
+    b.cbranch(b.icmp_signed("<", t_next, whole), inner, rest)
+    b.position_at_end(rest)
+    ahead = [b.phi(vec) for _ in range(rows)]
+    b.cbranch(b.icmp_signed("<", whole, run), part, tap_end)
+    b.position_at_end(part)
+    last = step(ahead, b.gep(xk, [whole]), b.gep(wk, [whole]), mask)
+    b.branch(tap_end)
+    b.position_at_end(tap_end)
+    after = [b.phi(vec) for _ in range(rows)]
+    k_next = b.add(k, ir.Constant(I64, 1))
+    b.cbranch(b.icmp_signed("<", k_next, ntaps), tap, done)
+
+    for phi, *values in ((k, (ir.Constant(I64, 0), entry), (k_next, tap_end)), (t, (ir.Constant(I64, 0), tap), (t_next, inner))):
+        for value, block in values:
+            phi.add_incoming(value, block)
+    for i in range(rows):
+        for phi, value, block in (
+            (before[i], zero, entry), (before[i], after[i], tap_end), (sums[i], before[i], tap), (sums[i], new[i], inner),
+            (ahead[i], before[i], tap), (ahead[i], new[i], inner), (after[i], ahead[i], rest), (after[i], last[i], part),
+        ):  # fmt: skip
+            phi.add_incoming(value, block)
+
+    b.position_at_end(done)
+    for i in range(rows):
+        first = b.load(b.gep(start, [b.mul(ldstart, ir.Constant(I64, i))]))
+        b.store(b.call(add_lanes, [first, after[i]], fastmath=("reassoc",)), b.gep(y, [b.mul(ldy, ir.Constant(I64, i))]))
+    b.ret_void()
+    return module, name
+
+
 @functools.cache
 def _engine() -> Any:
     """LLVM's just-in-time compiler for the chosen instruction set; it owns the emitted code, so it lives as long as the process."""
@@ -265,16 +362,19 @@ def compiled(module: ir.Module, name: str) -> int:
 
 
 @intrinsic
-def call_tile(typing: Any, address: Any, args: Any) -> Any:
-    """In @njit code: run the micro-kernel at `address` on the 14 integers
-    (x, xtaps, xrow, xinc, w, wtaps, winc, ntaps, run, start, ldstart, y, ldy, cols); x, xtaps, w, wtaps, start and y are addresses."""
+def call_code(typing: Any, code: Any, args: Any) -> Any:
+    """In @njit code: run what was `compiled` at the address `code` on a tuple of integers or addresses.
+
+    A tile takes (x, xtaps, xrow, xinc, w, wtaps, winc, ntaps, run, start, ldstart, y, ldy, cols): addresses of arrays, and strides in elements.
+    """
+    count = len(args)
 
     def codegen(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        target = ir.FunctionType(ir.VoidType(), [I64] * 14).as_pointer()
-        builder.call(builder.inttoptr(values[0], target), [builder.extract_value(values[1], i) for i in range(14)])
+        target = ir.FunctionType(ir.VoidType(), [I64] * count).as_pointer()
+        builder.call(builder.inttoptr(values[0], target), [builder.extract_value(values[1], i) for i in range(count)])
         return context.get_dummy_value()
 
-    return types.void(types.intp, types.UniTuple(types.intp, 14)), codegen
+    return types.void(types.intp, types.UniTuple(types.intp, count)), codegen
 
 
 @intrinsic

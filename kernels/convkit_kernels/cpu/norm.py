@@ -21,9 +21,10 @@ import numba
 import numpy as np
 from numba.extending import register_jitable
 
-from ..layout import contiguous, normal
+from ..layout import normal
 from . import mathfunctions as m
 from . import tasks
+from .copy import contiguous
 from .elementwise import in_order_of
 from .runtime import FASTMATH
 

@@ -25,7 +25,8 @@ import numpy as np
 from numba import prange
 
 from ..geometry import MAX_RANK, Grid, Window
-from ..layout import channels_last, contiguous, normal
+from ..layout import normal
+from .copy import channels_last, contiguous
 from .elementwise import div
 from .reduce import sum as sum_over
 from .runtime import kernel

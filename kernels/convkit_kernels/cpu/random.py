@@ -17,6 +17,7 @@ from numba import prange
 
 from .. import layout
 from . import mathfunctions as m
+from .copy import contiguous
 from .elementwise import in_order_of
 from .runtime import inline, kernel
 
@@ -164,7 +165,7 @@ def dropout(x: np.ndarray, p: float, seed: int, offset: int) -> np.ndarray:
     if p >= 1:
         with np.errstate(invalid="ignore"):
             return x * x.dtype.type(0)
-    memory = layout.contiguous(np.moveaxis(x, 1, -1) if x.ndim > 2 else x)
+    memory = contiguous(np.moveaxis(x, 1, -1) if x.ndim > 2 else x)
     y = np.empty_like(memory)
     number = x.dtype.type
     _dropout(memory.reshape(-1), y.reshape(-1), np.uint32(round(p * 2**32)), number(1 / (1 - p)), _U(offset), _U(seed))

@@ -17,9 +17,10 @@ import numba
 import numpy as np
 from numba.extending import register_jitable
 
-from ..layout import contiguous, normal, order_of
+from ..layout import normal, order_of
 from . import mathfunctions as m
 from . import tasks
+from .copy import contiguous
 from .elementwise import dense, in_order_of, line
 from .runtime import STRICT
 

@@ -15,7 +15,8 @@ import numpy as np
 from numba import prange
 
 from ..geometry import Window
-from ..layout import contiguous, flat
+from ..layout import flat
+from .copy import contiguous
 from .runtime import inline, kernel
 
 # Places in the plan that tells a kernel the sizes.

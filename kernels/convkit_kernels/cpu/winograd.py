@@ -25,11 +25,10 @@ import numba
 import numpy as np
 from llvmlite import binding as llvm
 from llvmlite import ir
-from numba import prange, types
-from numba.extending import intrinsic
+from numba import prange
 
 from .matmul import pack
-from .microkernel import I1, I32, I64, address, call_tile, clear_bytes, compiled, isa, row_split, split_kernels, tile_for
+from .microkernel import I1, I32, I64, address, call_code, clear_bytes, compiled, isa, row_split, split_kernels, tile_for
 from .runtime import MOST_THREADS, inline, kernel
 
 LEAST_TILES = {"sums": 14, "outer": 56}  # that a block of transformed weights or weight gradients meets at once
@@ -102,7 +101,8 @@ _lock = threading.Lock()
 
 
 def codelet(name: str, dtype: np.dtype) -> int:
-    """Address of a codelet, which takes the 7 integers of `call_codelet`; compiled on first use, in about 20 ms."""
+    """Address of a codelet, compiled on first use, in about 20 ms.  It takes (sources, source, results, result, bias, whole, rest): tables of
+    addresses and what is added to each, the address of the bias, whole vectors of channels and channels beyond them."""
     with _lock:
         return _codelet(name, np.dtype(dtype).char)
 
@@ -180,19 +180,6 @@ def _codelet(name: str, char: str) -> int:
     b.position_at_end(exit_)
     b.ret_void()
     return compiled(module, module.name)
-
-
-@intrinsic
-def call_codelet(typing: Any, code: Any, args: Any) -> Any:
-    """In @njit code: run the codelet at address `code` on the 7 integers (sources, source, results, result, bias, whole, rest): tables of
-    addresses and what is added to each, the address of the bias, whole vectors of channels and channels beyond them."""
-
-    def codegen(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        target = ir.FunctionType(ir.VoidType(), [I64] * 7).as_pointer()
-        builder.call(builder.inttoptr(values[0], target), [builder.extract_value(values[1], i) for i in range(7)])
-        return context.get_dummy_value()
-
-    return types.void(types.intp, types.UniTuple(types.intp, 7)), codegen
 
 
 # ------------------------------------------------------------------------------------- the plan
@@ -292,7 +279,7 @@ def _transform(code, source, source_starts, result, result_starts, numbers):
     for u in prange(blocks * pieces):
         block, piece = u // pieces, u % pieces
         first, end = piece * (many // lanes) // pieces, (piece + 1) * (many // lanes) // pieces
-        call_codelet(code, (address(source_starts), address(source) + size * (block * source_block + first * lanes),
+        call_code(code, (address(source_starts), address(source) + size * (block * source_block + first * lanes),
                             address(result_starts), address(result) + size * (block * result_block + first * lanes),
                             0, end - first, many % lanes if piece == pieces - 1 else 0))  # fmt: skip
 
@@ -313,13 +300,13 @@ def _tile_sums(source, u, bias, y, scratch, starts, tables, zeros, plan):
         count = min(together, plan[TILES] - first)
         for t in range(count):
             _pixels(tables, mine, 6, address(source), size, plan[H], plan[W], channels, first + t, plan, plan[TOP], plan[LEFT], address(zeros))
-            call_codelet(plan[INTO], (table, 0, address(starts), v + size * t * wide_c, 0, channels // lanes, channels % lanes))
+            call_code(plan[INTO], (table, 0, address(starts), v + size * t * wide_c, 0, channels // lanes, channels % lanes))
         for place in range(PLACES):
             clear_bytes(v + size * (place * plane_c + count * wide_c), size * (together - count) * wide_c)
             for j in range(0, filters, columns):
                 for r in range(plan[ROWS]):
                     row = r * plan[HEIGHT] - max(0, r - plan[MANY])
-                    call_tile(
+                    call_code(
                         plan[PRODUCT + (0 if r < plan[MANY] else 1)],
                         (v + size * (place * plane_c + row * wide_c), tap, wide_c, 1,
                          address(u) + size * (place * u.shape[1] + j * channels), tap, columns, 1, channels,
@@ -328,7 +315,7 @@ def _tile_sums(source, u, bias, y, scratch, starts, tables, zeros, plan):
         unread = m + size * PLACES * plane_k
         for t in range(count):
             _pixels(tables, mine + PLACES, 4, address(y), size, plan[P], plan[Q], filters, first + t, plan, 0, 0, unread)
-            call_codelet(plan[OUT], (address(starts) + 8 * PLACES, m + size * t * wide_k, table + 8 * PLACES, 0, address(bias),
+            call_code(plan[OUT], (address(starts) + 8 * PLACES, m + size * t * wide_k, table + 8 * PLACES, 0, address(bias),
                                      filters // lanes, filters % lanes))  # fmt: skip
 
 
@@ -368,9 +355,9 @@ def _transform_tile(source, grad, tile, v, g, starts, tables, zeros, plan):
     mine = numba.get_thread_id() * TABLE
     table, size, lanes = address(tables) + 8 * mine, source.itemsize, plan[LANES]
     _pixels(tables, mine, 6, address(source), size, plan[H], plan[W], plan[C], tile, plan, plan[TOP], plan[LEFT], address(zeros))
-    call_codelet(plan[INTO], (table, 0, address(starts), v, 0, plan[C] // lanes, plan[C] % lanes))
+    call_code(plan[INTO], (table, 0, address(starts), v, 0, plan[C] // lanes, plan[C] % lanes))
     _pixels(tables, mine + PLACES, 4, address(grad), size, plan[P], plan[Q], plan[K], tile, plan, 0, 0, address(zeros))
-    call_codelet(plan[OUT], (table + 8 * PLACES, 0, address(starts) + 8 * PLACES, g, 0, plan[K] // lanes, plan[K] % lanes))
+    call_code(plan[OUT], (table + 8 * PLACES, 0, address(starts) + 8 * PLACES, g, 0, plan[K] // lanes, plan[K] % lanes))
 
 
 @inline
@@ -380,7 +367,7 @@ def _add_products(v, g, du, row_tile, count, size, fresh, zeros, plan):
     row = row_tile * plan[HEIGHT] - max(0, row_tile - plan[MANY])
     for j in range(0, wide_k, columns):
         to = du + size * (row * wide_k + j)
-        call_tile(
+        call_code(
             plan[PRODUCT + (0 if row_tile < plan[MANY] else 1) + (2 if j + columns > wide_k else 0)],
             (v + size * row, tap, 1, wide_c, g + size * j, tap, wide_k, 1, count,
              address(zeros) if fresh else to, 0 if fresh else wide_k, to, wide_k, min(columns, wide_k - j)),

@@ -1,0 +1,148 @@
+"""Copies in another memory order: from planes of channels to channels-last and back.
+
+A large copy is seen as y[p, i, j] = x[p, j, i] and goes by square blocks, which are turned in vector registers.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import threading
+from typing import Any
+
+import numpy as np
+from llvmlite import binding as llvm
+from llvmlite import ir
+from numba import prange
+
+from ..layout import dense_order, flat
+from .microkernel import I1, I32, I64, address, call_code, compiled, isa
+from .runtime import kernel
+
+LARGE = 4096  # elements, below which a copy by NumPy is done sooner
+
+
+def contiguous(a: np.ndarray) -> np.ndarray:
+    """`a` itself if it is C-contiguous, aligned and writable, else a copy that is (a broadcast array is read-only)."""
+    if a.flags.carray:
+        return a
+    turn = _turned(a.shape, a.strides, a.itemsize) if a.size >= LARGE and a.itemsize in (4, 8) and a.flags.behaved else None
+    if turn is None:
+        return np.array(a, order="C")
+    y = np.empty(a.shape, a.dtype)
+    _turn(flat(a).view(np.uint8), y.reshape(-1).view(np.uint8), turn, turner(a.itemsize), isa().bytes // a.itemsize, a.itemsize)  # type: ignore[union-attr]
+    return y
+
+
+def channels_last(a: np.ndarray) -> np.ndarray:
+    """[N, C, *spatial] -> contiguous [N, D, H, W, C] with unit leading spatial dimensions; a view where the memory allows it."""
+    rank = a.ndim - 2
+    moved = contiguous(a.transpose(0, *range(2, a.ndim), 1))
+    return moved.reshape(a.shape[0], *(1,) * (3 - rank), *a.shape[2:], a.shape[1])
+
+
+@functools.lru_cache(maxsize=1024)
+def _turned(shape: tuple[int, ...], strides: tuple[int, ...], itemsize: int) -> tuple[int, int, int] | None:
+    """(P, I, J) if the memory of y[p, i, j] is x[p, j, i], each letter one or more axes; else None."""
+    order = dense_order(shape, strides, itemsize)
+    if order is None:
+        return None
+    wanted = sorted(order)
+    same = next((n for n, (a, b) in enumerate(zip(order, wanted, strict=True)) if a != b), None)
+    if same is None:
+        return None
+    split = wanted.index(order[same])
+    if order[same:] != (*wanted[split:], *wanted[same:split]):
+        return None
+    p, i, j = (math.prod(shape[a] for a in axes) for axes in (wanted[:same], wanted[same:split], wanted[split:]))
+    return p, i, j
+
+
+@kernel
+def _turn(x, y, shape, code, lanes, size):
+    """y[p, i, j] = x[p, j, i] of elements of `size` bytes, a block of lanes x lanes at a time."""
+    P, I, J = shape
+    blocks = (I + lanes - 1) // lanes
+    for u in prange(P * blocks):
+        start, i = u // blocks * I * J, u % blocks * lanes
+        for j in range(0, J, lanes):
+            call_code(code, (address(x) + size * (start + j * I + i), size * I, address(y) + size * (start + i * J + j), size * J,
+                             min(lanes, I - i), min(lanes, J - j)))  # fmt: skip
+
+
+_lock = threading.Lock()
+
+
+def turner(itemsize: int) -> int:
+    """Address of the code that turns a block, compiled on first use.  It takes (x, row, y, row, I, J): addresses, bytes from a row to the next,
+    and how many rows of y and of x the block has, at most as many as a vector has lanes."""
+    with _lock:
+        return _turner(itemsize)
+
+
+@functools.cache
+def _turner(itemsize: int) -> int:
+    lanes = isa().bytes // itemsize
+    vec = ir.VectorType(ir.IntType(8 * itemsize), lanes)  # integers: copies keep every bit
+    vp, mask_type = vec.as_pointer(), ir.VectorType(I1, lanes)
+    module = ir.Module(f"turn_{itemsize}")
+    module.triple = llvm.get_process_triple()
+    fn = ir.Function(module, ir.FunctionType(ir.VoidType(), [I64] * 6), module.name)
+    x, xrow, y, yrow, rows, columns = fn.args
+    load_some = ir.Function(module, ir.FunctionType(vec, [vp, I32, mask_type, vec]), f"llvm.masked.load.v{lanes}i{8 * itemsize}.p0")
+    store_some = ir.Function(module, ir.FunctionType(ir.VoidType(), [vec, vp, I32, mask_type]), f"llvm.masked.store.v{lanes}i{8 * itemsize}.p0")
+    entry, whole, part, exit_ = (fn.append_basic_block(n) for n in ("entry", "whole", "part", "exit"))
+    b = ir.IRBuilder(entry)
+    all_ = ir.Constant(I64, lanes)
+    b.cbranch(b.and_(b.icmp_signed("==", rows, all_), b.icmp_signed("==", columns, all_)), whole, part)
+
+    def turn(vectors: list) -> list:
+        """Blocks off the diagonal exchanged, of one number, two, four ..."""
+        half = 1
+        while half < lanes:
+            low = [lane if not lane & half else lanes + lane - half for lane in range(lanes)]
+            high = [lane + half if not lane & half else lanes + lane for lane in range(lanes)]
+            for i in range(lanes):
+                if not i & half:
+                    pair = vectors[i], vectors[i + half]
+                    for k, places in ((i, low), (i + half, high)):
+                        vectors[k] = b.shuffle_vector(*pair, ir.Constant(ir.VectorType(I32, lanes), places))
+            half *= 2
+        return vectors
+
+    def first(count: Any) -> Any:
+        """A mask of the first `count` lanes."""
+        undef = ir.Constant(ir.VectorType(I64, lanes), ir.Undefined)
+        counts = b.shuffle_vector(b.insert_element(undef, count, ir.Constant(I32, 0)), undef, ir.Constant(ir.VectorType(I32, lanes), [0] * lanes))
+        return b.icmp_signed("<", ir.Constant(ir.VectorType(I64, lanes), list(range(lanes))), counts)
+
+    def place(start: Any, row: Any, i: int, count: Any) -> Any:
+        """Row i, or the last there is."""
+        last = b.sub(count, ir.Constant(I64, 1)) if count is not None else None
+        number = ir.Constant(I64, i)
+        if last is not None:
+            number = b.select(b.icmp_signed("<", number, last), number, last)
+        return b.inttoptr(b.add(start, b.mul(row, number)), vp)
+
+    align = ir.Constant(I32, itemsize)
+    b.position_at_end(whole)
+    vectors = []
+    for j in range(lanes):
+        vectors.append(b.load(place(x, xrow, j, None)))
+        vectors[-1].align = itemsize
+    for i, vector in enumerate(turn(vectors)):
+        b.store(vector, place(y, yrow, i, None)).align = itemsize
+    b.branch(exit_)
+
+    # Rows beyond the last are read as the last, and written to the last, before it.
+    b.position_at_end(part)
+    zero = ir.Constant(vec, [0] * lanes)
+    mask = first(rows)
+    vectors = turn([b.call(load_some, [place(x, xrow, j, columns), align, mask, zero]) for j in range(lanes)])
+    mask = first(columns)
+    for i in reversed(range(lanes)):
+        b.call(store_some, [vectors[i], place(y, yrow, i, rows), align, mask])
+    b.branch(exit_)
+    b.position_at_end(exit_)
+    b.ret_void()
+    return compiled(module, module.name)

@@ -1,0 +1,64 @@
+"""Copies in another memory order: NumPy's elements where they belong, and no copy where none is needed."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from convkit_kernels.cpu import channels_last, contiguous
+from convkit_kernels.layout import from_channels_last
+from tests.helpers import LAYOUTS, numbers, same_with_one_and_two_threads
+
+
+@pytest.mark.parametrize("kind", sorted(set(LAYOUTS) - {"other byte order"}))
+def test_contiguous(kind):
+    a = numbers(1, (2, 3, 4, 5))
+    given_ = LAYOUTS[kind](a)
+    b = contiguous(given_)
+    assert b.flags.carray and np.array_equal(a, b)
+    assert (b is given_) == (kind == "C order")
+
+
+def test_contiguous_copies_a_broadcast_array():
+    b = contiguous(np.broadcast_to(np.ones(1), (3,)))
+    assert b.strides == (8,) and b.flags.writeable
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 4), (2, 3, 4, 5), (2, 3, 4, 5, 6), (1, 1, 1), (0, 3, 4, 5), (2, 1, 4, 5), (2, 3, 1, 1)])
+@pytest.mark.parametrize("kind", sorted(set(LAYOUTS) - {"other byte order"}))
+def test_channels_last_and_back(shape, kind):
+    a = numbers(2, shape)
+    given_ = LAYOUTS[kind](a)
+    last = channels_last(given_)
+    spatial = (1,) * (5 - len(shape)) + shape[2:]
+    assert last.shape == (shape[0], *spatial, shape[1]) and last.flags.c_contiguous
+    assert np.array_equal(last.reshape(shape[0], *shape[2:], shape[1]), np.moveaxis(a, 1, -1))
+    back = from_channels_last(last, len(shape) - 2)
+    assert np.array_equal(back, a)
+    assert np.shares_memory(back, last) or not a.size
+    if kind == "channels-last" and a.size:
+        assert np.shares_memory(last, given_)
+
+
+@given(st.permutations(range(4)), st.lists(st.integers(1, 40), min_size=4, max_size=4), st.sampled_from("fdiqFb"), st.integers(0, 9))
+@settings(max_examples=60)
+def test_any_order_of_axes(order, shape, char, seed):
+    a = np.asarray(numbers(seed, tuple(shape)) * 100).astype(char).transpose(order)
+    assert np.array_equal(contiguous(a), np.array(a, order="C")) and contiguous(a).flags.carray
+
+
+@pytest.mark.parametrize("shape", [(3, 5, 40, 41), (2, 64, 32, 32), (1, 200, 7, 9), (70, 17, 13, 1), (64, 3, 33, 9)])
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int64"])
+def test_planes_to_channels_last_and_back(shape, dtype):
+    a = (numbers(3, shape) * 1000).astype(dtype)
+    last = np.array(np.moveaxis(a, 1, -1), order="C")
+    assert same_with_one_and_two_threads(lambda: (contiguous(np.moveaxis(a, 1, -1)), contiguous(np.moveaxis(last, -1, 1))))
+    for result, expected in ((contiguous(np.moveaxis(a, 1, -1)), last), (contiguous(np.moveaxis(last, -1, 1)), a)):
+        assert np.array_equal(result, expected) and result.flags.carray
+
+
+def test_bits_are_copied():
+    """A signalling NaN, with its payload, and negative zero."""
+    a = np.full((64, 9, 16), 0xFFA12345, np.uint32).view(np.float32)
+    a[0] = -0.0
+    assert np.array_equal(contiguous(a.transpose(0, 2, 1)).view(np.uint32), a.view(np.uint32).transpose(0, 2, 1))
