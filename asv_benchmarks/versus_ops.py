@@ -84,6 +84,24 @@ OPS = {
     "tanh": ([IMAGE], lambda lib, F, x: x.tanh()),
     "pow-3": ([IMAGE], lambda lib, F, x: x**3),
     "pow-fraction": ([IMAGE], lambda lib, F, x: x**2.5),
+    **{
+        f"el-{name}": ([IMAGE], lambda lib, F, x, name=name: getattr(x, name)())
+        for name in (
+            "abs", "neg", "sign", "sqrt", "rsqrt", "reciprocal", "square", "floor", "round", "trunc", "cos", "tan", "atan", "sinh", "expm1", "exp2",
+            "log2", "log10", "isnan", "frac",
+        )
+    },
+    **{
+        f"el-{name}": ([IMAGE, IMAGE], lambda lib, F, x, y, name=name: getattr(lib, name)(x, y))
+        for name in ("sub", "div", "maximum", "remainder", "fmod", "floor_divide", "atan2", "gt", "eq")
+    },
+    "el-add-number": ([IMAGE], lambda lib, F, x: x + 1.5),
+    "el-gt-number": ([IMAGE], lambda lib, F, x: x > 0.5),
+    "el-remainder-number": ([IMAGE], lambda lib, F, x: x % 0.7),
+    "el-pow-tensors": ([IMAGE, IMAGE], lambda lib, F, x, y: x.abs() ** y),
+    "el-addcmul": ([IMAGE, IMAGE, IMAGE], lambda lib, F, x, y, z: lib.addcmul(x, y, z)),
+    "el-logical-and": ([IMAGE, IMAGE], lambda lib, F, x, y: lib.logical_and(x > 0, y > 0)),
+    "el-masked-fill": ([IMAGE], lambda lib, F, x: x.masked_fill(x > 0, 1.0)),
     "clamp": ([IMAGE], lambda lib, F, x: x.clamp(-1, 1)),
     "where": ([IMAGE, IMAGE], lambda lib, F, x, y: lib.where(x > 0, x, y)),
     "sum": ([IMAGE], lambda lib, F, x: x.sum((2, 3))),

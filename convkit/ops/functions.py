@@ -28,8 +28,6 @@ class _Row(Function):
     @classmethod
     def forward(cls, ctx, x):
         y = getattr(kernels(x), cls.name)(x) if cls.name in _OWN else kernels(x).unary(cls.name, x)
-        if cls.name == "sign":
-            np.copyto(y, 0, where=y != y)  # torch's sign of nan is 0
         ctx.save_for_backward(x if "x" in cls.keeps else None, y if "y" in cls.keeps else None)
         return y
 
@@ -66,6 +64,7 @@ log: Any = _row("log", "x", lambda gy, x, y: gy / x, "Natural logarithm of each 
 log2: Any = _row("log2", "x", lambda gy, x, y: gy / (x * math.log(2)), "Logarithm to base 2.")
 log10: Any = _row("log10", "x", lambda gy, x, y: gy / (x * math.log(10)), "Logarithm to base 10.")
 log1p: Any = _row("log1p", "x", lambda gy, x, y: gy / (x + 1.0), "log(1 + x), without cancellation near 0.")
+rsqrt: Any = _row("rsqrt", "y", lambda gy, x, y: gy * (y * y * y * -0.5), "1 / sqrt(x): inf at 0, nan below.")
 sqrt: Any = _row("sqrt", "y", lambda gy, x, y: gy / (y * 2.0), "Square root of each element: nan below 0.")
 
 sin: Any = _row("sin", "x", lambda gy, x, y: gy * cos(x), "Sine of each element, in radians.")
@@ -121,11 +120,6 @@ def positive(input: Any) -> Any:
 def reciprocal(input: Any) -> Any:
     """1 / input."""
     return 1.0 / as_float("reciprocal", input)
-
-
-def rsqrt(input: Any) -> Any:
-    """1 / sqrt(input): inf at 0, nan below."""
-    return 1.0 / sqrt(input)
 
 
 def square(input: Any) -> Any:

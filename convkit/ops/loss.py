@@ -90,8 +90,10 @@ def _weight(op: str, name: str, weight: Any, input: Any) -> Any:
 
 
 # ---------------------------------------------------------------------------------- element by element
-def _sign(x: Any) -> Any:
-    return TensorBase.result(kernels(x.array).sign(x.array))
+def _l1_slope(x: Any, t: Any) -> Any:
+    """The sign of x - t, and nan for nan: flat, so that nothing has to be recorded."""
+    one = np.broadcast_to(x.array.dtype.type(1), x.array.shape)
+    return TensorBase.result(kernels(x.array).pointwise_loss_grad("smooth_l1", one, x.array, t.array, 0.0))
 
 
 def _log_at_least(x: Any) -> Any:
@@ -101,7 +103,7 @@ def _log_at_least(x: Any) -> Any:
 # kind: (derivative with respect to x, and to the target), in tensor operations; None: minus that of x.
 SLOPES: dict[str, tuple[Callable, Callable | None]] = {
     "mse": (lambda x, t, p: (x - t) * 2.0, None),
-    "smooth_l1": (lambda x, t, p: clamp((x - t) / p, -1.0, 1.0) if p else _sign(x - t), None),
+    "smooth_l1": (lambda x, t, p: clamp((x - t) / p, -1.0, 1.0) if p else _l1_slope(x, t), None),
     "huber": (lambda x, t, p: clamp(x - t, -p, p), None),
     "bce": (lambda x, t, p: (x - t) / clamp((1.0 - x) * x, min=1e-12), lambda x, t, p: _log_at_least(1.0 - x) - _log_at_least(x)),
     "bce_with_logits": (lambda x, t, p: sigmoid(x) - t, lambda x, t, p: -x),

@@ -212,3 +212,17 @@ def test_binary_rows(name, shape, dtype, layout, seed):
     y, expected = kernels.binary(name, LAYOUTS[layout](a), b), reference.binary(name, a, b)
     assert y.shape == expected.shape
     np.testing.assert_allclose(y, expected, rtol=tolerance(dtype, 1e-6, 1e-14))
+
+
+@pytest.mark.parametrize("name", ["fmod", "remainder", "floor_divide"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_rests_of_division_are_exact(name, dtype):
+    r = np.random.default_rng(0)
+    special = np.array([0, -0.0, 1, -1, np.inf, -np.inf, np.nan, 1e-45, -1e-40, 3e38, -3e38, 2, 3, 0.1, -0.1, 5, 7, 1e-38], dtype)
+    sizes = np.exp(r.uniform(-80, 80, (2, LARGE))) * r.choice([-1, 1], (2, LARGE))  # quotients up to 1e69
+    near = r.integers(-(10**6), 10**6, LARGE) * dtype(0.1), dtype(0.1) * r.integers(1, 30, LARGE)  # quotients that are almost whole
+    pairs = [r.standard_normal((2, LARGE)), sizes, near, (np.resize(np.repeat(special, special.size), LARGE), np.resize(special, LARGE))]
+    for a, b in [(a.astype(dtype), b.astype(dtype)) for a, b in pairs]:
+        with np.errstate(all="ignore"):
+            assert same(kernels.binary(name, a, b), elementwise._BINARY[name](a, b))
+            assert same(kernels.binary(name, a, 0.7), elementwise._BINARY[name](a, dtype(0.7)))

@@ -74,7 +74,7 @@ def sqrt(x):
 
 
 def sign(x):
-    return _each(lambda v: v if math.isnan(v) else float((v > 0) - (v < 0)), x)
+    return _each(lambda v: float((v > 0) - (v < 0)), x)
 
 
 def where(condition, a, b):
@@ -99,7 +99,9 @@ _UNARY = {
     "acos": math.acos, "acosh": math.acosh, "asin": math.asin, "asinh": math.asinh, "atan": math.atan, "atanh": math.atanh,
     "bitwise_not": lambda v: -int(v) - 1, "ceil": math.ceil, "cos": math.cos, "cosh": math.cosh, "exp2": lambda v: 2.0**v,
     "expm1": math.expm1, "floor": math.floor, "isfinite": math.isfinite, "isinf": math.isinf, "isnan": math.isnan, "log10": math.log10,
-    "log1p": math.log1p, "log2": math.log2, "logical_not": lambda v: v == 0, "round": round, "signbit": lambda v: math.copysign(1, v) < 0,
+    "log1p": math.log1p, "log2": math.log2, "logical_not": lambda v: v == 0, "round": round,
+    "rsqrt": lambda v: math.inf if v == 0 else 1 / math.sqrt(v),
+    "signbit": lambda v: math.copysign(1, v) < 0,
     "sin": math.sin, "sinh": math.sinh, "tan": math.tan, "trunc": math.trunc,
 }  # fmt: skip
 

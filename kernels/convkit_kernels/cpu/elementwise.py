@@ -178,6 +178,17 @@ def _log1p(x, a, b, c):
 
 
 @formula
+def _rsqrt(x, a, b, c):
+    return type(x)(1) / math.sqrt(x)
+
+
+@formula
+def _sign(x, a, b, c):
+    one, zero = type(x)(1), type(x)(0)
+    return one if x > zero else -one if x < zero else zero
+
+
+@formula
 def _cube(x, a, b, c):
     return x * x * x
 
@@ -237,6 +248,34 @@ def _maximum(x, k, a, b, c):
 @formula
 def _minimum(x, k, a, b, c):
     return m.minimum(x, k)
+
+
+@formula
+def _fmod(x, k, a, b, c):
+    # x - k trunc(x / k)
+    return m.fmod(x, k)
+
+
+@formula
+def _remainder(x, k, a, b, c):
+    # x - k floor(x / k), with the sign of k.
+    zero, one = type(x)(0), type(x)(1)
+    rest = math.fabs(m.fmod(x, k))
+    other = math.fabs(k) - rest if math.copysign(one, x) * math.copysign(one, k) < zero else rest
+    return math.copysign(rest if rest == zero else other, k)
+
+
+@formula
+def _floor_divide(x, k, a, b, c):
+    # floor(x / k).  x / k, rounded, may be one too many; (x - rest) / k is nearly a whole number.
+    zero, one = type(x)(0), type(x)(1)
+    rest = m.fmod(x, k)
+    less = one if math.copysign(one, x) * math.copysign(one, k) < zero else zero
+    whole = (x - rest) / k - (zero if rest == zero else less)
+    down = np.floor(whole)
+    down += one if whole - down > type(x)(0.5) else zero
+    down = math.copysign(zero, x / k) if whole == zero else down
+    return x / k if k == zero else down
 
 
 @formula
@@ -393,9 +432,11 @@ def sqrt(x: np.ndarray) -> np.ndarray:
 
 
 def sign(x: np.ndarray) -> np.ndarray:
-    """-1, 0 or 1 with the sign of x; NaN for NaN."""
-    with np.errstate(invalid="ignore"):
+    """-1, 0 or 1 with the sign of x; 0 for NaN."""
+    if x.dtype.kind != "f":
         return np.asarray(np.sign(x))
+    x = dense(x)
+    return each(_sign, x, [x])
 
 
 def where(condition: np.ndarray, a: Operand, b: Operand) -> np.ndarray:
@@ -419,7 +460,8 @@ _UNARY: dict[str, Callable] = {
     "acos": np.arccos, "acosh": np.arccosh, "asin": np.arcsin, "asinh": np.arcsinh, "atan": np.arctan, "atanh": np.arctanh,
     "bitwise_not": np.invert, "ceil": np.ceil, "cos": np.cos, "cosh": np.cosh, "exp2": np.exp2, "expm1": np.expm1, "floor": np.floor,
     "isfinite": np.isfinite, "isinf": np.isinf, "isnan": np.isnan, "log10": np.log10, "log1p": np.log1p, "log2": np.log2,
-    "logical_not": np.logical_not, "round": np.rint, "signbit": np.signbit, "sin": np.sin, "sinh": np.sinh, "tan": np.tan, "trunc": np.trunc,
+    "logical_not": np.logical_not, "round": np.rint, "rsqrt": lambda x: 1 / np.sqrt(x),
+    "signbit": np.signbit, "sin": np.sin, "sinh": np.sinh, "tan": np.tan, "trunc": np.trunc,
 }  # fmt: skip
 
 
@@ -437,15 +479,21 @@ _BINARY: dict[str, Callable] = {
 }  # fmt: skip
 
 
+# Where NumPy's loop calls the C library for each number, or takes several passes.
+_FORMULAS = {"floor_divide": _floor_divide, "fmod": _fmod, "log1p": _log1p, "remainder": _remainder, "rsqrt": _rsqrt}
+
+
 def unary(name: str, x: np.ndarray) -> np.ndarray:
     """The function `name` of each element; for arguments outside its domain, NaN."""
-    if name == "log1p" and x.dtype.kind == "f":  # NumPy's is a call of the C library for each number
+    if name in _FORMULAS and x.dtype.kind == "f":
         x = dense(x)
-        return each(_log1p, x, [x])
+        return each(_FORMULAS[name], x, [x])
     with np.errstate(all="ignore"):
         return np.asarray(_UNARY[name](x))
 
 
 def binary(name: str, a: Operand, b: Operand) -> np.ndarray:
     """a `name` b, broadcast against each other; comparisons and logic give booleans."""
+    if name in _FORMULAS:
+        return _binary(_BINARY[name], _FORMULAS[name], a, b)
     return _by_numpy(_BINARY[name], a, b)

@@ -56,6 +56,18 @@ maximum = _two_operands("llvm.maximum")
 minimum = _two_operands("llvm.minimum")
 
 
+@intrinsic
+def fma(typing_context: Any, a: Any, b: Any, c: Any) -> Any:
+    """a b + c, rounded once."""
+    if not isinstance(a, types.Float) or a != b or a != c:
+        return None
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.fma(*args)
+
+    return a(a, b, c), generate
+
+
 # -------------------------------------------------------------------------------- float32 formulas
 @inline
 def _exp32_parts(x, less):
@@ -359,3 +371,22 @@ def divide(a, b):
 def subtract(a, b):
     """a - b, which no kernel may merge with other sums: (a - b) - c is not a - (b + c) where b is large."""
     return a - b
+
+
+@inline
+def fmod(a, b):
+    """What is left of a after division by b, with the sign of a and exact; NaN where a is infinite or b is 0."""
+    top, rest, part = type(a)(np.inf), abs(a), abs(b)
+    quotient = rest / part
+    if (quotient < type(a)(4194304)) & (part < top):
+        rest = fma(-np.floor(quotient), part, rest)
+        rest += part if rest < type(a)(0) else type(a)(0)  # the quotient was rounded up to a whole number
+    elif not ((rest < top) & (part > type(a)(0))):
+        rest = type(a)(np.nan)
+    elif part < top:  # as one divides on paper, digit by digit
+        while part <= type(a)(0.5) * rest:
+            part += part
+        while part >= abs(b):
+            rest -= part if rest >= part else type(a)(0)
+            part *= type(a)(0.5)
+    return math.copysign(rest, a)
