@@ -283,7 +283,7 @@ def _where(x, k, t, a, b, c):
     return k if x else t
 
 
-def _binary(ufunc: np.ufunc, row: Callable, a: Operand, b: Operand) -> np.ndarray:
+def _binary(ufunc: Callable, row: Callable, a: Operand, b: Operand) -> np.ndarray:
     like = a if not isinstance(b, np.ndarray) or (isinstance(a, np.ndarray) and a.size >= b.size) else b
     # Where memory has gaps, as a slice has, the copy that a kernel needs would take as long as NumPy's loop.
     if like.size >= LARGE and like.dtype.kind == "f" and order_of(like) is not None:  # type: ignore[union-attr, arg-type]
