@@ -98,7 +98,7 @@ _watch: Any = None
 def observed(watch: Any) -> Iterator[None]:
     """Inside, in all threads, operations are run by `watch`: its `forward(ctx, arrays, options)` and `backward(node, grads)` call the Function's own.
 
-    That is how profilers see them.
+    That is how profilers and exporters see what goes in and what comes out.
     """
     global _watch
     before, _watch = _watch, watch
@@ -407,15 +407,13 @@ def _walk(roots: Iterable[tuple[TensorBase, TensorBase]], retain: bool, create_g
                 if grads[i] is None:
                     grads[i] = TensorBase.result(np.zeros(shape, dtype))
             edges = node._edges
-            if useful is None:
-                results = type(node).backward(node, *grads) if _watch is None else _watch.backward(node, grads)
-            else:
-                needs = node.needs_input_grad
+            needs = node.needs_input_grad
+            if useful is not None:
                 node.needs_input_grad = tuple([e is not None and e[0] in useful for e in edges])
-                try:
-                    results = type(node).backward(node, *grads)
-                finally:
-                    node.needs_input_grad = needs
+            try:
+                results = type(node).backward(node, *grads) if _watch is None else _watch.backward(node, grads)
+            finally:
+                node.needs_input_grad = needs
             if not isinstance(results, tuple):
                 results = (results,)
             if len(results) != len(edges):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 import tracemalloc
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from ..device import machine
 from ..ops.creation import ones_like
 from ..tensor import Tensor
 from ..threads import get_num_threads
+from .clock import Clock, Ran
 
 
 @dataclass
@@ -74,7 +74,7 @@ def explain(op: Callable[..., Any], *inputs: Any, repeats: int = 5) -> Explanati
     """Run `op`, a layer or a function of tensors, on `inputs`, forward and backward, and tell how each operation was done.
 
     Convolutions weigh algorithms by a model of their costs (`convkit_kernels/cpu/choice.py`); each is measured too, so that a wrong
-    prediction shows.  `repeats` runs of each are timed, after one that is not, and the fastest counts.  Inputs and parameters stay as they are.
+    prediction shows.  `repeats` runs of each are timed, after two that are not, and the fastest counts.  Inputs and parameters stay as they are.
 
     Raises TypeError if `op` cannot be called, ValueError for fewer than one repetition.
 
@@ -96,8 +96,8 @@ def explain(op: Callable[..., Any], *inputs: Any, repeats: int = 5) -> Explanati
     asked = wanted()
     try:
         for name in dict.fromkeys((asked, *ALGORITHMS[1:])):
-            for repeat in range(repeats + 1):
-                trace = _Trace(scratch=not repeat)
+            for repeat in range(-2, repeats):  # the first compiles, which takes memory too; the second tells the scratch memory
+                trace = _Trace(scratch=repeat == -1)
                 for x in (*tensors, *(p for p, _ in parameters)):
                     if isinstance(x, Tensor):
                         x.grad = None
@@ -106,9 +106,10 @@ def explain(op: Callable[..., Any], *inputs: Any, repeats: int = 5) -> Explanati
                     if isinstance(y, Tensor) and y.requires_grad:
                         trace.phase = "backward"
                         y.backward(ones_like(y))
-                known = measured.setdefault(name, trace.steps)
-                for step, again in zip(known, trace.steps, strict=True):
-                    step.seconds = again.seconds if repeat == 1 else min(step.seconds, again.seconds)
+                if repeat < 0:
+                    measured[name] = trace.steps
+                for step, again in zip(measured[name], trace.steps, strict=True):
+                    step.seconds = again.seconds if repeat <= 0 else min(step.seconds, again.seconds)
     finally:
         for p, grad in parameters:
             p.grad = grad
@@ -122,49 +123,35 @@ def explain(op: Callable[..., Any], *inputs: Any, repeats: int = 5) -> Explanati
     return Explanation(tuple(measured[asked]), get_num_threads(), peak)
 
 
-class _Trace:
-    """Times every operation and keeps what it chose between."""
+class _Trace(Clock):
+    """Keeps of every operation its seconds, what it chose between, and, if `scratch`, the memory that it took."""
 
     def __init__(self, scratch: bool):
+        super().__init__()
         self.scratch, self.phase = scratch, "forward"
         self.steps: list[Step] = []
 
-    def forward(self, ctx: Function, arrays: tuple, options: dict) -> Any:
+    def forward(self, ctx: Function, arrays: list, options: dict) -> Any:
         """Run an operation's forward."""
         traced = self.scratch and not tracemalloc.is_tracing()
         if traced:
             tracemalloc.start()
         try:
             with choices() as told:
-                start = time.perf_counter()
-                result = type(ctx).forward(ctx, *arrays, **options)
-                seconds = time.perf_counter() - start
+                result = super().forward(ctx, arrays, options)
             kept, peak = tracemalloc.get_traced_memory() if traced else (0, 0)
         finally:
             if traced:
                 tracemalloc.stop()
-        made = tuple(r for r in (result if isinstance(result, tuple) else (result,)) if isinstance(r, np.ndarray))
-        self.steps.append(
-            Step(
-                type(ctx).__name__, self.phase, tuple(_told(a) for a in arrays if isinstance(a, np.ndarray)), " and ".join(map(_told, made)), seconds,
-                max(0, peak - kept), _candidates(told),
-            )
-        )  # fmt: skip
+        self.steps[-1].scratch, self.steps[-1].candidates = peak - kept, _candidates(told)
         return result
 
-    def backward(self, node: Function, grads: list) -> Any:
-        """Run an operation's backward: what it does, it does by operations, or by a kernel that stands for itself."""
-        before = len(self.steps)
-        start = time.perf_counter()
-        result = type(node).backward(node, *grads)
-        seconds = time.perf_counter() - start
-        if len(self.steps) == before:
-            tensors = result if isinstance(result, tuple) else (result,)
-            given = tuple(_told(g.array) for g in grads if g is not None)
-            self.steps.append(
-                Step(type(node).__name__, "backward", given, " and ".join(_told(t.array) for t in tensors if t is not None), seconds, 0, ())
-            )
-        return result
+    def ran(self, found: Ran) -> None:
+        """Keep a step; of backward, what is no operations."""
+        if found.alone or not found.back:
+            phase = "backward" if found.back else self.phase
+            given, made = (tuple(map(_told, arrays)) for arrays in (found.given, found.made))
+            self.steps.append(Step(type(found.node).__name__, phase, given, " and ".join(made), found.seconds, 0, ()))
 
 
 def _candidates(told: list) -> tuple[Candidate, ...]:

@@ -23,6 +23,7 @@ from ..nn import Module
 from ..ops.creation import ones_like
 from ..tensor import Tensor
 from ..threads import get_num_threads
+from .clock import Clock, Ran
 
 # Multiply-adds by the class of an operation, from the arrays it got and gave.
 MACS: dict[str, Callable[[tuple, np.ndarray], int]] = {
@@ -171,7 +172,7 @@ def profile(model: Module, *inputs: Any, backward: bool = True, repeats: int = 5
     """Run `model` on `inputs`, forward and (unless `backward` is False) backward, and tell what each layer cost.
 
     Args:
-        model: any module, in the mode it is in; its parameters' gradients and its statistics stay as they are.
+        model: any module, in the mode it is in; its statistics, and gradients of parameters and inputs, stay as they are.
         inputs: tensors, as the model takes them.
         backward: whether to walk back from the outputs too, with gradients of ones.
         repeats: steps that are timed, after one that is not; each layer's time is that of its fastest.
@@ -192,19 +193,20 @@ def profile(model: Module, *inputs: Any, backward: bool = True, repeats: int = 5
         raise TypeError(f"profile: model must be a Module, got {type(model).__name__}")
     if repeats < 1:
         raise ValueError(f"profile: repeats must be at least 1, got {repeats}")
-    gradients = [(p, p.grad) for p in model.parameters()]
+    gradients = [(t, t.grad) for t in (*model.parameters(), *inputs) if isinstance(t, Tensor)]
     buffers = [(b, b.array.copy()) for b in model.buffers()]
     best: dict[str, Layer] = {}
     seconds = overhead = math.inf
     try:
         for step in range(repeats + 1):
             watch = _Watch(model)
-            for p, _ in gradients:
-                p.grad = None
+            for t, _ in gradients:
+                t.grad = None
             with watch.on():
                 start = time.perf_counter()
                 outputs = model(*inputs)
                 if backward:
+                    watch.back = True
                     _backward(outputs)
                 whole = time.perf_counter() - start
             if not step:  # the first compiles
@@ -216,8 +218,8 @@ def profile(model: Module, *inputs: Any, backward: bool = True, repeats: int = 5
                 known.forward.seconds = min(known.forward.seconds, layer.forward.seconds)
                 known.backward.seconds = min(known.backward.seconds, layer.backward.seconds)
     finally:
-        for p, grad in gradients:
-            p.grad = grad
+        for t, grad in gradients:
+            t.grad = grad
         for b, array in buffers:
             b.array[...] = array
     dtype = next((str(p.dtype) for p in model.parameters()), "float32")
@@ -232,17 +234,16 @@ def _backward(outputs: Any) -> None:
             y.backward(ones_like(y), retain_graph=i + 1 < len(tensors))
 
 
-class _Watch:
-    """Times every operation, for the module whose forward called it; in backward for the one whose forward made the node."""
+class _Watch(Clock):
+    """Adds up every operation, for the module whose forward called it; in backward for the one whose forward made the node."""
 
     def __init__(self, model: Module):
+        super().__init__()
         self.model = model
         self.layers: dict[str, Layer] = {}
         self.path: list[Layer] = [Layer("", type(model).__name__)]
         self.of_node: dict[int, Layer] = {}
-        self.back = False
-        self.inner = 0.0  # seconds of operations inside the one that is timed
-        self.count = 0  # operations so far
+        self.back = False  # whether operations count for the walk back, which adds gradients up outside of any backward
 
     @contextlib.contextmanager
     def on(self) -> Iterator[None]:
@@ -265,54 +266,34 @@ class _Watch:
             for handle in handles:
                 handle.remove()
 
-    def forward(self, ctx: Function, arrays: tuple, options: dict) -> Any:
-        """Run an operation's forward; the graph calls it in place of the operation."""
-        self.count += 1
-        layer = self.path[-1]
-        result, own = self._timed(lambda: type(ctx).forward(ctx, *arrays, **options))
-        self.of_node[id(ctx)] = layer
-        given = tuple(a for a in arrays if isinstance(a, np.ndarray))
-        made = tuple(r for r in (result if isinstance(result, tuple) else (result,)) if isinstance(r, np.ndarray))
-        count = MACS.get(type(ctx).__name__)
-        macs = count(given, made[0]) if count and made else 0
-        moved = sum(a.nbytes for a in (*given, *made)) if not _is_view(given, made) else 0
-        work = Work(own, macs, moved)
-        self._record(layer, work)
-        if not self.back and made:
-            layer.output_shape, layer.memory = made[0].shape, layer.memory + sum(m.nbytes for m in made if moved)
-        return result
+    def forward(self, ctx: Function, arrays: list, options: dict) -> Any:
+        """Run an operation's forward."""
+        self.of_node[id(ctx)] = self.path[-1]
+        return super().forward(ctx, arrays, options)
 
     def backward(self, node: Function, grads: list) -> Any:
         """Run an operation's backward."""
         self.path.append(self.of_node.get(id(node), self.path[0]))
-        self.back = True
+        before, self.back = self.back, True
         try:
-            count = self.count
-            result, own = self._timed(lambda: type(node).backward(node, *grads))
-            moved = 0
-            if self.count == count:  # no operations inside: the arrays are its own
-                tensors = result if isinstance(result, tuple) else (result,)
-                moved = sum(a.nbytes for a in (*(g.array for g in grads), *(t.array for t in tensors if t is not None)))
-                moved += sum(a.nbytes for a in node._saved or () if isinstance(a, np.ndarray))
-            self._record(self.path[-1], Work(own, 0, moved))
-            return result
+            return super().backward(node, grads)
         finally:
-            self.back = False
+            self.back = before
             self.path.pop()
 
-    def _timed(self, call: Callable[[], Any]) -> tuple[Any, float]:
-        """The result, and the seconds that no operation inside accounts for."""
-        before, self.inner = self.inner, 0.0
-        start = time.perf_counter()
-        result = call()
-        whole = time.perf_counter() - start
-        own = whole - self.inner
-        self.inner = before + whole
-        return result, own
-
-    def _record(self, layer: Layer, work: Work) -> None:
-        self.layers.setdefault(layer.name, layer)
-        (layer.backward if self.back else layer.forward).add(work)
+    def ran(self, found: Ran) -> None:
+        """Add what an operation did to its layer."""
+        given, made, macs, moved = found.given, found.made, 0, 0
+        if found.back:
+            given += tuple(a for a in found.node._saved or () if isinstance(a, np.ndarray))
+        elif (count := MACS.get(type(found.node).__name__)) and made:
+            macs = count(given, made[0])
+        if found.alone and (found.back or not _is_view(given, made)):
+            moved = sum(a.nbytes for a in (*given, *made))
+        layer = self.layers.setdefault(self.path[-1].name, self.path[-1])
+        (layer.backward if self.back else layer.forward).add(Work(found.seconds, macs, moved))
+        if not self.back and made:
+            layer.output_shape, layer.memory = made[0].shape, layer.memory + sum(m.nbytes for m in made if moved)
 
 
 def _is_view(given: tuple, made: tuple) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 from collections.abc import Iterator
 from contextvars import ContextVar
@@ -26,7 +27,7 @@ def conv_algorithm(name: str) -> Iterator[None]:
     1e-6 to 2e-6 in float32 (2e-7 to 8e-7 directly), and NaN or infinity makes whole 4x4 tiles NaN.  It exists for 3x3 windows of stride 1 and
     dilation 1 without groups; other convolutions are direct whatever is asked for.  A backward pass uses what holds when it runs.
 
-    The environment variable CONVKIT_CONV_ALGORITHM does the same for a whole program.  ValueError for any other name.
+    The environment variable CONVKIT_CONV_ALGORITHM does the same for a whole program; it is read once.  ValueError for any other name.
 
     >>> import convkit
     >>> x, w = convkit.ones(1, 64, 8, 8), convkit.ones(64, 64, 3, 3)
@@ -63,7 +64,12 @@ def tell(estimates: tuple, taken: str) -> None:
         found.append((estimates, taken))
 
 
+@functools.cache
+def of_environment() -> str:
+    """The algorithm that CONVKIT_CONV_ALGORITHM asks for; it is read when first needed (`of_environment.cache_clear()`: again)."""
+    return _checked(os.environ.get("CONVKIT_CONV_ALGORITHM") or "auto", "CONVKIT_CONV_ALGORITHM")
+
+
 def wanted() -> str:
     """The algorithm that is asked for now."""
-    chosen = _wanted.get()
-    return chosen or _checked(os.environ.get("CONVKIT_CONV_ALGORITHM") or "auto", "CONVKIT_CONV_ALGORITHM")
+    return _wanted.get() or of_environment()

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import convkit as ck
-from convkit.autograd import Function, grad, gradcheck, gradgradcheck, once_differentiable
+from convkit.autograd import Function, grad, gradcheck, gradgradcheck, observed, once_differentiable
 
 
 class Cube(Function):
@@ -303,3 +303,34 @@ def test_once_differentiable_with_several_results():
     assert g.tolist() == [2]
     with pytest.raises(RuntimeError, match="Product: this operation"):
         grad(g, b)
+
+
+# ---------------------------------------------------------------------------------------- watching
+class Seen:
+    def __init__(self):
+        self.forwards, self.backwards = [], []
+
+    def forward(self, ctx, arrays, options):
+        self.forwards.append((type(ctx).__name__, [getattr(a, "shape", a) for a in arrays]))
+        return type(ctx).forward(ctx, *arrays, **options)
+
+    def backward(self, node, grads):
+        self.backwards.append((type(node).__name__, node.needs_input_grad))
+        return type(node).backward(node, *grads)
+
+
+def test_a_watch_runs_every_operation():
+    a, b = (ck.ones(2, 3, requires_grad=True) for _ in range(2))
+    seen = Seen()
+    with observed(seen):
+        y = (a * b).sum()
+        y.backward(retain_graph=True)
+        assert seen.forwards[0] == ("Mul", [(2, 3), (2, 3)])
+        assert seen.backwards == [("Sum", (True, False, False)), ("Mul", (True, True))]
+        seen.backwards.clear()
+        (gb,) = grad(y, b)  # asks for one gradient only
+        assert seen.backwards == [("Sum", (True, False, False)), ("Mul", (False, True))]
+    assert np.array_equal(gb.numpy(), a.detach().numpy()) and y.node._edges[0][0].needs_input_grad == (True, True)
+    count = len(seen.forwards)
+    a * b
+    assert len(seen.forwards) == count

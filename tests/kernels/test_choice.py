@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from convkit_kernels.algorithm import conv_algorithm, wanted
+from convkit_kernels.algorithm import conv_algorithm, of_environment, wanted
 from convkit_kernels.cpu.choice import chosen, estimates
 
 NEIGHBOURS = ((0,), (-1, 0, 1), (-1, 0, 1))
@@ -53,12 +53,24 @@ def test_a_wish_holds_in_its_block_and_its_thread():
     assert chosen(found()) == "winograd"
 
 
-def test_the_environment_asks_for_the_whole_program(monkeypatch):
-    monkeypatch.setenv("CONVKIT_CONV_ALGORITHM", "direct")
+@pytest.fixture
+def environment(monkeypatch):
+    """Sets CONVKIT_CONV_ALGORITHM, for the test, as if the program had started with it."""
+
+    def asks_for(name):
+        monkeypatch.setenv("CONVKIT_CONV_ALGORITHM", name)
+        of_environment.cache_clear()
+
+    yield asks_for
+    of_environment.cache_clear()
+
+
+def test_the_environment_asks_for_the_whole_program(environment):
+    environment("direct")
     assert chosen(found()) == "direct"
     with conv_algorithm("auto"):
         assert chosen(found()) == "winograd"
-    monkeypatch.setenv("CONVKIT_CONV_ALGORITHM", "fft")
+    environment("fft")
     with pytest.raises(ValueError, match=r"^CONVKIT_CONV_ALGORITHM: must be one of auto, direct, winograd, got 'fft'$"):
         wanted()
 

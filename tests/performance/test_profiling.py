@@ -38,6 +38,21 @@ def test_work_by_hand():
     assert limit == "copy" and reached == pytest.approx(1e-9 * work.bytes / work.seconds / found.copy_gbytes)
 
 
+@pytest.mark.parametrize(
+    "function", [lambda x: x.prod(1), lambda x: x.exp() + x.sin()], ids=["a backward with gradients of its own", "a sum of gradients"]
+)
+def test_what_the_walk_back_does_is_backward(function):
+    class Of(nn.Module):
+        def forward(self, x):
+            return function(x)
+
+    x = convkit.zeros(4, 3, requires_grad=True)
+    (layer,) = convkit.profile(Of(), x, repeats=1).layers
+    alone = convkit.profile(Of(), x, backward=False, repeats=1).layers[0]
+    assert layer.forward.bytes == alone.forward.bytes and layer.output_shape == alone.output_shape and layer.memory == alone.memory
+    assert layer.backward.seconds > 0 and layer.backward.bytes > 0 and x.grad is None
+
+
 def test_without_backward_and_in_evaluation():
     net = Net().eval()
     found = convkit.profile(net, convkit.randn(2, 3, 5, 5), backward=False, repeats=2)

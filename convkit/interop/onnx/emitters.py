@@ -46,11 +46,10 @@ simple(
 def _operand(g: Any, i: int, dtype: np.dtype) -> str:
     """Argument i as a tensor of the result's dtype: numbers become constants, other dtypes are cast."""
     value: Any = g.call.args[i]
-    if not isinstance(value, (TensorBase, np.ndarray)):
+    if not isinstance(value, np.ndarray):
         return g.constant(np.asarray(g.same("an operand", value, g.call.twin.args[i]), dtype))
     name = g.argument(i)
-    array: Any = getattr(value, "array", value)
-    return name if array.dtype == dtype else g.node("Cast", [name], to=g.dtype(np.empty(0, dtype)))
+    return name if value.dtype == dtype else g.node("Cast", [name], to=g.dtype(np.empty(0, dtype)))
 
 
 BINARY = {"Add": "Add", "Sub": "Sub", "Mul": "Mul", "Div": "Div", "Pow": "Pow", "Maximum": "Max", "Minimum": "Min"}
@@ -80,7 +79,7 @@ def clamp(g: Any, call: Any) -> str:
 @emits("Cast")
 def cast(g: Any, call: Any) -> str:
     """Another dtype."""
-    return g.node("Cast", [g.argument(0)], to=g.dtype(call.outputs[0].array))
+    return g.node("Cast", [g.argument(0)], to=g.dtype(call.outputs[0]))
 
 
 @emits("PRelu")
@@ -222,7 +221,7 @@ def linear(g: Any, call: Any) -> str:
 @emits("Normalise")
 def normalise(g: Any, call: Any) -> str:
     """(x, weight, bias, mean, inverse standard deviation): batch normalisation with running statistics, under their names if a layer has them."""
-    mean, inv_std = (getattr(a, "array", a) for a in call.args[3:5])
+    mean, inv_std = call.args[3:5]
     channels = call.args[0].shape[1]
     scale = g.argument(1) if call.args[1] is not None else g.constant(np.ones(channels, mean.dtype))
     shift = g.argument(2) if call.args[2] is not None else g.constant(np.zeros(channels, mean.dtype))
@@ -231,7 +230,9 @@ def normalise(g: Any, call: Any) -> str:
         if all(isinstance(t, TensorBase) for t in running) and np.array_equal(running[0].array, mean):
             rate = (1.0 / np.sqrt(running[1].array + np.asarray(module.eps, mean.dtype))).astype(mean.dtype)
             if np.array_equal(rate, inv_std):
-                return g.node("BatchNormalization", [g.argument(0), scale, shift, *(g.name(t) for t in running)], epsilon=float(module.eps))
+                return g.node(
+                    "BatchNormalization", [g.argument(0), scale, shift, *(g.name(t.array, t.array) for t in running)], epsilon=float(module.eps)
+                )
     variance = g.constant((1.0 / inv_std.astype(np.float64) ** 2).astype(mean.dtype))
     return g.node("BatchNormalization", [g.argument(0), scale, shift, g.constant(mean), variance], epsilon=0.0)
 

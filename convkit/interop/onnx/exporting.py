@@ -7,17 +7,16 @@ compute what the module computes: so values that no recorded operation made cann
 
 from __future__ import annotations
 
-import contextlib
 import os
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ...autograd import Function, TensorBase, no_grad
+from ...autograd import Function, TensorBase, no_grad, observed
 from ...files import write_whole
 from ...nn.module import Module
 from ...tensor import Tensor
@@ -29,44 +28,39 @@ OPSET = 18
 
 @dataclass
 class Call:
-    """One operation as it ran: `Function.apply(*args, **options)`, and the same call of the other run."""
+    """One operation as it ran, `function.forward(ctx, *args, **options)`, its results, and the same call of the other run."""
 
     function: type
     args: tuple
     options: dict
-    outputs: tuple
+    outputs: tuple[np.ndarray, ...]
     twin: Any = None
 
 
-@contextlib.contextmanager
-def recorded() -> Iterator[list[Call]]:
-    """The calls of `Function.apply` in this thread, in order.
+class _Record:
+    """Runs operations, for `observed`, and keeps the calls of this thread in order."""
 
-    The method is exchanged for the time of the recording, so that operations cost nothing more when nobody records.
-    """
-    calls: list[Call] = []
-    original, thread = Function.__dict__["apply"], threading.get_ident()
+    def __init__(self) -> None:
+        self.calls: list[Call] = []
+        self.thread = threading.get_ident()
 
-    def apply(cls: Any, *args: Any, **options: Any) -> Any:
-        result = original.__func__(cls, *args, **options)
-        if threading.get_ident() == thread:
-            calls.append(Call(cls, args, options, result if isinstance(result, tuple) else (result,)))
-        return result
-
-    Function.apply = classmethod(apply)  # type: ignore[assignment]
-    try:
-        yield calls
-    finally:
-        Function.apply = original  # type: ignore[method-assign]
+    def forward(self, ctx: Function, arrays: Sequence, options: dict) -> Any:
+        """Run an operation's forward; the graph calls it in place of the operation."""
+        result = type(ctx).forward(ctx, *arrays, **options)
+        outputs = tuple(np.asarray(y) for y in (result if isinstance(result, tuple) else (result,)))
+        if threading.get_ident() == self.thread:
+            self.calls.append(Call(type(ctx), tuple(arrays), options, outputs))
+        return outputs if isinstance(result, tuple) else outputs[0]
 
 
 def _run(module: Module, inputs: Sequence[Tensor]) -> tuple[list[Call], tuple[Tensor, ...]]:
-    with no_grad(), recorded() as calls:
+    record = _Record()
+    with no_grad(), observed(record):
         result = module(*inputs)
     outputs = tuple(result) if isinstance(result, (tuple, list)) else (result,)
     if not all(isinstance(y, TensorBase) for y in outputs):
         raise TypeError("export: the module must give a tensor or a tuple of tensors")
-    return calls, outputs
+    return record.calls, outputs
 
 
 def _changed(inputs: Sequence[Tensor], longer: bool) -> list[Tensor]:
@@ -81,13 +75,8 @@ def _changed(inputs: Sequence[Tensor], longer: bool) -> list[Tensor]:
     return out
 
 
-def _key(value: Any) -> int | None:
-    """Values are known by their arrays: views of one tensor that share the array are the same value."""
-    return id(value.array) if isinstance(value, TensorBase) else id(value) if isinstance(value, np.ndarray) else None
-
-
 class Writer:
-    """Builds the ONNX graph; emitters call `name`, `constant` and `node`."""
+    """Builds the ONNX graph; emitters call `name`, `constant` and `node`.  Values are known by their arrays."""
 
     def __init__(self, onnx: Any, module: Module):
         self.onnx, self.module = onnx, module
@@ -108,33 +97,32 @@ class Writer:
         self.used.add(name)
         return name
 
-    def bind(self, value: Any, name: str) -> None:
-        """From now on, the tensor is called `name`."""
-        self.names[id(value.array)] = name
-        self.kept.append(value.array)
+    def bind(self, array: np.ndarray, name: str) -> None:
+        """From now on, the array is called `name`."""
+        self.names[id(array)] = name
+        self.kept.append(array)
 
-    def name(self, value: Any, twin: Any = None) -> str:
-        """The name of a tensor or array: of what a recorded operation made, of a parameter or buffer, or of a constant."""
-        known = self.names.get(_key(value))  # type: ignore[arg-type]
+    def name(self, array: np.ndarray, twin: np.ndarray) -> str:
+        """The name of an array: of what a recorded operation made, of a parameter or buffer, or of a constant."""
+        known = self.names.get(id(array))
         if known is not None:
             return known
-        array = value.array if isinstance(value, TensorBase) else value
         if id(array) in self.state:
             name = self.state[id(array)][0]
             self.initialisers[name] = array
             self.names[id(array)] = name
             return name
-        if twin is not None and not np.array_equal(array, getattr(twin, "array", twin), equal_nan=array.dtype.kind == "f"):
+        if not np.array_equal(array, twin, equal_nan=array.dtype.kind == "f"):
             raise NotImplementedError(
                 f"export: {self.told()} uses a tensor that depends on the input, but which no recorded operation made "
                 "(a comparison, argmax, or numbers taken out of a tensor)"
             )
         name = self.constant(array)
-        self.bind(Tensor(array), name)
+        self.bind(array, name)
         return name
 
     def argument(self, i: int) -> str:
-        """The name of the tensor that is argument i of the current call."""
+        """The name of the array that is argument i of the current call."""
         call: Any = self.call
         return self.name(call.args[i], call.twin.args[i])
 
@@ -169,7 +157,7 @@ class Writer:
             raise NotImplementedError(f"export: the operation {call.function.__name__} of {call.function.__module__} has no form in ONNX here")
         self.bind(call.outputs[0], emit(self, call))
         for extra in call.outputs[1:]:
-            self.names.pop(id(extra.array), None)
+            self.names.pop(id(extra), None)
 
     def dtype(self, array: np.ndarray) -> int:
         """ONNX's code of a dtype."""
@@ -236,7 +224,7 @@ def _export(onnx: Any, model: Module, inputs: list[Tensor], input_names: Any, ou
     named = []
     for x, other, want in zip(inputs, others, wanted, strict=True):
         name = g.fresh(want)
-        g.bind(x, name)
+        g.bind(x.array, name)
         named.append(make(name, g.dtype(x.array), _sizes(x, other)))
     for call, twin in zip(calls, twins, strict=True):
         call.twin = twin
@@ -245,7 +233,7 @@ def _export(onnx: Any, model: Module, inputs: list[Tensor], input_names: Any, ou
     made = []
     for y, other, want in zip(outputs, other_outputs, results, strict=True):
         name = g.fresh(want)
-        g.nodes.append(onnx.helper.make_node("Identity", [g.name(y, other)], [name], name=name))
+        g.nodes.append(onnx.helper.make_node("Identity", [g.name(y.array, other.array)], [name], name=name))
         made.append(make(name, g.dtype(y.array), _sizes(y, other)))
     _join_identities(g.nodes)
     used = _drop_unused(g.nodes, {o.name for o in made})
