@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -174,11 +175,16 @@ class Prod(Function):
         if ((size >= np.finfo(y.array.dtype).tiny) & (size < np.inf)).all():
             return gy * y / x, None, None
         # Division by x would be by 0, or of a product that left the range.  The same product by pairs: each gradient is that of the others.
-        recorded = is_grad_enabled()
-        x = x if recorded and x.requires_grad else TensorBase.result(x.array, requires_grad=True)
-        with enable_grad():
-            y = _by_pairs(x, ctx.axis)
-        return grad(y, x, gy, retain_graph=True, create_graph=recorded)[0], None, None
+        return _grad_of(_by_pairs, x, ctx.axis, gy), None, None
+
+
+def _grad_of(function: Callable, x: Any, axis: int, gy: Any) -> Any:
+    """For a backward: the gradient of x from that of function(x, axis), which is made of operations."""
+    recorded = is_grad_enabled()
+    x = x if recorded and x.requires_grad else TensorBase.result(x.array, requires_grad=True)
+    with enable_grad():
+        y = function(x, axis)
+    return grad(y, x, gy, retain_graph=True, create_graph=recorded)[0]
 
 
 def _by_pairs(x: Any, d: int) -> Any:
@@ -225,15 +231,16 @@ class Cumprod(Function):
         x, y = ctx.saved_tensors
         if x.array.all():
             return Scan.apply(gy * y, ctx.axis, True) / x, None
-        # Division by x would be by 0.  The same product by doubling: after the step of width w, element i is the product of 2 w factors.
-        recorded = is_grad_enabled()
-        x = x if recorded and x.requires_grad else TensorBase.result(x.array, requires_grad=True)
-        with enable_grad():
-            y, width, n = x, 1, x.array.shape[ctx.axis]
-            while width < n:
-                y = cat([_part(y, ctx.axis, 0, width), _part(y, ctx.axis, width, n) * _part(y, ctx.axis, 0, n - width)], ctx.axis)
-                width *= 2
-        return grad(y, x, gy, retain_graph=True, create_graph=recorded)[0], None
+        return _grad_of(_by_doubling, x, ctx.axis, gy), None  # division by x would be by 0
+
+
+def _by_doubling(x: Any, d: int) -> Any:
+    """The running product along d: after the step of width w, element i is the product of 2 w factors."""
+    y, width, n = x, 1, x.array.shape[d]
+    while width < n:
+        y = cat([_part(y, d, 0, width), _part(y, d, width, n) * _part(y, d, 0, n - width)], d)
+        width *= 2
+    return y
 
 
 class Chosen(Function):

@@ -15,11 +15,27 @@ from ..parameter import Parameter, new_parameter, new_tensor
 from .checks import positive
 
 
-class _RunningNorm(Module):
-    """What batch and instance normalisation share: weight and bias, running statistics, and their count."""
+class _Affine(Module):
+    """What normalisations share: a weight and a bias, or only the weight, or none."""
 
     weight: Parameter | None
     bias: Parameter | None
+
+    def _register_affine(self, shape: tuple[int, ...], weight: bool, bias: bool, device: Any, dtype: Any) -> None:
+        for what, wanted in (("weight", weight), ("bias", weight and bias)):
+            self.register_parameter(what, new_parameter(type(self).__name__, shape, device, dtype) if wanted else None)
+
+    def reset_parameters(self) -> None:
+        """weight 1 and bias 0."""
+        if self.weight is not None:
+            init.ones_(self.weight)
+        if self.bias is not None:
+            init.zeros_(self.bias)
+
+
+class _RunningNorm(_Affine):
+    """What batch and instance normalisation share: weight and bias, running statistics, and their count."""
+
     running_mean: Tensor | None
     running_var: Tensor | None
     num_batches_tracked: Tensor | None
@@ -42,8 +58,7 @@ class _RunningNorm(Module):
         self.num_features = positive(name, "num_features", num_features)
         self.eps, self.momentum, self.affine, self.track_running_stats = eps, momentum, affine, track_running_stats
         shape = (num_features,)
-        self.register_parameter("weight", new_parameter(name, shape, device, dtype) if affine else None)
-        self.register_parameter("bias", new_parameter(name, shape, device, dtype) if affine and bias else None)
+        self._register_affine(shape, affine, bias, device, dtype)
         self.register_buffer("running_mean", new_tensor(name, shape, device, dtype) if track_running_stats else None)
         self.register_buffer("running_var", new_tensor(name, shape, device, dtype, 1.0) if track_running_stats else None)
         self.register_buffer("num_batches_tracked", Tensor(np.array(0, np.int64)) if track_running_stats else None)
@@ -59,10 +74,7 @@ class _RunningNorm(Module):
     def reset_parameters(self) -> None:
         """weight 1, bias 0, and no statistics."""
         self.reset_running_stats()
-        if self.weight is not None:
-            init.ones_(self.weight)
-        if self.bias is not None:
-            init.zeros_(self.bias)
+        super().reset_parameters()
 
     def extra_repr(self) -> str:
         affine = f"affine={self.affine}, bias={self.bias is not None}"
@@ -209,7 +221,7 @@ class InstanceNorm3d(_InstanceNorm):
     rank = 3
 
 
-class GroupNorm(Module):
+class GroupNorm(_Affine):
     """Group normalisation of [N, C, ...]: the channels of each image fall into `num_groups` groups, each brought to mean 0 and variance 1.
 
     Parameters: weight and bias [num_channels] (1 and 0 at first; none with affine=False, no bias with bias=False).
@@ -242,16 +254,8 @@ class GroupNorm(Module):
         if num_channels % num_groups:
             raise ValueError(f"GroupNorm: num_groups must divide num_channels, got {num_groups} and {num_channels}")
         self.eps, self.affine = eps, affine
-        self.register_parameter("weight", new_parameter("GroupNorm", (num_channels,), device, dtype) if affine else None)
-        self.register_parameter("bias", new_parameter("GroupNorm", (num_channels,), device, dtype) if affine and bias else None)
+        self._register_affine((num_channels,), affine, bias, device, dtype)
         self.reset_parameters()
-
-    def reset_parameters(self) -> None:
-        """weight 1 and bias 0."""
-        if self.weight is not None:
-            init.ones_(self.weight)
-        if self.bias is not None:
-            init.zeros_(self.bias)
 
     def forward(self, input: Tensor) -> Tensor:
         return F.group_norm(input, self.num_groups, self.weight, self.bias, self.eps)
@@ -260,7 +264,7 @@ class GroupNorm(Module):
         return f"{self.num_groups}, {self.num_channels}, eps={self.eps}, affine={self.affine}, bias={self.bias is not None}"
 
 
-class LayerNorm(Module):
+class LayerNorm(_Affine):
     """Layer normalisation: the last dimensions, `normalized_shape` (an int or several), are brought to mean 0 and variance 1 together.
 
         y = (x - mean) / sqrt(var + eps) * weight + bias
@@ -292,16 +296,8 @@ class LayerNorm(Module):
         self.normalized_shape = tuple(positive(name, "normalized_shape", n) for n in sizes)
         self.eps: Any = eps
         self.elementwise_affine = elementwise_affine
-        for what, wanted in (("weight", elementwise_affine), ("bias", elementwise_affine and bias)):
-            self.register_parameter(what, new_parameter(name, self.normalized_shape, device, dtype) if wanted else None)
+        self._register_affine(self.normalized_shape, elementwise_affine, bias, device, dtype)
         self.reset_parameters()
-
-    def reset_parameters(self) -> None:
-        """weight 1 and bias 0."""
-        if self.weight is not None:
-            init.ones_(self.weight)
-        if self.bias is not None:
-            init.zeros_(self.bias)
 
     def forward(self, input: Tensor) -> Tensor:
         return F.layer_norm(input, self.normalized_shape, self.weight, self.bias, self.eps)

@@ -247,112 +247,71 @@ def _normal64(x):
 
 
 # ------------------------------------------------------------------------------- one name for both
+def _of_type(single: Callable, double: Callable) -> Callable:
+    """Decorator of a name for kernels to call: `single` for float32, else `double`."""
+
+    def define(function: Callable) -> Callable:
+        def chosen(x):  # bare, as the lambdas are: Numba compares them
+            return (lambda x: single(x)) if x == types.float32 else (lambda x: double(x))
+
+        overload(function, jit_options=STRICT)(chosen)
+        return function
+
+    return define
+
+
+@_of_type(_exp32, math.exp)
 def exp(x: Any) -> Any:
     """e to the power x; callable from kernels only, like all functions here."""
     raise NotImplementedError
 
 
+@_of_type(_log32, _log64)
 def log(x: Any) -> Any:
     """Natural logarithm: -inf at 0, NaN below."""
     raise NotImplementedError
 
 
+@_of_type(_expm132, math.expm1)
 def expm1(x: Any) -> Any:
     """exp(x) - 1 without loss of digits near 0."""
     raise NotImplementedError
 
 
+@_of_type(_log1p32, math.log1p)
 def log1p(x: Any) -> Any:
     """log(1 + x) without loss of digits near 0: -inf at -1, NaN below."""
     raise NotImplementedError
 
 
+@_of_type(_knee32, _knee64)
 def knee(x: Any) -> Any:
     """log(1 + exp(-|x|)): the distance of a soft relu, log(1 + exp(x)), from max(x, 0)."""
     raise NotImplementedError
 
 
+@_of_type(_normal32, _normal64)
 def normal(x: Any) -> Any:
     """(P(x), p(x)) of the standard normal distribution: P(x) = (1 + erf(x / sqrt 2)) / 2 and its derivative p."""
     raise NotImplementedError
 
 
+@_of_type(_tanh32, math.tanh)
 def tanh(x: Any) -> Any:
     """Hyperbolic tangent."""
     raise NotImplementedError
 
 
+@_of_type(_sigmoid32, _sigmoid64)
 def sigmoid(x: Any) -> Any:
     """1 / (1 + exp(-x))."""
     raise NotImplementedError
 
 
+@_of_type(_turn32, _turn64)
 def turn(u: Any) -> Any:
     """(cos, sin) of the angle 2 pi u, 0 <= u <= 1."""
     raise NotImplementedError
-
-
-@overload(exp, jit_options=STRICT)
-def _exp(x):
-    if x == types.float32:
-        return lambda x: _exp32(x)
-    return lambda x: math.exp(x)
-
-
-@overload(log, jit_options=STRICT)
-def _log(x):
-    if x == types.float32:
-        return lambda x: _log32(x)
-    return lambda x: _log64(x)
-
-
-@overload(expm1, jit_options=STRICT)
-def _expm1(x):
-    if x == types.float32:
-        return lambda x: _expm132(x)
-    return lambda x: math.expm1(x)
-
-
-@overload(log1p, jit_options=STRICT)
-def _log1p(x):
-    if x == types.float32:
-        return lambda x: _log1p32(x)
-    return lambda x: math.log1p(x)
-
-
-@overload(knee, jit_options=STRICT)
-def _knee(x):
-    if x == types.float32:
-        return lambda x: _knee32(x)
-    return lambda x: _knee64(x)
-
-
-@overload(normal, jit_options=STRICT)
-def _normal(x):
-    if x == types.float32:
-        return lambda x: _normal32(x)
-    return lambda x: _normal64(x)
-
-
-@overload(tanh, jit_options=STRICT)
-def _tanh(x):
-    if x == types.float32:
-        return lambda x: _tanh32(x)
-    return lambda x: math.tanh(x)
-
-
-@overload(sigmoid, jit_options=STRICT)
-def _sigmoid(x):
-    if x == types.float32:
-        return lambda x: _sigmoid32(x)
-    return lambda x: _sigmoid64(x)
-
-
-@overload(turn, jit_options=STRICT)
-def _turn(u):
-    if u == types.float32:
-        return lambda u: _turn32(u)
-    return lambda u: _turn64(u)
 
 
 @inline

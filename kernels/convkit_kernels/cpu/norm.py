@@ -45,6 +45,12 @@ def _cut(memory, unit, plan):
 
 
 @_part_of
+def _rows(scratch, task, count, width):
+    # The `count` rows of scratch memory that are the task's own.
+    return numba.carray(scratch, ((task + 1) * count, width))[task * count :]
+
+
+@_part_of
 def _add_groups(columns, group_of, width, sums, groups):
     for g in range(groups):
         sums[g] = 0.0
@@ -73,7 +79,7 @@ def _moments_of_columns(task, plan, group_of, x, partial, scratch, d, e, f, g):
     # The same for each group, partial[unit, 0 or 1, group].  One pass: sums of d and d^2, d = x - shift, shift being the mean of the first rows.
     width, groups = plan[5], plan[6]
     out = numba.carray(partial, (plan[0], 2, groups))
-    room = numba.carray(scratch, ((task + 1) * 4, width))[task * 4 :]
+    room = _rows(scratch, task, 4, width)
     columns, squares = room[0], room[1]
     center, shift = room[2], room[3]
     for unit in range(task * plan[4], min(plan[0], (task + 1) * plan[4])):
@@ -124,7 +130,7 @@ def _lines(task, plan, group_of, x, table, weight, bias, y, f, g):
 def _columns(task, plan, group_of, x, mean, inv_std, weight, bias, y, scratch):
     # y = (x - mean) inv_std weight + bias
     width, groups = plan[5], plan[6]
-    room = numba.carray(scratch, ((task + 1) * 4, width))[task * 4 :]
+    room = _rows(scratch, task, 4, width)
     center, scale = room[0], room[1]
     for unit in range(task * plan[4], min(plan[0], (task + 1) * plan[4])):
         part, out = _cut(x, unit, plan), _cut(y, unit, plan)
@@ -143,7 +149,7 @@ def _sums_of_lines(task, plan, group_of, gy, x, table, weight, partial, columns,
     # partial[unit] = (sum of gy weight, sum of gy weight xhat), xhat = (x - mean) scale, table[block] = (mean, scale);
     # columns[task] = (sum of gy, sum of gy xhat), a column each, unless the plan asks for none.
     width, of, out = plan[5], numba.carray(table, (plan[0], 2)), numba.carray(partial, (plan[0], 2))
-    sums = numba.carray(columns, ((task + 1) * 2, width))[task * 2 :]
+    sums = _rows(columns, task, 2, width)
     if plan[7]:
         for w in range(width):
             sums[0, w] = 0.0
@@ -169,7 +175,7 @@ def _sums_of_columns(task, plan, group_of, gy, x, mean, inv_std, weight, partial
     # The same for each group, partial[unit, 0 or 1, group]; columns[task] = (as above, and room for four more).
     width, groups = plan[5], plan[6]
     out = numba.carray(partial, (plan[0], 2, groups))
-    room = numba.carray(columns, ((task + 1) * 6, width))[task * 6 :]
+    room = _rows(columns, task, 6, width)
     all_first, all_second = room[0], room[1]
     first, second = room[2], room[3]
     center, scale = room[4], room[5]
@@ -216,7 +222,7 @@ def _grad_of_lines(task, plan, group_of, gy, x, table, weight, gx, f, g):
 def _grad_of_columns(task, plan, group_of, gy, x, table, weight, gx, scratch, g):
     # The same, table = mean, inv_std, first and second of all blocks and groups.
     width, groups = plan[5], plan[6]
-    room = numba.carray(scratch, ((task + 1) * 4, width))[task * 4 :]
+    room = _rows(scratch, task, 4, width)
     center, scale = room[0], room[1]
     first, second = room[2], room[3]
     of = numba.carray(table, (4, plan[0] // plan[1] * groups))
