@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint doctest bench versus clean
+.PHONY: demo test lint doctest bench dashboard versus clean
 
 demo: .venv/train.stamp
 	$(BIN)/convkit train --data digits --out runs/demo
@@ -19,9 +19,20 @@ lint: .venv/dev.stamp
 doctest: .venv/test.stamp
 	$(BIN)/python -m pytest --doctest-modules convkit kernels -q
 
+# Every benchmark takes about an hour on two cores: BENCH=REGEX takes some, QUICK=1 two shapes of each with one call (a few minutes; figures that
+# only show that it runs, so they are kept apart under a machine called `quick` until the next proper run).  Needs a git checkout.
+ASV := $(BIN)/asv --config asv_benchmarks/asv.conf.json
+RESULTS := asv_benchmarks/.asv
 bench: .venv/dev.stamp
-	$(BIN)/asv --config asv_benchmarks/asv.conf.json machine --yes
-	$(BIN)/asv --config asv_benchmarks/asv.conf.json run --python=same --set-commit-hash `git rev-parse HEAD`
+	$(if $(QUICK),,rm -rf $(RESULTS)/results/quick)
+	$(ASV) machine --yes $(if $(QUICK),--machine quick)
+	$(if $(QUICK),CONVKIT_BENCH_QUICK=1) $(ASV) run --python=same --set-commit-hash HEAD $(if $(QUICK),--quick --machine quick) $(if $(BENCH),--bench '$(BENCH)')
+
+# asv-tachyon's page in place of asv's own, which fetches its scripts from the network.
+dashboard: bench
+	$(ASV) publish
+	$(BIN)/asv-tachyon install --no-backup $(RESULTS)/html > /dev/null
+	@echo 'Published in $(RESULTS)/html.  To look at it: $(BIN)/asv-tachyon serve $(RESULTS)/html --open'
 
 versus: .venv/bench.stamp
 	$(BIN)/python asv_benchmarks/versus.py
