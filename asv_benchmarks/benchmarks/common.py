@@ -1,9 +1,11 @@
-"""What the benchmarks share: the table of shapes, random arrays in channels-last memory, and the machine's measured peak."""
+"""What the benchmarks share: the tables of shapes, random arrays in channels-last memory, and the machine's measured peak."""
 
 from __future__ import annotations
 
 import functools
 import os
+import pathlib
+import sys
 from collections.abc import Callable, Iterable
 
 import numpy as np
@@ -11,9 +13,13 @@ import numpy as np
 from convkit_kernels import geometry
 from convkit_kernels.cpu import machine, runtime
 
+sys.path.append(str(pathlib.Path(__file__).parents[1]))  # asv shows its processes this package alone
+import versus
+
 # CONVKIT_BENCH_QUICK=1 takes two shapes and float32 of everything: enough to see that each benchmark runs (quick.py).
 QUICK = bool(os.environ.get("CONVKIT_BENCH_QUICK"))
 DTYPES = ["float32"] if QUICK else ["float32", "float64"]
+SECONDS = 0.02 if QUICK else 0.4  # to look for the fastest call
 THREADS = [1, runtime.get_num_threads()] if runtime.get_num_threads() > 1 and not QUICK else [1]
 
 
@@ -23,20 +29,7 @@ def some(table: Iterable[str]) -> list[str]:
 
 
 # name: (N, C, H, W, K, window, stride, padding, dilation, groups)
-CONVS = {
-    "stem-mnist": (64, 1, 28, 28, 32, 3, 1, 0, 1, 1),
-    "lenet2": (64, 6, 14, 14, 16, 5, 1, 0, 1, 1),
-    "3x3-16": (128, 16, 32, 32, 16, 3, 1, 1, 1, 1),
-    "3x3-64": (64, 64, 16, 16, 64, 3, 1, 1, 1, 1),
-    "3x3-128": (8, 128, 28, 28, 128, 3, 1, 1, 1, 1),
-    "3x3-256": (8, 256, 14, 14, 256, 3, 1, 1, 1, 1),
-    "7x7-stem": (8, 3, 224, 224, 64, 7, 2, 3, 1, 1),
-    "1x1-256": (8, 256, 28, 28, 64, 1, 1, 0, 1, 1),
-    "3x3-s2": (8, 64, 56, 56, 128, 3, 2, 1, 1, 1),
-    "3x3-d2": (8, 64, 56, 56, 64, 3, 1, 2, 2, 1),
-    "depthwise": (32, 64, 56, 56, 64, 3, 1, 1, 1, 64),
-    "groups4": (16, 64, 28, 28, 64, 3, 1, 1, 1, 4),
-}
+CONVS = {name.removeprefix("conv-"): row for name, row in versus.CONVS.items()}
 # name: (N, C, H, W)
 ACTIVATIONS = {"lenet1": (64, 6, 28, 28), "keras1": (128, 32, 26, 26), "resnet1": (128, 16, 32, 32), "resnet3": (128, 64, 8, 8)}
 
@@ -67,9 +60,31 @@ def peak_gflops(dtype: str, threads: int) -> float:
     before = runtime.get_num_threads()
     runtime.set_num_threads(threads)
     try:
-        return machine.peak_gflops(dtype, 0.4)
+        return machine.peak_gflops(dtype, SECONDS)
     finally:
         runtime.set_num_threads(before)
+
+
+class _Peak:
+    """GFLOP/s of one call, and its share of the peak measured in the same run: `prepare(*params)` returns the call and its operations.
+
+    The last parameters are a dtype and a number of threads.
+    """
+
+    def setup(self, *params: object) -> None:
+        runtime.set_num_threads(params[-1])
+        self.call, self.flop = self.prepare(*params)
+
+    def prepare(self, *params: object) -> tuple[Callable[[], object], float]:
+        raise NotImplementedError
+
+    def track_gflops(self, *params: object) -> float:
+        return self.flop / machine.best_seconds(self.call, SECONDS) / 1e9
+
+    def track_percent_of_peak(self, *params: object) -> float:
+        return 100 * self.track_gflops(*params) / peak_gflops(*params[-2:])
+
+    track_gflops.unit, track_percent_of_peak.unit = "GFLOP/s", "%"
 
 
 class _Kernel:

@@ -5,59 +5,66 @@ import numpy as np
 from convkit_kernels import cpu
 from convkit_kernels.algorithm import conv_algorithm
 from convkit_kernels.cpu import runtime
-from convkit_kernels.cpu.machine import best_seconds
 
-from .common import CONVS, DTYPES, THREADS, ConvCase, _Kernel, peak_gflops, some
+from .common import CONVS, DTYPES, THREADS, ConvCase, _Kernel, _Peak, some
 
 CALLS = {
     "forward": lambda c: cpu.conv_forward(c.x, c.w, c.b, c.window),
     "input_grad": lambda c: cpu.conv_input_grad(c.gy, c.w, None, c.x.shape[2:], c.window),
     "weight_grad": lambda c: cpu.conv_weight_grad(c.x, c.gy, c.window),
 }
+ALGORITHMS = ["direct", "winograd"]
 
 
 class Conv(_Kernel):
-    params = [some(CONVS), list(CALLS), DTYPES]
-    param_names = ["shape", "direction", "dtype"]
+    """By the algorithm that is expected to be fastest."""
 
-    def prepare(self, shape, direction, dtype):
+    params = [some(CONVS), list(CALLS), DTYPES, THREADS]
+    param_names = ["shape", "direction", "dtype", "threads"]
+
+    def prepare(self, shape, direction, dtype, threads):
+        runtime.set_num_threads(threads)
         case = ConvCase(shape, dtype)
         return lambda: CALLS[direction](case)
 
 
-class Peak:
-    """The same calls by each algorithm, beside the peak measured in the same run; Winograd's GFLOP/s are those that direct sums would need."""
+class Peak(_Peak):
+    """By each algorithm; Winograd's operations are those that direct sums would need."""
 
-    params = [some(["3x3-64", "3x3-128", "3x3-256", "1x1-256"]), list(CALLS), ["direct", "winograd"], THREADS]
-    param_names = ["shape", "direction", "algorithm", "threads"]
+    params = [some(["3x3-64", "3x3-128", "3x3-256", "3x3-32"]), list(CALLS), ALGORITHMS, DTYPES, THREADS]
+    param_names = ["shape", "direction", "algorithm", "dtype", "threads"]
 
-    def setup(self, shape, direction, algorithm, threads):
-        runtime.set_num_threads(threads)
-        self.case = ConvCase(shape, "float32")
+    def prepare(self, shape, direction, algorithm, dtype, threads):
+        case = ConvCase(shape, dtype)
 
-    def track_gflops(self, shape, direction, algorithm, threads):
-        with conv_algorithm(algorithm):
-            return self.case.flop / best_seconds(lambda: CALLS[direction](self.case), 0.4) / 1e9
+        def call():
+            with conv_algorithm(algorithm):
+                CALLS[direction](case)
 
-    def track_percent_of_peak(self, shape, direction, algorithm, threads):
-        return 100 * self.track_gflops(shape, direction, algorithm, threads) / peak_gflops("float32", threads)
-
-    track_gflops.unit, track_percent_of_peak.unit = "GFLOP/s", "%"
+        return call, case.flop
 
 
 class Accuracy:
-    """Relative error by norm against SciPy in float64."""
+    """Relative error by norm against SciPy in float64, for one image."""
 
-    params = [some(["lenet2", "3x3-64"]), DTYPES, ["direct", "winograd"]]
-    param_names = ["shape", "dtype", "algorithm"]
+    params = [some(["lenet2", "3x3-64"]), list(CALLS), ALGORITHMS, DTYPES]
+    param_names = ["shape", "direction", "algorithm", "dtype"]
 
-    def track_max_error_vs_scipy(self, shape, dtype, algorithm):
-        from scipy.signal import correlate
+    def track_error_against_scipy(self, shape, direction, algorithm, dtype):
+        from scipy.signal import convolve, correlate
 
         case = ConvCase(shape, dtype)
-        p = case.window.padding
-        x = np.pad(case.x[0].astype("f8"), ((0, 0), *p))
+        case.x, case.gy = case.x[:1], case.gy[:1]
         with conv_algorithm(algorithm):
-            y = cpu.conv_forward(case.x[:1], case.w, case.b, case.window)[0].astype("f8")
-        expected = np.stack([correlate(x, w.astype("f8"), "valid")[0] + b for w, b in zip(case.w, case.b, strict=True)])
-        return float(np.linalg.norm(y - expected) / np.linalg.norm(expected))
+            got = np.asarray(CALLS[direction](case), "f8")
+        (top, _), (left, _) = case.window.padding
+        x, w, b, gy = (np.asarray(a, "f8") for a in (np.pad(case.x[0], ((0, 0), *case.window.padding)), case.w, case.b, case.gy[0]))
+        if direction == "forward":
+            expected = np.stack([correlate(x, w[k], "valid")[0] + b[k] for k in range(len(w))])[None]
+        elif direction == "input_grad":  # each pixel of the padded image, from every filter; then without the padding
+            around = np.pad(gy, ((0, 0), *((r - 1, r - 1) for r in w.shape[2:])))
+            padded = np.stack([convolve(around, w[::-1, c], "valid")[0] for c in range(w.shape[1])])
+            expected = padded[None, :, top : top + got.shape[2], left : left + got.shape[3]]
+        else:
+            expected = np.array([[correlate(x[c], gy[k], "valid") for c in range(w.shape[1])] for k in range(len(w))])
+        return float(np.linalg.norm(got - expected) / np.linalg.norm(expected))
