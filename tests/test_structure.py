@@ -210,6 +210,7 @@ def test_every_kernel_file_has_a_test_and_a_benchmark(stem):
 SUPPORT = {
     "microkernel": "its tiles run inside conv and matmul, whose benchmarks report GFLOPS and the share of the peak",
     "choice": "it decides between algorithms; what it decides shows in the times of conv",
+    "windows": "the walk of pooling, measured there",
     "winograd": "one of the algorithms of conv, and a parameter of conv's benchmark",
     "machine": "it measures the machine for the benchmarks; there is nothing of its own to time",
     "runtime": "what a launch costs is in every benchmark; compile and import seconds are measured by startup.py",

@@ -4,11 +4,8 @@
     average_pool   the sum in place of the max, divided by the number of elements
 
 over the canonical [N, D, H, W, C]; taps outside the input do not take part.  A window is a `geometry.Window`, the same everywhere, or
-a `geometry.Grid`, whose windows differ in size: all that kernels see of either is one table (`_walk`).  It works on lines, the rows of an
-image as W * C numbers side by side: which lines a line of the output sees, and which pieces of those its own pieces see.  Where
-the steps between windows are short, as few channels make them, pieces would be short too, and a loop over a few numbers costs more
-than it does: there the windows at every place are computed, in pieces as long as the line, and those between the steps are dropped.
-An image in C order is a batch of images of one channel, and so is pooled as it stands.
+a `geometry.Grid`, whose windows differ in size: all that the walk of `windows.py` sees of either is one table (`_walk`).  An image in C order
+is a batch of images of one channel, and so is pooled as it stands.
 
 The gradient of an average reads the table backwards: each element of gx collects from the windows that see it.  The gradient of a
 maximum goes where the maximum was, and so does unpooling; a task is some channels of an image.  So no two threads write to one place,
@@ -26,17 +23,15 @@ from numba import prange
 
 from ..geometry import MAX_RANK, Grid, Window
 from ..layout import normal
+from . import windows
 from .copy import channels_last, contiguous
 from .elementwise import div
 from .reduce import sum as sum_over
 from .runtime import kernel
+from .windows import Walk, walk_of
 
 Windows = Window | Grid
 Sizes = tuple[int, ...]
-# Windows that step by fewer numbers than this along a line are computed at every place, and those between the steps thrown away.
-DENSE = 32
-# Lines that one task writes, at most.
-LINES = 8
 # Channels that one task scatters: whole cache lines.
 BLOCK = 16
 # Pixels that one task gathers.
@@ -45,9 +40,8 @@ PIXELS = 64
 MANY = 256
 # Below it, the place of a window that sees nothing.
 NOTHING = -(1 << 40)
-# Numbers in a line from which on an image in C order is pooled as it stands, each channel an image of its own.
-PLANE = 96
-NO_STEPS = np.zeros(0, np.uint64)
+# Windows side by side from which on an image in C order is pooled as it stands, each channel an image of its own.
+PLANE = 4
 
 
 # ------------------------------------------------------------------------------------ window walk
@@ -88,43 +82,30 @@ def _rows(window: Windows, input_size: Sizes, output_size: Sizes, backward: bool
     return _table(outputs, inputs, taps, math.prod(output_size[:-1]))
 
 
-@functools.lru_cache(maxsize=256)
-def _walk(window: Windows, input_size: Sizes, output_size: Sizes, channels: int, backward: bool) -> tuple[np.ndarray, ...]:
-    """(row_start, row_seen, pieces, steps): which lines a line sees, and what its elements see of the elements of each of those.
+def _columns(window: Windows, size: int, output: int, backward: bool) -> tuple[np.ndarray, int, np.ndarray]:
+    """(first, apart, seen): what a column sees, as `windows.walk_of` takes it; the tap of a column is its place in the window."""
+    axis = window.rank - 1
+    start, number, step = window.places(axis, size, output)
+    if not backward:
+        tap, first = np.arange(max(number, default=1)), np.array(start, np.int64)
+        place = first[:, None] + tap * step
+        return first, step, (place >= 0) & (place < size) & (tap < np.array(number, np.int64)[:, None])
+    o, i, _ = _pairs(window, (size,) * window.rank, (output,) * window.rank)[2]
+    first, count = np.full(size, output), np.bincount(i, minlength=size)
+    np.minimum.at(first, i, o)
+    # Of the windows that see an input, each lies as far from the next.
+    apart = step // math.gcd(step, window.stride[axis]) if isinstance(window, Window) else 1
+    return np.where(count, first, 0), apart, np.arange(count.max(initial=1)) < count[:, None]
 
-    `pieces` lists, as (to, from, length, tap), which elements see what.  Where `steps` is not empty, pieces speak of a line of
-    windows a step of 1 apart in the place of the output's (of gy's, backward), whose element j is steps[j] of that line.
-    """
-    rows = _rows(window, input_size, output_size, backward)
-    size, output = input_size[-1], output_size[-1]
-    if isinstance(window, Window) and window.stride[-1] > 1 and output > 1 and window.stride[-1] * channels < DENSE:
-        start, number, step = window.places(window.rank - 1, size, output)
-        taps = np.arange(number[0])
-        low = np.maximum(0, -start[0] - taps * step)
-        length = np.minimum(start[-1] - start[0] + 1, size - start[0] - taps * step) - low
-        pieces = np.stack([low * channels, (low + start[0] + taps * step) * channels, length * channels, taps], axis=1)[length > 0]
-        steps = np.add.outer((np.array(start) - start[0]) * channels, np.arange(channels)).ravel()
-        return *rows, np.ascontiguousarray(pieces[:, [1, 0, 2, 3] if backward else [0, 1, 2, 3]]), steps.astype(np.uint64)
-    here, there, tap = _pairs(window, input_size, output_size)[2]
+
+@functools.lru_cache(maxsize=256)
+def _walk(window: Windows, input_size: Sizes, output_size: Sizes, channels: int, dtype: np.dtype, backward: bool) -> Walk:
+    """Which lines and elements of x each line and element of y sees; backward, of gy those of gx."""
+    sizes = (math.prod(input_size[:-1]), input_size[-1], output_size[-1])
     if backward:
-        here, there = there, here
-    order = np.lexsort((here, tap))
-    to, source, by = here[order], there[order], tap[order]
-    joined = (np.diff(to) == 1) & (np.diff(source) == 1) & (np.diff(by) == 0)
-    starts = np.flatnonzero(np.concatenate([[True], ~joined])) if to.size else np.zeros(0, np.int64)
-    length = np.diff(np.append(starts, to.size))
-    pieces = np.stack([to[starts] * channels, source[starts] * channels, length * channels, by[starts]], axis=1)
-    return *rows, pieces, NO_STEPS
-
-
-@functools.lru_cache(maxsize=256)
-def _first(window: Windows, input_size: Sizes, output_size: Sizes, channels: int) -> np.ndarray:
-    """The first tap by which each element of a line that `_walk` writes sees anything."""
-    *_, pieces, steps = _walk(window, input_size, output_size, channels, False)
-    first = np.zeros(steps[-1] + 1 if steps.size else output_size[-1] * channels, np.int64)
-    for to, _, length, tap in reversed(pieces.tolist()):
-        first[to : to + length] = tap
-    return first
+        sizes = (math.prod(output_size[:-1]), output_size[-1], input_size[-1])
+    rows = _rows(window, input_size, output_size, backward)
+    return walk_of(rows, _columns(window, input_size[-1], output_size[-1], backward), sizes, channels, dtype)
 
 
 @functools.lru_cache(maxsize=256)
@@ -159,16 +140,13 @@ def _divisors(window: Windows, input_size: Sizes, output_size: Sizes, count_incl
 
 
 @functools.lru_cache(maxsize=256)
-def _line_divisors(
+def _factors(
     window: Windows, input_size: Sizes, output_size: Sizes, count_include_pad: bool, override: int | None, channels: int, dtype: np.dtype
 ) -> tuple[np.ndarray, np.ndarray]:
-    """`_divisors` as `_sum_seen` reads them: of the rows, and of the elements of a line as `_walk` writes it."""
+    """`_divisors` of the rows, and of the elements as a walk takes them."""
     rows, columns = _divisors(window, input_size, output_size, count_include_pad, override)
-    divisor, steps = np.repeat(columns, channels).astype(dtype), _walk(window, input_size, output_size, channels, False)[-1]
-    if steps.size:
-        apart = np.ones(steps[-1] + 1, dtype)
-        apart[steps], divisor = divisor, apart
-    return rows.astype(dtype), divisor
+    elements = _walk(window, input_size, output_size, channels, dtype, False).elements
+    return rows.astype(dtype), np.where(elements < 0, 1, columns[elements // channels]).astype(dtype)
 
 
 @functools.lru_cache(maxsize=256)
@@ -178,39 +156,6 @@ def _sees_everything(window: Windows, input_size: Sizes, output_size: Sizes) -> 
 
 
 # ----------------------------------------------------------------------------------------- kernels
-# They take memory as lines, [rows of all images, W * C]; `lines` is the number of lines of an image in the array that they read.
-@kernel
-def _max_seen(x, y, index, lines, block, row_start, row_seen, pieces, steps, first):
-    # Of equals the first tap wins, and of NaN the last, as taps come in order.
-    rows = row_start.size - 1
-    for task in prange((y.shape[0] + block - 1) // block):
-        dense = np.empty(first.size, x.dtype)
-        by = np.empty(first.size, index.dtype)
-        for o in range(task * block, min(y.shape[0], (task + 1) * block)):
-            row, base = o % rows, o // rows * lines
-            best = dense if steps.size else y[o]
-            which = by if steps.size else index[o]
-            start = row_seen[row_start[row], 1] if row_start[row] < row_start[row + 1] else 0
-            for j in range(best.size):
-                best[j] = -np.inf
-            for j in range(best.size):
-                which[j] = start + first[j]
-            for a in range(row_start[row], row_start[row + 1]):
-                line, number = x[base + row_seen[a, 0]], row_seen[a, 1]
-                for k in range(pieces.shape[0]):
-                    to, source, length, t = pieces[k, 0], pieces[k, 1], pieces[k, 2], index.dtype.type(number + pieces[k, 3])
-                    for j in range(length):
-                        i, p = np.uint64(source + j), np.uint64(to + j)  # unsigned: no test for counting from the end
-                        v, b, w = line[i], best[p], which[p]
-                        better = (v > b) | (v != v)
-                        best[p] = v if better else b
-                        which[p] = t if better else w
-            for j in range(steps.size):
-                y[o, j] = best[steps[j]]
-            for j in range(steps.size):
-                index[o, j] = which[steps[j]]
-
-
 @kernel
 def _scatter(x, index, base, offset, y, sizes):
     # y[n, base[i] + offset[index[n, i, c]], c] = x[n, i, c], or += it, and 0 elsewhere; all flat, with offsets times channels.
@@ -262,65 +207,17 @@ def _gather(x, places, y, sizes):
                 y[k] = x[np.uint64((image + place) * channels + c)] if 0 <= place < inputs else zero
 
 
-@kernel
-def _sum_seen(x, y, row_divisor, divisor, lines, block, row_start, row_seen, pieces, steps, backward):
-    # y[o] = sum of x[i] over the places i that o sees, divided: average pooling, and read backwards its gradient.
-    rows, zero = row_start.size - 1, x.dtype.type(0)
-    spread, pick = steps.size > 0 and backward, steps.size > 0 and not backward
-    for task in prange((y.shape[0] + block - 1) // block):
-        partial = np.empty(x.shape[1], x.dtype)
-        dense = np.empty(steps[steps.size - 1] + 1 if steps.size else 0, x.dtype)
-        for j in range(dense.size):
-            dense[j] = zero
-        for o in range(task * block, min(y.shape[0], (task + 1) * block)):
-            row, base = o % rows, o // rows * lines
-            for j in range(partial.size):
-                partial[j] = zero
-            for a in range(row_start[row], row_start[row + 1]):
-                line = x[base + row_seen[a, 0]]
-                for j in range(partial.size):
-                    partial[j] += line[j]
-            if spread:
-                for j in range(steps.size):
-                    dense[steps[j]] = partial[j]
-            source = dense if spread else partial
-            total = dense if pick else y[o]
-            for j in range(total.size):
-                total[j] = zero
-            for k in range(pieces.shape[0]):
-                to, start, length = pieces[k, 0], pieces[k, 1], pieces[k, 2]
-                for j in range(length):
-                    total[np.uint64(to + j)] += source[np.uint64(start + j)]
-            by_row = row_divisor[row]
-            for j in range(total.size):
-                total[j] /= by_row * divisor[j]
-            if pick:
-                for j in range(steps.size):
-                    y[o, j] = dense[steps[j]]
-
-
 # ------------------------------------------------------------------------------------- public side
 def _flat(a: np.ndarray) -> np.ndarray:
     """[N, C, *S] as one axis, channels innermost."""
     return channels_last(a).reshape(-1)
 
 
-def _lines(a: np.ndarray) -> np.ndarray:
-    """[N, C, *S] as contiguous [lines, W * C]."""
-    memory = channels_last(a)
-    return memory.reshape(math.prod(memory.shape[:3]), memory.shape[3] * memory.shape[4])
-
-
-def _planes(a: np.ndarray, window: Windows, width: int) -> np.ndarray | None:
-    """[N, C, *S] in C order as [N * C, 1, *S], which is channels-last as it stands, if lines of `width` numbers are worth it; else None."""
-    if a.shape[1] > 1 and width >= PLANE and a.flags.c_contiguous and isinstance(window, Window):
+def _planes(a: np.ndarray, width: int) -> np.ndarray | None:
+    """[N, C, *S] in C order as [N * C, 1, *S], which is channels-last as it stands, if lines of `width` windows are worth it; else None."""
+    if a.shape[1] > 1 and width >= PLANE and a.flags.c_contiguous:
         return a.reshape(a.shape[0] * a.shape[1], 1, *a.shape[2:])
     return None
-
-
-def _block(lines: np.ndarray) -> int:
-    """Lines that one task writes: several share scratch memory where there are many."""
-    return max(1, min(LINES, len(lines) // 16))
 
 
 def _images(batch: int, channels: int, spatial: Sequence[int], dtype: np.dtype | type) -> np.ndarray:
@@ -336,27 +233,25 @@ def max_pool(x: np.ndarray, window: Windows) -> tuple[np.ndarray, np.ndarray]:
     otherwise.  Of equals the first counts; NaN is larger than all else.  Both results are in the order of x, channels-last or C.
     """
     x = normal(x)
-    planes = _planes(x, window, x.shape[-1])
+    planes = _planes(x, window.output_size(x.shape[2:])[-1])
     if planes is not None:
         y, index = max_pool(planes, window)
         return y.reshape(*x.shape[:2], *y.shape[2:]), index.reshape(*x.shape[:2], *y.shape[2:])
     batch, channels, *spatial = x.shape
     size, output = tuple(spatial), window.output_size(spatial)
-    taps, lines = math.prod(_numbers(window, size, output)), math.prod(size[:-1])
+    taps = math.prod(_numbers(window, size, output))
     y = _images(batch, channels, output, x.dtype)
     index = _images(batch, channels, output, np.uint8 if taps <= 256 else np.int32)
-    if not y.size:
-        return y, index
-    walk = _walk(window, size, output, channels, False)
-    rows = _lines(y)
-    _max_seen(_lines(x), rows, _lines(index), lines, _block(rows), *walk, _first(window, size, output, channels))
+    if y.size:
+        flat = _flat(x)
+        windows.run("max", _walk(window, size, output, channels, x.dtype, False), flat, _flat(y), flat, flat, index)
     return y, index
 
 
 def max_pool_grad(gy: np.ndarray, index: np.ndarray, input_size: Sequence[int], window: Windows) -> np.ndarray:
     """The gradient of `max_pool` for x of spatial size `input_size`: gy goes where the maximum came from.  In the order of index."""
     gy = normal(gy)
-    planes = _planes(index, window, input_size[-1])
+    planes = _planes(index, index.shape[-1])
     if planes is not None:
         return max_pool_grad(contiguous(gy).reshape(planes.shape), planes, input_size, window).reshape(*gy.shape[:2], *input_size)
     batch, channels, *output = gy.shape
@@ -376,7 +271,7 @@ def _scatter_sizes(x: np.ndarray, y: np.ndarray, add: bool) -> np.ndarray:
 def max_pool_places(index: np.ndarray, input_size: Sequence[int], window: Windows) -> np.ndarray:
     """Where the maxima of `max_pool` lie (int64): their numbers in the flattened spatial dimensions, -1 for a window that sees nothing."""
     index = normal(index)
-    planes = _planes(index, window, input_size[-1])
+    planes = _planes(index, index.shape[-1])
     if planes is not None:
         return max_pool_places(planes, input_size, window).reshape(index.shape)
     batch, channels, *output = index.shape
@@ -425,14 +320,13 @@ def average_pool(x: np.ndarray, window: Windows, count_include_pad: bool, diviso
         rows, columns = _divisors(window, size, output, count_include_pad, divisor_override)
         y /= x.dtype.type(rows[0] * columns[0])
         return y
-    planes = _planes(x, window, x.shape[-1])
+    planes = _planes(x, window.output_size(x.shape[2:])[-1])
     if planes is not None:
         return average_pool(planes, window, count_include_pad, divisor_override).reshape(batch, channels, *output)
     y = _images(batch, channels, output, x.dtype)
     if y.size:
-        walk, written = _walk(window, size, output, channels, False), _lines(y)
-        divisors = _line_divisors(window, size, output, count_include_pad, divisor_override, channels, x.dtype)
-        _sum_seen(_lines(x), written, *divisors, math.prod(spatial[:-1]), _block(written), *walk, False)
+        factors = _factors(window, size, output, count_include_pad, divisor_override, channels, x.dtype)
+        windows.run("sum", _walk(window, size, output, channels, x.dtype, False), _flat(x), _flat(y), *factors)
     return y
 
 
@@ -441,7 +335,8 @@ def average_pool_grad(
 ) -> np.ndarray:
     """The gradient of `average_pool` for x of spatial size `input_size`.  In the order of gy."""
     gy = normal(gy)
-    planes = _planes(gy, window, input_size[-1])
+    # With a stride, elements side by side see windows that are not, which costs more than another order of the small gy.
+    planes = _planes(gy, gy.shape[-1]) if isinstance(window, Window) and window.stride[-1] == 1 else None
     if planes is not None:
         return average_pool_grad(planes, input_size, window, count_include_pad, divisor_override).reshape(*gy.shape[:2], *input_size)
     batch, channels, *output = gy.shape
@@ -453,7 +348,7 @@ def average_pool_grad(
             divisor = rows[0] * columns[0]
         else:  # windows of different sizes: each must be divided before the sum
             gy = div(gy, np.multiply.outer(rows, columns).reshape(output).astype(gy.dtype))
-        walk = _walk(window, tuple(input_size), tuple(output), channels, True)
-        divisors, written = (np.full(len(walk[0]) - 1, divisor, gy.dtype), np.ones(gx.shape[-1] * channels, gy.dtype)), _lines(gx)
-        _sum_seen(_lines(gy), written, *divisors, math.prod(output[:-1]), _block(written), *walk, True)
+        walk = _walk(window, tuple(input_size), tuple(output), channels, gy.dtype, True)
+        factors = np.full(math.prod(input_size[:-1]), divisor, gy.dtype), np.ones(walk.elements.size, gy.dtype)
+        windows.run("sum", walk, _flat(gy), _flat(gx), *factors)
     return gx

@@ -44,9 +44,10 @@ class _Sums:
             length, step = plan[3], plan[4]
             parts = (length + step - 1) // step
             for unit in range(task * plan[6], min(plan[5], (task + 1) * plan[6])):
-                start = unit // parts * length
-                high = start + min(length, (unit % parts + 1) * step)
-                part = numba.carray(x, high)[start + unit % parts * step : high]
+                block, place = (unit, 0) if parts == 1 else (unit // parts, unit % parts)  # a division takes as long as thirty sums
+                start = block * length
+                high = start + min(length, (place + 1) * step)
+                part = numba.carray(x, high)[start + place * step : high]
                 total = 0.0
                 for i in range(part.size):
                     total += term(part[i])
