@@ -8,7 +8,7 @@ AXES = {"channels stay": (0, 2, 3), "spatial": (2, 3), "all": (0, 1, 2, 3)}
 
 
 class Scan(_Kernel):
-    params = [["sum", "max"], some(ACTIVATIONS), DTYPES]
+    params = [["sum", "argmax"], some(ACTIVATIONS), DTYPES]
     param_names = ["function", "shape", "dtype"]
 
     def prepare(self, function, shape, dtype):
@@ -17,7 +17,7 @@ class Scan(_Kernel):
 
 
 class Reduce(_Kernel):
-    params = [["sum", "amax"], some(AXES), some(ACTIVATIONS), DTYPES]
+    params = [["sum", "prod", "amax"], some(AXES), some(ACTIVATIONS), DTYPES]
     param_names = ["function", "axes", "shape", "dtype"]
 
     def prepare(self, function, axes, shape, dtype):

@@ -163,8 +163,7 @@ class Prod(Function):
     @staticmethod
     def forward(ctx, x, axes, keepdim):
         ctx.axis = axes[0]
-        with np.errstate(all="ignore"):
-            y = np.asarray(np.multiply.reduce(x, axis=axes, keepdims=keepdim))
+        y = kernels(x).prod(x, axes, keepdim)
         ctx.save_for_backward(x, y)
         return y
 
@@ -207,9 +206,7 @@ class Scan(Function):
     @staticmethod
     def forward(ctx, x, axis, backwards):
         ctx.axis, ctx.backwards = axis, backwards
-        if backwards:
-            return np.flip(kernels(x).scan("sum", np.flip(x, axis), axis), axis)
-        return kernels(x).scan("sum", x, axis)
+        return kernels(x).scan("sum", x, axis, backwards)
 
     @staticmethod
     def backward(ctx, gy):
@@ -438,11 +435,7 @@ def _extreme_so_far(name: str, x: Any, dim: int) -> ValuesIndices:
     d = axis("cum" + name, dim, _max(x.ndim, 1))
     if not x.ndim:
         return ValuesIndices(x.clone(), TensorBase.result(np.zeros((), np.int64)))
-    a = x.array
-    so_far = kernels(a).scan(name, a, d)
-    here = (a == so_far) | ((a != a) & (so_far != so_far))
-    place = np.arange(a.shape[d]).reshape([-1 if i == d else 1 for i in range(a.ndim)])
-    index = kernels(a).scan("max", np.where(here, place, 0), d)
+    index = kernels(x.array).scan("arg" + name, x.array, d)
     return ValuesIndices(Gather.apply(x, d, index), TensorBase.result(index))
 
 

@@ -107,15 +107,52 @@ def test_sum_of_ones_counts():
         assert math.prod(kernels.sum(np.ones((count, 1), np.float32), (0,), True).shape) == 1
 
 
-@pytest.mark.parametrize("name", ["sum", "prod", "max", "min"])
+@pytest.mark.parametrize("name", ["sum", "prod", "argmax", "argmin"])
 @settings(max_examples=30, deadline=None)
-@given(case=shapes_and_axes(1), dtype=dtypes, layout=layouts, nan=st.booleans())
-def test_scan(name, case, dtype, layout, nan):
+@given(case=shapes_and_axes(1), dtype=dtypes, layout=layouts, nan=st.booleans(), backwards=st.booleans())
+def test_scan(name, case, dtype, layout, nan, backwards):
     shape, axes = case
+    backwards &= not name.startswith("arg")
     x = numbers(3, shape, dtype)
+    if name.startswith("arg"):
+        x = np.round(x)  # ties
     if nan:
         x.flat[x.size // 2] = np.nan
     axis = axes[0] if axes else 0
-    y = kernels.scan(name, LAYOUTS[layout](x), axis)
-    assert y.dtype == dtype
-    np.testing.assert_allclose(y, reference.scan(name, x, axis), rtol=tolerance(dtype, 1e-5, 1e-13), atol=tolerance(dtype, 1e-5, 1e-13))
+    y = kernels.scan(name, LAYOUTS[layout](x), axis, backwards)
+    assert y.dtype == (np.int64 if name.startswith("arg") else dtype)
+    expected = reference.scan(name, x, axis, backwards)
+    np.testing.assert_allclose(y, expected, rtol=tolerance(dtype, 1e-5, 1e-13), atol=tolerance(dtype, 1e-5, 1e-13))
+    if name.startswith("arg") and not nan:  # integers have loops of their own
+        assert np.array_equal(kernels.scan(name, x.astype(np.int64), axis), expected)
+
+
+@settings(max_examples=60, deadline=None)
+@given(case=shapes_and_axes(), keepdims=st.booleans(), dtype=dtypes, layout=layouts, seed=st.integers(0, 99))
+def test_prod(case, keepdims, dtype, layout, seed):
+    shape, axes = case
+    x = numbers(seed, shape, dtype, mean=1)
+    y = kernels.prod(LAYOUTS[layout](x), axes, keepdims)
+    assert y.dtype == dtype and relative_error(y, reference.prod(x, axes, keepdims)) < tolerance(dtype, 1e-5, 1e-14)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("shape", [(2000, 16), (16, 2000), (70_001,), (300, 300)])
+def test_large_products_and_scans(shape, dtype):
+    x = np.exp(numbers(1, shape, dtype) * 0.05) * np.where(numbers(2, shape) > 0, 1, -1).astype(dtype)
+    for axis in range(len(shape)):
+        y, exact = kernels.prod(x, (axis,), False), np.prod(x.astype(np.longdouble), axis=axis)
+        assert relative_error(y, exact.astype(dtype)) < tolerance(dtype, 1e-6, 1e-12)
+        for name, run in (("sum", np.cumsum), ("prod", np.cumprod)):
+            for backwards in (False, True):
+                exact = run(np.flip(x, axis) if backwards else x, axis=axis, dtype=np.longdouble)
+                exact = (np.flip(exact, axis) if backwards else exact).astype(np.float64)
+                y = kernels.scan(name, x, axis, backwards)
+                assert np.allclose(y, exact, rtol=tolerance(dtype, 1e-6, 1e-11), atol=tolerance(dtype, 1e-4, 1e-11))
+                assert same_with_one_and_two_threads(lambda name=name, axis=axis, back=backwards: kernels.scan(name, x, axis, back))
+
+
+def test_a_product_may_leave_the_range_of_floats_on_the_way():
+    x = np.tile(np.array([1e20, 1e20, 1e20, 1e20, 1e-20, 1e-20, 1e-20, 1e-20], np.float32), (4000, 1))
+    assert np.allclose(kernels.prod(x, (1,), False), 1) and np.allclose(kernels.prod(x[:9].T.copy(), (0,), False), 1)
+    assert np.array_equal(kernels.prod(np.array([0.0, np.inf, np.nan], np.float32), (), False), [0, np.inf, np.nan], equal_nan=True)

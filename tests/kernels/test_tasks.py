@@ -36,3 +36,37 @@ def test_no_task():
     y = np.ones(1, np.float32)
     tasks.run(tasks.compiled(_scaled_sums, "f"), 0, np.array([3]), np.array([0]), y, y)
     assert y[0] == 1
+
+
+@pytest.mark.parametrize("shape, axis", [((3, 5), 0), ((700, 300), 0), ((700, 300), 1), ((2, 500, 300), 1), ((300_000,), 0), ((4, 0, 3), 1)])
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_numpys_loops_by_lines(shape, axis, order):
+    x = np.asarray(np.random.default_rng(0).standard_normal(shape), order=order)
+
+    def result():
+        return tasks.by_lines(np.sort, x, axis)
+
+    assert np.array_equal(result(), np.sort(x, axis)) and same_with_one_and_two_threads(result)
+
+
+@pytest.mark.parametrize("size", [0, 5, 5 * tasks.PART + 3])
+def test_numpys_loops_by_elements(size):
+    x = np.random.default_rng(0).standard_normal(size).astype(np.float32)
+    for ufunc in (np.cos, np.isnan, np.negative):
+        y = tasks.by_elements(ufunc, x)
+        assert y.dtype == ufunc(x).dtype and np.array_equal(y, ufunc(x))
+    image = np.resize(x, (4, 9, 90, 90)).transpose(0, 3, 1, 2) if size else x
+    assert np.array_equal(tasks.by_elements(np.sqrt, abs(image)), np.sqrt(abs(image)))
+    assert tasks.by_elements(np.sqrt, abs(image)).strides == image.strides
+    assert np.isnan(tasks.by_elements(np.sqrt, -abs(image[image != 0]))).all()  # without a warning, in helpers too
+
+
+def test_an_error_in_a_helper_reaches_the_caller():
+    def fails(lines):
+        if lines[0, 0] > 0:
+            raise ValueError("a late part")
+        return lines
+
+    x = np.arange(4 * tasks.PART).reshape(-1, 64) // tasks.PART
+    with pytest.raises(ValueError, match="a late part"):
+        tasks.by_lines(fails, x, 1)

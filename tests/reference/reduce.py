@@ -52,16 +52,26 @@ def argmin(x, axis):
     return _reduce(lambda group: _first(group, lambda a, b: a < b), x, (axis,), False, np.int64)
 
 
-def scan(name, x, axis):
+def prod(x, axes, keepdims):
+    return _reduce(math.prod, x, axes, keepdims)
+
+
+def scan(name, x, axis, backwards=False):
     step = {
         "sum": lambda so_far, v: so_far + v,
         "prod": lambda so_far, v: so_far * v,
-        "max": lambda so_far, v: so_far if math.isnan(so_far) or v <= so_far else v,
-        "min": lambda so_far, v: so_far if math.isnan(so_far) or v >= so_far else v,
+        "argmax": lambda so_far, v: so_far if v < so_far or math.isnan(so_far) and not math.isnan(v) else v,
+        "argmin": lambda so_far, v: so_far if v > so_far or math.isnan(so_far) and not math.isnan(v) else v,
     }[name]
-    y = np.array(x, np.float64)
+    x = np.flip(np.array(x, np.float64), axis) if backwards else np.array(x, np.float64)
+    y, where = x.copy(), np.zeros(x.shape, np.int64)
     for place in np.ndindex(*x.shape):
         if place[axis]:
             before = tuple(i - (d == axis) for d, i in enumerate(place))
-            y[place] = step(y[before], y[place])
-    return y
+            y[place] = step(y[before], x[place])
+            where[place] = place[axis] if same(y[place], x[place]) else where[before]
+    return where if name.startswith("arg") else np.flip(y, axis) if backwards else y
+
+
+def same(a, b):
+    return a == b or math.isnan(a) and math.isnan(b)

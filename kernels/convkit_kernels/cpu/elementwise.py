@@ -28,6 +28,7 @@ from . import mathfunctions as m
 from .copy import contiguous
 from .microkernel import address
 from .runtime import STRICT, kernel, native
+from .tasks import by_elements
 
 # Elements that one thread takes at a time: 16 KB of float32, so that three operands fit the first cache.
 CHUNK = 4096
@@ -417,18 +418,17 @@ def _power_of_size(a: np.ndarray, b: float) -> np.ndarray:
 
 def neg(x: np.ndarray) -> np.ndarray:
     """-x."""
-    return np.asarray(np.negative(x))
+    return by_elements(np.negative, x)
 
 
 def abs(x: np.ndarray) -> np.ndarray:
     """The absolute value of x."""
-    return np.asarray(np.absolute(x))
+    return by_elements(np.absolute, x)
 
 
 def sqrt(x: np.ndarray) -> np.ndarray:
     """Square root; NaN below 0."""
-    with np.errstate(invalid="ignore"):
-        return np.asarray(np.sqrt(x))
+    return by_elements(np.sqrt, x)
 
 
 def sign(x: np.ndarray) -> np.ndarray:
@@ -460,8 +460,7 @@ _UNARY: dict[str, Callable] = {
     "acos": np.arccos, "acosh": np.arccosh, "asin": np.arcsin, "asinh": np.arcsinh, "atan": np.arctan, "atanh": np.arctanh,
     "bitwise_not": np.invert, "ceil": np.ceil, "cos": np.cos, "cosh": np.cosh, "exp2": np.exp2, "expm1": np.expm1, "floor": np.floor,
     "isfinite": np.isfinite, "isinf": np.isinf, "isnan": np.isnan, "log10": np.log10, "log1p": np.log1p, "log2": np.log2,
-    "logical_not": np.logical_not, "round": np.rint, "rsqrt": lambda x: 1 / np.sqrt(x),
-    "signbit": np.signbit, "sin": np.sin, "sinh": np.sinh, "tan": np.tan, "trunc": np.trunc,
+    "logical_not": np.logical_not, "round": np.rint, "signbit": np.signbit, "sin": np.sin, "sinh": np.sinh, "tan": np.tan, "trunc": np.trunc,
 }  # fmt: skip
 
 
@@ -488,8 +487,7 @@ def unary(name: str, x: np.ndarray) -> np.ndarray:
     if name in _FORMULAS and x.dtype.kind == "f":
         x = dense(x)
         return each(_FORMULAS[name], x, [x])
-    with np.errstate(all="ignore"):
-        return np.asarray(_UNARY[name](x))
+    return by_elements(_UNARY[name], x)
 
 
 def binary(name: str, a: Operand, b: Operand) -> np.ndarray:

@@ -19,12 +19,13 @@ from collections.abc import Callable
 
 import numba
 import numpy as np
+from numba import types
 from numba.extending import register_jitable
 
 from ..layout import normal, order_of
 from . import tasks
 from .elementwise import dense, line
-from .runtime import STRICT
+from .runtime import FASTMATH, STRICT
 
 # Elements that one task sums, but 64 rows at least, so that the partial sums take at most 1/16 of the memory of x.
 # Fixed, so that the result does not depend on the number of threads.
@@ -35,10 +36,13 @@ SMALL = 8192
 WIDTH = 64
 
 
-class _Sums:
-    """The sums of term(x): for each walk a task, with the plan (outer, middle, inner, length, step, units, together, width)."""
+class _Folds:
+    """Sums, or products, of term(x): `join` of two, `empty` of none.
 
-    def __init__(self, term: Callable):
+    For each walk a task, with the plan (outer, middle, inner, length, step, units, together, width).
+    """
+
+    def __init__(self, join: Callable, empty: float, term: Callable, parts: np.ufunc):
         def lines(task, plan, index, x, partial, c, d, e, f, g):
             # inner = 1: partial[unit] = the sum of part unit % parts of block unit // parts.
             length, step = plan[3], plan[4]
@@ -48,9 +52,9 @@ class _Sums:
                 start = block * length
                 high = start + min(length, (place + 1) * step)
                 part = numba.carray(x, high)[start + place * step : high]
-                total = 0.0
+                total = empty
                 for i in range(part.size):
-                    total += term(part[i])
+                    total = join(total, term(part[i]))
                 partial[unit] = total
 
         def rows(task, plan, index, x, partial, c, d, e, f, g):
@@ -63,17 +67,17 @@ class _Sums:
             part = numba.carray(x, high)[start + task % parts * step : high]
             total = numba.carray(partial, (task + 1) * width)[task * width :]
             for w in range(width):
-                total[w] = 0
+                total[w] = empty
             whole = part.size // width
             for r in range(0, whole - 3, 4):
                 p, q = part[r * width : (r + 1) * width], part[(r + 1) * width : (r + 2) * width]
                 s, t = part[(r + 2) * width : (r + 3) * width], part[(r + 3) * width : (r + 4) * width]
                 for w in range(width):
-                    total[w] += (term(p[w]) + term(q[w])) + (term(s[w]) + term(t[w]))
+                    total[w] = join(total[w], join(join(term(p[w]), term(q[w])), join(term(s[w]), term(t[w]))))
             for first in range(whole // 4 * 4 * width, part.size, width):
                 p = part[first : first + width]  # the last one may be shorter
                 for w in range(p.size):
-                    total[w] += term(p[w])
+                    total[w] = join(total[w], term(p[w]))
 
         def few(task, plan, index, x, y, c, d, e, f, g):
             # Few numbers to a sum: x [outer, middle, inner] -> y [outer, inner], in fixed parts of 256 outer and 4096 inner places.
@@ -84,26 +88,26 @@ class _Sums:
             for o in range(task // cuts * 256, min(outer, (task // cuts + 1) * 256)):
                 sums = out[o, low:high]
                 for i in range(sums.size):
-                    sums[i] = 0
+                    sums[i] = empty
                 for k in range(middle):
                     row = places[o, k, low:high]
                     for i in range(sums.size):
-                        sums[i] += term(row[i])
+                        sums[i] = join(sums[i], term(row[i]))
 
         for run, kind in ((lines, "lines"), (rows, "rows"), (few, "few")):
-            run.__name__ = run.__qualname__ = f"_sums_of{term.__name__}_{kind}"
+            run.__name__ = run.__qualname__ = f"{join.__name__}{term.__name__}_{kind}"
             run.__module__ = __name__
-        self.lines, self.rows, self.few = lines, rows, few
+        self.lines, self.rows, self.few, self.join = lines, rows, few, parts
 
     def run(self, x: np.ndarray, outer: int, middle: int, inner: int) -> np.ndarray:
-        """The sums [outer, inner] over the middle of x, flat."""
+        """The sums, or products, [outer, inner] over the middle of x, flat."""
         char, length = x.dtype.char, middle * inner
         y = np.empty((outer, inner), x.dtype)
         plan = np.array([outer, middle, inner, length, TASK, outer * -(-length // TASK), max(1, TASK // length), 0])
         if inner == 1:
             partial = np.empty(plan[5])
             tasks.run(tasks.compiled(self.lines, char, (1,)), -(-plan[5] // plan[6]), plan, plan, x, partial.view(x.dtype))
-            y[:, 0] = partial if len(partial) == outer else partial.reshape(outer, -1).sum(axis=1)
+            y[:, 0] = partial if len(partial) == outer else self.join.reduce(partial.reshape(outer, -1), axis=1)
         elif middle < 16 or length < 4 * WIDTH:
             tasks.run(tasks.compiled(self.few, char), -(-outer // 256) * -(-inner // 4096), plan, plan, x, y.reshape(-1))
         else:
@@ -112,8 +116,21 @@ class _Sums:
             parts = -(-length // plan[4])
             partial = np.empty((outer, parts, plan[7]))
             tasks.run(tasks.compiled(self.rows, char, (1,)), outer * parts, plan, plan, x, partial.reshape(-1).view(x.dtype))
-            y[...] = partial.sum(axis=1).reshape(outer, -1, inner).sum(axis=1)
+            y[...] = self.join.reduce(self.join.reduce(partial, axis=1).reshape(outer, -1, inner), axis=1)
         return y
+
+
+_join = register_jitable(**{**STRICT, "fastmath": FASTMATH})  # in any order, so that loops vectorise
+
+
+@_join
+def _plus(a, b):
+    return a + b
+
+
+@_join
+def _times(a, b):
+    return a * b
 
 
 @register_jitable(**STRICT)
@@ -126,7 +143,13 @@ def _squares(x):
     return x * x
 
 
-_SUMS, _SQUARES = _Sums(_numbers), _Sums(_squares)
+@register_jitable(**STRICT)
+def _doubles(x):
+    return np.float64(x)  # the product of four floats may leave their range, and come back
+
+
+_SUMS, _SQUARES = _Folds(_plus, 0.0, _numbers, np.add), _Folds(_plus, 0.0, _squares, np.add)
+_PRODUCTS = _Folds(_times, 1.0, _doubles, np.multiply)
 
 
 def joined_rows(inner: int) -> tuple[int, int]:
@@ -154,17 +177,28 @@ def sum(x: np.ndarray, axes: tuple[int, ...], keepdims: bool, squares: bool = Fa
 
     With `squares`, of the squares of floats, which are never written.
     """
+    return _fold(_SQUARES if squares else _SUMS, x, axes, keepdims)
+
+
+def prod(x: np.ndarray, axes: tuple[int, ...], keepdims: bool) -> np.ndarray:
+    """The product over `axes`, arguments as in `sum`; of floats in float64, so that it may leave their range on the way."""
+    return _fold(_PRODUCTS, x, axes, keepdims)
+
+
+def _fold(fold: _Folds, x: np.ndarray, axes: tuple[int, ...], keepdims: bool) -> np.ndarray:
     if x.dtype.kind != "f":
-        return np.asarray(np.sum(x, axis=axes, keepdims=keepdims, dtype=np.int64))
+        return np.asarray(fold.join.reduce(x, axis=axes, keepdims=keepdims, dtype=np.int64))
     x = normal(x)
     blocks = _blocks(x, axes) if x.size > SMALL else None
     if blocks is None:
         if x.size > SMALL and order_of(x) is None:
-            return sum(dense(x), axes, keepdims, squares)
+            return _fold(fold, dense(x), axes, keepdims)
         with np.errstate(all="ignore"):
-            return np.asarray(np.sum(x * x if squares else x, axis=axes, keepdims=keepdims, dtype=np.float64), dtype=x.dtype)
+            terms = x * x if fold is _SQUARES else x
+            return np.asarray(fold.join.reduce(terms, axis=axes, keepdims=keepdims, dtype=np.float64), dtype=x.dtype)
     outer, middle, inner, kept = blocks
-    y = (_SQUARES if squares else _SUMS).run(line(x), outer, middle, inner)
+    with np.errstate(all="ignore"):
+        y = fold.run(line(x), outer, middle, inner)
     # Back to the axes' own order; those that are gone, and those of size 1, have size 1.
     rest = tuple(axis for axis in range(x.ndim) if axis not in kept)
     place = np.argsort(rest + kept)
@@ -184,18 +218,136 @@ def amin(x: np.ndarray, axes: tuple[int, ...], keepdims: bool) -> np.ndarray:
 
 def argmax(x: np.ndarray, axis: int | None) -> np.ndarray:
     """Where the largest element along `axis` is (int64), the first of equals, the first NaN if there is one; None: in x flattened."""
-    return np.asarray(np.argmax(x, axis=axis), dtype=np.int64)
+    return _place(np.argmax, x, axis)
 
 
 def argmin(x: np.ndarray, axis: int | None) -> np.ndarray:
     """Where the smallest element along `axis` is (int64), the first of equals, the first NaN if there is one; None: in x flattened."""
-    return np.asarray(np.argmin(x, axis=axis), dtype=np.int64)
+    return _place(np.argmin, x, axis)
 
 
-_SCANS: dict[str, Callable] = {"sum": np.cumsum, "prod": np.cumprod, "max": np.maximum.accumulate, "min": np.minimum.accumulate}
+def _place(loop: Callable, x: np.ndarray, axis: int | None) -> np.ndarray:
+    if axis is None or x.size <= SMALL:
+        return np.asarray(loop(x, axis=axis), dtype=np.int64)
+    return tasks.by_lines(lambda lines: loop(lines, axis=-1, keepdims=True).astype(np.int64, copy=False), x, axis).squeeze(axis)
 
 
-def scan(name: str, x: np.ndarray, axis: int) -> np.ndarray:
-    """The sum, prod, max or min of the elements up to each one along `axis`; NaN from the first NaN on."""
-    with np.errstate(all="ignore"):
-        return np.asarray(_SCANS[name](x, axis=axis))
+# ---------------------------------------------------------------------------------------- so far
+class _Scan:
+    """y[k] = join(y[k - 1], x[k]) along lines, or from the other end where index[0] is set; kept in float64."""
+
+    def __init__(self, join: Callable, start: float):
+        def lines(task, plan, index, x, y, c, d, e, f, g):
+            count, n, each = plan[0], plan[1], plan[2]
+            places, out = numba.carray(x, (count, n)), numba.carray(y, (count, n))
+            for i in range(task * each, min(count, (task + 1) * each)):
+                p, q = places[i], out[i]
+                total = start
+                for k in range(n):
+                    at = n - 1 - k if index[0] else k
+                    total = join(total, p[at])
+                    q[at] = total
+
+        def strips(task, plan, index, x, y, c, d, e, f, g):
+            outer, n, inner, width, cuts = plan[0], plan[1], plan[2], plan[3], plan[4]
+            places, out = numba.carray(x, (outer * n, inner)), numba.carray(y, (outer * n, inner))
+            low = task % cuts * width
+            size = min(width, inner - low)
+            totals = numba.carray(_room(x), tasks.WIDE)
+            for i in range(size):
+                totals[i] = start
+            for k in range(n):
+                at = task // cuts * n + (n - 1 - k if index[0] else k)
+                p, q = places[at, low : low + size], out[at, low : low + size]
+                for i in range(size):
+                    totals[i] = join(totals[i], p[i])
+                    q[i] = totals[i]
+
+        self.lines, self.strips = _named(join, lines, strips)
+
+
+class _Places:
+    """index[k] = the last place up to k that is not worse than those before it, or is NaN."""
+
+    def __init__(self, better: Callable):
+        def lines(task, plan, index, x, b, c, d, e, f, g):
+            count, n, each = plan[0], plan[1], plan[2]
+            places, out = numba.carray(x, (count, n)), numba.carray(index, (count, n))
+            for i in range(task * each, min(count, (task + 1) * each)):
+                p, q = places[i], out[i]
+                best, place = p[0], 0
+                for k in range(n):
+                    if better(p[k], best):
+                        best, place = p[k], k
+                    q[k] = place
+
+        def strips(task, plan, index, x, b, c, d, e, f, g):
+            outer, n, inner, width, cuts = plan[0], plan[1], plan[2], plan[3], plan[4]
+            places, out = numba.carray(x, (outer * n, inner)), numba.carray(index, (outer * n, inner))
+            low = task % cuts * width
+            size = min(width, inner - low)
+            tops = numba.carray(_room(x), tasks.WIDE)
+            start = task // cuts * n
+            for i in range(size):
+                tops[i] = places[start, low + i]
+                out[start, low + i] = 0
+            for k in range(1, n):
+                p, q, before = places[start + k, low : low + size], out[start + k, low : low + size], out[start + k - 1, low : low + size]
+                for i in range(size):
+                    wins = better(p[i], tops[i])
+                    q[i] = k if wins else before[i]
+                    tops[i] = p[i] if wins else tops[i]
+
+        self.lines, self.strips = _named(better, lines, strips)
+
+
+_room = tasks.stack(tasks.WIDE, types.float64)
+
+
+def _named(part: Callable, *walks: Callable) -> tuple[Callable, ...]:
+    # Names of their own, which name files in the cache.
+    for run in walks:
+        run.__name__ = run.__qualname__ = f"_scan{part.__name__}_{run.__name__}"
+        run.__module__ = __name__
+    return walks
+
+
+@register_jitable(**STRICT)
+def _not_less(a, b):
+    return (a >= b) | (a != a)
+
+
+@register_jitable(**STRICT)
+def _not_greater(a, b):
+    return (a <= b) | (a != a)
+
+
+_SCANS = {"sum": (_Scan(_plus, 0.0), np.cumsum), "prod": (_Scan(_times, 1.0), np.cumprod)}
+_PLACES = {"argmax": (_Places(_not_less), np.maximum), "argmin": (_Places(_not_greater), np.minimum)}
+
+
+def scan(name: str, x: np.ndarray, axis: int, backwards: bool = False) -> np.ndarray:
+    """The sum or prod of the elements up to each one along `axis`, or from each one on if `backwards`; integers keep their dtype.
+
+    In argmax and argmin, which run forwards: where the largest or smallest so far is (int64), the last of equals and the last NaN.
+    """
+    if x.dtype.kind != "f" or not x.size:
+        return _scan_of_integers(name, x, axis, backwards)
+    x = dense(x)
+    if name in _PLACES:
+        y = np.empty_like(x, np.int64)
+        row = _PLACES[name][0]
+        tasks.walk(row.lines, row.strips, tasks.sizes(x, axis), line(y), line(x))
+    else:
+        y = np.empty_like(x)
+        scan = _SCANS[name][0]
+        tasks.walk(scan.lines, scan.strips, tasks.sizes(x, axis), np.array([backwards], np.int64), line(x), line(y))
+    return y
+
+
+def _scan_of_integers(name: str, x: np.ndarray, axis: int, backwards: bool) -> np.ndarray:
+    if name in _SCANS:
+        run = _SCANS[name][1]
+        return np.flip(run(np.flip(x, axis), axis, x.dtype), axis) if backwards else np.asarray(run(x, axis, x.dtype))
+    place = np.arange(x.shape[axis]).reshape([-1 if i == axis else 1 for i in range(x.ndim)])
+    return np.asarray(np.maximum.accumulate(np.where(x == _PLACES[name][1].accumulate(x, axis), place, 0), axis))

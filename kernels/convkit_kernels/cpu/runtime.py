@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import contextlib
 import functools
 import hashlib
 import inspect
+import itertools
 import os
 import pathlib
 import threading
@@ -15,6 +17,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import numba
+import numpy as np
 import platformdirs
 from numba.core import config, types
 from numba.core.caching import FunctionCache
@@ -163,8 +166,8 @@ _forked = False
 
 
 def _after_fork() -> None:
-    global _forked
-    _forked = _launched
+    global _forked, _helpers
+    _forked, _helpers = _launched, None
 
 
 if hasattr(os, "register_at_fork"):
@@ -200,6 +203,30 @@ def _prepare() -> None:
     if not hasattr(_mine, "threads"):
         memory.align_arrays()
     _mine.threads = _threads
+
+
+_helpers: Any = None  # Python threads for `in_threads`, made when first needed
+
+
+def in_threads(work: Callable[[int], None], count: int) -> None:
+    """Call work(0) to work(count - 1), in any order and in as many threads as kernels use: for NumPy's loops, which run outside of Python's lock."""
+    global _helpers
+    turn = itertools.count().__next__
+
+    def take_turns() -> None:
+        with np.errstate(all="ignore"):
+            while (i := turn()) < count:
+                work(i)
+
+    helpers = []
+    if min(_threads, count) > 1:
+        if _helpers is None:
+            _helpers = concurrent.futures.ThreadPoolExecutor(MOST_THREADS, "convkit")
+        helpers = [_helpers.submit(take_turns) for _ in range(min(_threads, count) - 1)]
+    take_turns()
+    for helper in helpers:
+        if not helper.cancel():
+            helper.result()
 
 
 # ----------------------------------------------------------------------------------------- kernel

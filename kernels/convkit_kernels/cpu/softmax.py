@@ -17,15 +17,15 @@ import numba
 import numpy as np
 from numba.extending import register_jitable
 
-from ..layout import normal, order_of
+from ..layout import normal
 from . import mathfunctions as m
 from . import tasks
 from .copy import contiguous
 from .elementwise import dense, in_order_of, line
 from .runtime import STRICT
 
-# Elements that one task takes, in whole rows or strips; the width of strips; and below how many places there is no strip but a copy to rows.
-TASK, WIDE, NARROW = 8192, 256, 8
+# Below how many places side by side there is no strip but a copy to rows.
+NARROW = 8
 
 # ---------------------------------------------------------------------------------- rows of formulas
 # From x and a second operand b of an element, and `top`, the maximum of x (0 in gradients):
@@ -109,7 +109,7 @@ class _Row:
             first, second, out = numba.carray(x, shape), numba.carray(b, shape), numba.carray(y, shape)
             low = task % cuts * width
             size = min(width, inner - low)
-            tops, sums, some = numba.carray(_room(x), (3, WIDE))
+            tops, sums, some = numba.carray(_room(x), (3, tasks.WIDE))
             for i in range(size):
                 tops[i] = 0
                 sums[i] = 0
@@ -152,37 +152,17 @@ class _Row:
         if not y.size:
             return y
         b = x if b is None else in_order_of(b, x)
-        sizes = _sizes(y, axis)
+        sizes = tasks.sizes(y, axis)
         if 1 < sizes[2] < NARROW:
             moved = self.run(-1, *(contiguous(np.moveaxis(a, axis, -1)) for a in (x, b)))
             y[...] = np.moveaxis(moved, -1, axis)
             return y
-        _walk(self.rows, self.strips, sizes, _NONE, line(x), line(b), line(y))
+        tasks.walk(self.rows, self.strips, sizes, _NONE, line(x), line(b), line(y))
         return y
 
 
-_room = tasks.stack(3 * WIDE)
+_room = tasks.stack(3 * tasks.WIDE)
 _NONE = np.zeros(1, np.int64)
-
-
-def _sizes(a: np.ndarray, axis: int) -> tuple[int, int, int]:
-    """(outer, C, inner) of a dense array with the C classes along `axis`."""
-    order = order_of(a) or ()
-    outer = math.prod(a.shape[i] for i in order[: order.index(axis)]) if axis in order else a.size
-    return outer, a.shape[axis], a.size // (outer * a.shape[axis])
-
-
-def _walk(rows: Callable, strips: Callable, sizes: tuple[int, int, int], index: np.ndarray, *floats: np.ndarray) -> None:
-    """Run the one or the other on memory [outer, C, inner]."""
-    outer, classes, inner = sizes
-    if inner == 1:
-        each = max(1, TASK // classes)
-        tasks.run(tasks.compiled(rows, floats[0].dtype.char), -(-outer // each), np.array([outer, classes, each]), index, *floats)
-    else:
-        width = min(WIDE, max(64, TASK // classes // 16 * 16))
-        cuts = -(-inner // width)
-        tasks.run(tasks.compiled(strips, floats[0].dtype.char), outer * cuts, np.array([*sizes, width, cuts]), index, *floats)
-
 
 _SOFTMAX = _Row(True, _exp_term, _itself, _softmax)
 _LOG_SOFTMAX = _Row(True, _exp_term, _log, _log_softmax)
@@ -280,7 +260,7 @@ def _cross_entropy_grad_strips(task, plan, target, g, y, weight, options, gx, e,
         numba.carray(g, (outer, inner))[task // cuts, low : low + size],
         numba.carray(target, (outer, inner))[task // cuts, low : low + size],
     )
-    sizes, spread, counted = numba.carray(_room(g), (3, WIDE))
+    sizes, spread, counted = numba.carray(_room(g), (3, tasks.WIDE))
     zero = options[0] - options[0]
     for i in range(size):
         t = targets[i]
@@ -329,7 +309,7 @@ def cross_entropy(
     loss = np.zeros(target.shape, y.dtype)
     if y.size:
         targets, weights, options = _classes(y, target, weight, ignore_index, label_smoothing)
-        _walk(_loss_rows, _loss_strips, _sizes(y, 1), targets, line(y), weights, loss.reshape(-1), options)
+        tasks.walk(_loss_rows, _loss_strips, tasks.sizes(y, 1), targets, line(y), weights, loss.reshape(-1), options)
     return loss, y
 
 
@@ -342,5 +322,5 @@ def cross_entropy_grad(
     if gx.size:
         targets, weights, options = _classes(y, target, weight, ignore_index, label_smoothing)
         g = contiguous(np.asarray(g, y.dtype)).reshape(-1)
-        _walk(_cross_entropy_grad_rows, _cross_entropy_grad_strips, _sizes(y, 1), targets, g, line(y), weights, options, line(gx))
+        tasks.walk(_cross_entropy_grad_rows, _cross_entropy_grad_strips, tasks.sizes(y, 1), targets, g, line(y), weights, options, line(gx))
     return gx

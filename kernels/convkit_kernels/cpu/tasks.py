@@ -4,11 +4,14 @@
 
 A function of a task reads its operands as pointers, `plan` and `index` to int64, the others to the float type `char` or to float64, and gives
 them shapes by `numba.carray`.  Tasks must not depend on the number of threads, and write to different places.
+
+NumPy's own loops run in parallel too, part by part: `by_lines`, where an axis must stay whole, and `by_elements`.
 """
 
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -18,8 +21,9 @@ from numba import prange, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from ..layout import flat, order_of
 from .microkernel import address
-from .runtime import kernel, native
+from .runtime import in_threads, kernel, native
 
 FLOATS = 7  # operands of the float type
 
@@ -62,14 +66,82 @@ def compiled(function: Callable, char: str, doubles: tuple[int, ...] = ()) -> in
     return native(function, types.intp, types.CPointer(types.int64), types.CPointer(types.int64), *kinds)
 
 
-def stack(count: int) -> Any:
-    """A function for tasks: `count` numbers of memory of the task's own, of the type that the pointer it gets points to."""
+# ------------------------------------------------------------------------------------ NumPy's loops
+PART = 65536  # elements of a part, about; fixed, so that results do not depend on the number of threads
+
+
+def by_lines(loop: Callable[[np.ndarray], np.ndarray], x: np.ndarray, axis: int) -> np.ndarray:
+    """What `loop` makes of each line of x along `axis`: it gets parts of x with the lines along the last axis, contiguous, and keeps their rank."""
+    moved = np.moveaxis(x, axis, -1)
+    wanted = max(1, x.size // PART)
+    # Along the outermost axis in memory that is long enough.
+    cut = max(range(x.ndim - 1), key=lambda d: (min(moved.shape[d], wanted), moved.strides[d]), default=None)
+    step = 1 if cut is None else -(-moved.shape[cut] // wanted)
+    before = (slice(None),) * (cut or 0)
+
+    def part(i: int) -> Any:
+        return () if cut is None else (*before, slice(i * step, (i + 1) * step))
+
+    with np.errstate(all="ignore"):
+        first = loop(np.ascontiguousarray(moved[part(0)]))
+    count = 1 if cut is None else -(-moved.shape[cut] // step)
+    if count < 2:
+        return np.moveaxis(np.asarray(first), -1, axis)
+    y = np.empty((*moved.shape[:-1], first.shape[-1]), first.dtype)
+    y[part(0)] = first
+
+    def work(i: int) -> None:
+        y[part(i + 1)] = loop(np.ascontiguousarray(moved[part(i + 1)]))
+
+    in_threads(work, count - 1)
+    return np.moveaxis(y, -1, axis)
+
+
+def by_elements(ufunc: np.ufunc, x: np.ndarray) -> np.ndarray:
+    """ufunc(x), in the memory order of x and in parallel where x is large."""
+    line = flat(x) if x.size >= 4 * PART else None
+    if line is None:
+        with np.errstate(all="ignore"):
+            return np.asarray(ufunc(x))
+    y = np.empty_like(x, ufunc.resolve_dtypes((x.dtype, None))[-1])
+    out: Any = flat(y)
+    in_threads(lambda i: ufunc(line[i * PART : (i + 1) * PART], out=out[i * PART : (i + 1) * PART]), -(-x.size // PART))
+    return y
+
+
+def stack(count: int, kind: types.Float | None = None) -> Any:
+    """A function for tasks: `count` numbers of memory of the task's own, of the `kind` or of that which the pointer it gets points to."""
 
     @intrinsic
     def room(typing_context: Any, like: Any) -> Any:
         def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-            return cgutils.alloca_once(builder, values[0].type.pointee, size=count)
+            return cgutils.alloca_once(builder, context.get_value_type(signature.return_type.dtype), size=count)
 
-        return like(like), generate
+        return (types.CPointer(kind) if kind else like)(like), generate
 
     return room
+
+
+# --------------------------------------------------------------------------------- along one axis
+# Memory is [outer, n, inner] with the axis of n in the middle.  Where inner = 1 the n lie together, in lines; else they are rows of planes, which
+# go by strips of places.
+SIZE, WIDE = 8192, 256  # elements that one task takes, in whole lines or strips; the width of strips
+
+
+def sizes(a: np.ndarray, axis: int) -> tuple[int, int, int]:
+    """(outer, n, inner) of a dense array with n places along `axis`."""
+    order = order_of(a) or ()
+    outer = math.prod(a.shape[i] for i in order[: order.index(axis)]) if axis in order else a.size
+    return outer, a.shape[axis], a.size // (outer * a.shape[axis])
+
+
+def walk(lines: Callable, strips: Callable, sizes: tuple[int, int, int], index: np.ndarray, *floats: np.ndarray) -> None:
+    """Run the one on memory [outer, n], with plan (outer, n, lines of a task), or the other, with (outer, n, inner, width, strips side by side)."""
+    outer, n, inner = sizes
+    if inner == 1:
+        each = max(1, SIZE // n)
+        run(compiled(lines, floats[0].dtype.char), -(-outer // each), np.array([outer, n, each]), index, *floats)
+    else:
+        width = min(WIDE, max(64, SIZE // n // 16 * 16))
+        cuts = -(-inner // width)
+        run(compiled(strips, floats[0].dtype.char), outer * cuts, np.array([*sizes, width, cuts]), index, *floats)
