@@ -456,7 +456,7 @@ def where(condition: np.ndarray, a: Operand, b: Operand) -> np.ndarray:
 
 # -------------------------------------------------------------------------------------- two tables
 # What no training loop waits for: NumPy's loops, each a row, so that a backend has two functions to write and not fifty.
-_UNARY: dict[str, Callable] = {
+_UNARY: dict[str, np.ufunc] = {
     "acos": np.arccos, "acosh": np.arccosh, "asin": np.arcsin, "asinh": np.arcsinh, "atan": np.arctan, "atanh": np.arctanh,
     "bitwise_not": np.invert, "ceil": np.ceil, "cos": np.cos, "cosh": np.cosh, "exp2": np.exp2, "expm1": np.expm1, "floor": np.floor,
     "isfinite": np.isfinite, "isinf": np.isinf, "isnan": np.isnan, "log10": np.log10, "log1p": np.log1p, "log2": np.log2,

@@ -322,8 +322,8 @@ def _not_greater(a, b):
     return (a <= b) | (a != a)
 
 
-_SCANS = {"sum": (_Scan(_plus, 0.0), np.cumsum), "prod": (_Scan(_times, 1.0), np.cumprod)}
-_PLACES = {"argmax": (_Places(_not_less), np.maximum), "argmin": (_Places(_not_greater), np.minimum)}
+_SCANS: dict[str, tuple[_Scan, Callable]] = {"sum": (_Scan(_plus, 0.0), np.cumsum), "prod": (_Scan(_times, 1.0), np.cumprod)}
+_PLACES: dict[str, tuple[_Places, np.ufunc]] = {"argmax": (_Places(_not_less), np.maximum), "argmin": (_Places(_not_greater), np.minimum)}
 
 
 def scan(name: str, x: np.ndarray, axis: int, backwards: bool = False) -> np.ndarray:
