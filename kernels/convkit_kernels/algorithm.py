@@ -24,8 +24,8 @@ def conv_algorithm(name: str) -> Iterator[None]:
 
     Direct sums are the strict choice: each product is of a pixel and a weight as they are, so that NaN and infinity reach what the
     definition says.  Winograd's F(4x4, 3x3) multiplies sums of pixels by sums of weights, with a quarter of the products: its relative error is
-    1e-6 to 2e-6 in float32 (2e-7 to 8e-7 directly), and NaN or infinity makes whole 4x4 tiles NaN.  It exists for 3x3 windows of stride 1 and
-    dilation 1 without groups; other convolutions are direct whatever is asked for.  A backward pass uses what holds when it runs.
+    1e-6 to 2e-6 in float32 (2e-7 to 8e-7 directly), and NaN or infinity makes whole 4x4 tiles NaN.  It exists for 3x3 windows of stride 1
+    without groups, dilated or not; other convolutions are direct whatever is asked for.  A backward pass uses what holds when it runs.
 
     The environment variable CONVKIT_CONV_ALGORITHM does the same for a whole program; it is read once.  ValueError for any other name.
 

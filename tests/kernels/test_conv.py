@@ -66,11 +66,12 @@ class kernels:
 
 @st.composite
 def windows_of_three(draw, algorithm="winograd"):
-    """Cases that every algorithm can do: 3x3 windows of stride 1."""
+    """Cases that every algorithm can do: 3x3 windows of stride 1, some dilated."""
     padding = tuple((draw(st.integers(0, 3)), draw(st.integers(0, 3))) for _ in range(2))
-    inside = tuple(max(draw(st.integers(0, 1)), 3 - sum(p)) + draw(st.integers(0, 11)) for p in padding)
+    dilation = draw(st.sampled_from([(1, 1), (1, 1), (2, 2), (1, 3), (4, 2)]))
+    inside = tuple(max(draw(st.integers(0, 1)), 2 * d + 1 - sum(p)) + draw(st.integers(0, 11)) for p, d in zip(padding, dilation, strict=True))
     return Case(
-        geometry.Window((3, 3), (1, 1), padding, (1, 1), 1), draw(st.integers(0, 3)), inside, draw(st.sampled_from(CHANNELS)),
+        geometry.Window((3, 3), (1, 1), padding, dilation, 1), draw(st.integers(0, 3)), inside, draw(st.sampled_from(CHANNELS)),
         draw(st.sampled_from(CHANNELS)), draw(st.sampled_from([np.float32, np.float64])), draw(st.booleans()), draw(st.sampled_from(KINDS)),
         draw(st.integers(0, 50)), algorithm,
     )  # fmt: skip

@@ -14,6 +14,8 @@ from tests.reference import conv as reference
 @given(windows_of_three())
 @example(Case(window((3, 3), 1, 1), 2, (1, 1), 3, 3, algorithm="winograd"))
 @example(Case(window((3, 3), 1, 1), 40, (7, 7), 17, 40, algorithm="winograd"))  # units that end within an image
+@example(Case(window((3, 3), 1, 2, 2), 3, (19, 22), 16, 33, algorithm="winograd"))  # phases of unequal size
+@example(Case(window((3, 3), 1, 8, 8), 2, (5, 6), 3, 3, algorithm="winograd"))  # more phases than pixels
 @example(Case(window((1, 3, 3), 1, (0, 1, 1)), 2, (3, 6, 7), 5, 6, algorithm="winograd"))  # the planes of a volume
 @example(Case(window((3, 3), 1, 1), 1, (12, 12), 33, 200, np.float64, algorithm="winograd"))
 @settings(max_examples=200)
@@ -55,8 +57,8 @@ def test_nan_spoils_the_tiles_it_meets_and_no_others():
 
 
 def test_other_windows_are_direct_whatever_is_asked_for():
-    for win in (window((5, 5), 1, 2), window((3, 3), 2, 1), window((3, 3), 1, 2, 2), window((3, 3), 1, 1, 1, 2)):
-        case = Case(win, 2, (9, 9), 64, 64)
+    for win in (window((5, 5), 1, 2), window((3, 3), 2, 1), window((3, 3, 3), 1, 1), window((3, 3), 1, 1, 1, 2)):
+        case = Case(win, 2, (9, 9, 9)[: win.rank], 64, 64)
         direct = case.run(kernels)
         case.algorithm = "winograd"
         assert same(case.run(kernels), direct)

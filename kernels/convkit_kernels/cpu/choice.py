@@ -46,7 +46,7 @@ def estimates(sum_: str, images: int, channels: int, filters: int, out: tuple[in
     if sum_ == "sums":  # with few filters, vectors lie along the sum: `microkernel.tile_for`
         steps = min(steps, k * (-(-c * places // lanes) + ADD_LANES))
     direct = Estimate("direct", DIRECT[sum_] * pixels * groups * steps, "")
-    tiles = images * out[0] * -(-out[1] // 4) * -(-out[2] // 4)
+    tiles = images * out[0] * tiles_along(out[1], spacing(taps[1])) * tiles_along(out[2], spacing(taps[2]))
     products = PRODUCT[sum_] * tiles * 36 * c * vectors
     patches = PATCH * tiles * (-(-c // lanes) + vectors)
     return direct, Estimate("winograd", products + patches + WINDOW * c * vectors, _refused(taps, apart, groups, plane_by_plane))
@@ -60,9 +60,19 @@ def _refused(taps: Taps, apart: tuple[int, ...], groups: int, plane_by_plane: bo
         return "a stride"
     if [len(t) for t in taps] != [1, 3, 3]:
         return f"a window of {'x'.join(str(len(t)) for t in taps)} taps, not 1x3x3"
-    if not plane_by_plane or taps[0] != (0,) or any(t != tuple(range(t[0], t[0] + 3)) for t in taps[1:]):
-        return "taps that are not neighbours"
+    if not plane_by_plane or taps[0] != (0,):
+        return "planes of output that are not planes of input"
     return ""
+
+
+def spacing(taps: tuple[int, ...]) -> int:
+    """How far apart the taps of a dimension are."""
+    return taps[1] - taps[0] if len(taps) > 1 else 1
+
+
+def tiles_along(pixels: int, apart: int) -> int:
+    """Tiles of 4 pixels, `apart` from each other, that cover so many: those of the longest phase, for each phase."""
+    return apart * -(-pixels // (4 * apart))
 
 
 def chosen(found: tuple[Estimate, ...]) -> str:

@@ -30,7 +30,7 @@ from numba import prange
 from ..geometry import Triple, Window
 from ..layout import from_channels_last
 from . import winograd
-from .choice import Taps, chosen, estimates
+from .choice import Taps, chosen, estimates, spacing
 from .copy import channels_last, contiguous
 from .matmul import matmul2d, pack
 from .microkernel import address, call_code, clear_bytes, copy_bytes, row_split, split_kernels, tile_for
@@ -173,8 +173,7 @@ def _walk(shape: tuple[int, ...], itemsize: int, taps: Taps, step: Triple, count
     at = [[(t - a) * p for t in tap] for tap, a, p in zip((taps[0], taps[1], columns), low, pitch, strict=True)]
     offsets = np.array([i + j + k for i, j, k in product(*at)], np.int64)
     # Rows of taps that fall outside the image are skipped; with several planes of taps they are not one piece of the table.
-    spacing = taps[1][1] - taps[1][0] if len(taps[1]) > 1 else 1
-    skip = (len(taps[1]) if len(taps[0]) == 1 else 0, spacing, len(columns))
+    skip = (len(taps[1]) if len(taps[0]) == 1 else 0, spacing(taps[1]), len(columns))
     plan = (*shape, *counts, *step, *low, *box, framed, band, -(-counts[1] // band), run, *skip)
     return np.array(plan, np.int64), offsets
 
@@ -238,6 +237,11 @@ def _chosen(sum_: str, source: np.ndarray, result: np.ndarray, counts: Triple, t
     return chosen(estimates(sum_, images, channels, result.shape[4], counts, taps, apart, groups, counts[0] == depth, result.itemsize))
 
 
+def _nine(taps: Taps) -> winograd.Taps:
+    """The taps of a 1x3x3 window."""
+    return winograd.Taps((taps[1][0], taps[2][0]), (spacing(taps[1]), spacing(taps[2])))
+
+
 # ---------------------------------------------------------------------------------- window sums
 def _window_sums(
     source: np.ndarray, w: _Weights, bias: np.ndarray | None, taps: Taps, step: Triple,
@@ -251,7 +255,7 @@ def _window_sums(
     start = np.zeros(groups * k, y.dtype) if bias is None else contiguous(bias)
     apart = tuple(s * p for s, p in zip(step, spread, strict=True))
     if _chosen("sums", source, y, counts, taps, apart, groups) == "winograd":
-        winograd.sums(_planes(source), *w, start, (taps[1][0], taps[2][0]), _planes(y))
+        winograd.sums(_planes(source), *w, start, _nine(taps), _planes(y))
         return
     walk, offsets = _walk(source.shape, source.itemsize, taps, step, counts, groups)
     depthwise = c == k == 1 and groups > 1
@@ -317,7 +321,7 @@ def _window_outer(source: np.ndarray, grad: np.ndarray, taps: Taps, step: Triple
         gw[...] = 0
         return gw
     if _chosen("outer", source, grad, counts, taps, step, groups) == "winograd":
-        sums = winograd.outer(_planes(source), _planes(grad), (taps[1][0], taps[2][0]))
+        sums = winograd.outer(_planes(source), _planes(grad), _nine(taps))
         _add_parts(sums.reshape(len(sums), 1, 1, -1, sums.shape[-1]), gw)
         return gw
     walk, offsets = _walk(source.shape, source.itemsize, taps, step, counts, groups)

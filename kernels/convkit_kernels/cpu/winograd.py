@@ -1,4 +1,4 @@
-"""3x3 convolutions by Winograd's F(4x4, 3x3): 36 products in place of 144 for each 4x4 tile of output pixels.
+"""3x3 convolutions, dilated ones too, by Winograd's F(4x4, 3x3): 36 products in place of 144 for each 4x4 tile of output pixels.
 
 With B, G and A the matrices of Lavin and Gray ("Fast Algorithms for Convolutional Neural Networks", 2016), for each tile, x being its 6x6 patch:
 
@@ -10,6 +10,8 @@ The input gradient is a forward pass of gy with mirrored weights.  Multiplying s
 is 1e-6 to 2e-6 in float32 where a direct sum's is 2e-7 to 8e-7.  A NaN or an infinity in a pixel or a weight makes every output of the tiles
 it meets NaN, where a direct sum would reach the nine outputs around it only.
 
+A tile of a dilated convolution is 16 pixels as far apart as its taps: each of dilation^2 phases of the image is convolved by itself.
+
 A transform is a codelet: straight-line code over a vector of channels at a time, emitted with llvmlite.  It finds pixels by a
 table of addresses, in which pixels outside the image are a row of zeros that is only read, or a row that nobody reads.
 """
@@ -19,7 +21,7 @@ from __future__ import annotations
 import functools
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numba
 import numpy as np
@@ -27,6 +29,7 @@ from llvmlite import binding as llvm
 from llvmlite import ir
 from numba import prange
 
+from .choice import tiles_along
 from .matmul import pack
 from .microkernel import I1, I32, I64, address, call_code, clear_bytes, compiled, isa, row_split, split_kernels, tile_for
 from .runtime import MOST_THREADS, inline, kernel
@@ -187,20 +190,27 @@ def _codelet(name: str, char: str) -> int:
 H, W, C, TOP, LEFT = range(5)  # the source, and where the first patch begins
 P, Q, K = range(5, 8)  # the result, or its gradient
 DOWN, ACROSS, TILES, TOGETHER = range(8, 12)  # tiles of an image, of all images, and of a unit of work
-WIDE_C, WIDE_K, PLANE_C, PLANE_K, LANES = range(12, 17)  # elements of a tile in a place's plane, and of the plane
-COLUMNS, HEIGHT, MANY, ROWS = range(17, 21)  # the register tile, and how rows are split into such tiles
-INTO, OUT = 21, 22  # codelets: into the transformed domain, and out of it, or into it for the gradient
-PRODUCT = 23  # register tiles: both heights, and both for a block that has not all columns
+APART_Y, APART_X = 12, 13  # pixels from one pixel of a tile to the next
+WIDE_C, WIDE_K, PLANE_C, PLANE_K, LANES = range(14, 19)  # elements of a tile in a place's plane, and of the plane
+COLUMNS, HEIGHT, MANY, ROWS = range(19, 23)  # the register tile, and how rows are split into such tiles
+INTO, OUT = 23, 24  # codelets: into the transformed domain, and out of it, or into it for the gradient
+PRODUCT = 25  # register tiles: both heights, and both for a block that has not all columns
+
+
+class Taps(NamedTuple):
+    """Where the nine taps stand: the first, relative to an output pixel's place in the source, and how far apart they are, in rows and columns."""
+
+    corner: tuple[int, int]
+    apart: tuple[int, int]
 
 
 def _plan(
-    source: np.ndarray, result: np.ndarray, corner: tuple[int, int], together: int, rows: int | None, columns: int, codelets: tuple[str, str],
-    unit_rows: bool,
+    source: np.ndarray, result: np.ndarray, taps: Taps, together: int, rows: int | None, columns: int, codelets: tuple[str, str], unit_rows: bool
 ) -> np.ndarray:  # fmt: skip
     """For `together` tiles at a time and products of `rows` (of a tile's channels, or else the tiles) by `columns`."""
     (n, *image, c), (_, p, q, k), dtype = source.shape, result.shape, result.dtype
     lanes = isa().bytes // dtype.itemsize
-    down, across = -(-p // 4), -(-q // 4)
+    down, across = tiles_along(p, taps.apart[0]), tiles_along(q, taps.apart[1])
     rows = together if rows is None else rows
     tile = tile_for(rows, columns, dtype)
     split = row_split(rows, tile.rows)
@@ -208,8 +218,8 @@ def _plan(
     part = split_kernels(tile, split, dtype, unit_rows, masked=True) if unit_rows and columns % tile.columns else whole
     wide = _up(c, lanes), _up(k, lanes)
     planes = (_plane(together * n, dtype) for n in wide)
-    return np.array([*image, c, *corner, p, q, k, down, across, n * down * across, together, *wide, *planes, lanes, tile.columns, *split,
-                     *(codelet(name, dtype) for name in codelets), *whole, *part], np.int64)  # fmt: skip
+    return np.array([*image, c, *taps.corner, p, q, k, down, across, n * down * across, together, *taps.apart, *wide, *planes, lanes, tile.columns,
+                     *split, *(codelet(name, dtype) for name in codelets), *whole, *part], np.int64)  # fmt: skip
 
 
 def _up(n: int, lanes: int) -> int:
@@ -228,39 +238,45 @@ def _starts(plane: int, dtype: np.dtype, count: int = PLACES) -> np.ndarray:
     return np.arange(count) * (plane * dtype.itemsize)
 
 
-def _tiles(image: np.ndarray) -> int:
+def _tiles(image: np.ndarray, taps: Taps) -> int:
     """4x4 tiles of images [N, P, Q, K]."""
-    return image.shape[0] * -(-image.shape[1] // 4) * -(-image.shape[2] // 4)
+    return image.shape[0] * tiles_along(image.shape[1], taps.apart[0]) * tiles_along(image.shape[2], taps.apart[1])
 
 
 @inline
 def _pixels(table, at, count, image, size, height, width, channels, tile, plan, top, left, outside):
     """Into table from `at`: addresses of the count x count pixels of a tile, from (top, left) of its own pixels on; `outside` beyond the image."""
-    n, i, j = tile // (plan[DOWN] * plan[ACROSS]), tile // plan[ACROSS] % plan[DOWN] * 4 + top, tile % plan[ACROSS] * 4 + left
+    n, down, across = tile // (plan[DOWN] * plan[ACROSS]), tile // plan[ACROSS] % plan[DOWN], tile % plan[ACROSS]
+    # Tiles of neighbouring phases are neighbours: they share cache lines.
+    dy, dx = plan[APART_Y], plan[APART_X]
+    i, first = down // dy * 4 * dy + down % dy + top, across // dx * 4 * dx + across % dx + left
     for a in range(count):
-        row = image + size * ((n * height + i + a) * width + j) * channels
+        row = image + size * (n * height + i) * width * channels
+        j = first
         for b in range(count):
-            table[at + a * count + b] = row + size * b * channels if 0 <= i + a < height and 0 <= j + b < width else outside
+            table[at + a * count + b] = row + size * j * channels if 0 <= i < height and 0 <= j < width else outside
+            j += dx
+        i += dy
 
 
 # ------------------------------------------------------------------------------------- the sums
 def sums(
-    source: np.ndarray, w: np.ndarray, taps: np.ndarray, shape: tuple[int, int, int], strides: tuple[int, int, int],
-    bias: np.ndarray, corner: tuple[int, int], y: np.ndarray,
+    source: np.ndarray, w: np.ndarray, places: np.ndarray, shape: tuple[int, int, int], strides: tuple[int, int, int],
+    bias: np.ndarray, taps: Taps, y: np.ndarray,
 ) -> None:  # fmt: skip
-    """y [N, P, Q, K] = 3x3 window sums of source [N, H, W, C], the first window's first tap at pixel `corner`, plus bias [K].
+    """y [N, P, Q, K] = 3x3 window sums of source [N, H, W, C] plus bias [K].
 
-    The weights w, taps, shape and strides are those that `matmul.pack` takes.  Scratch: the transformed weights, and for each thread the
+    The weights w, places, shape and strides are those that `matmul.pack` takes.  Scratch: the transformed weights, and for each thread the
     transformed tiles of a unit.
     """
     c, k, dtype = source.shape[-1], y.shape[-1], y.dtype
     # As many tiles as make the traffic of tiles and of weights equal, if neither stays in the cache; units enough for several threads.
-    most, tiles = max(LEAST_TILES["sums"], c * k // (2 * (c + k))), _tiles(y)
+    most, tiles = max(LEAST_TILES["sums"], c * k // (2 * (c + k))), _tiles(y, taps)
     units = max(-(-tiles // most), min(UNITS, -(-tiles // 14)))
-    plan = _plan(source, y, corner, -(-tiles // units), None, k, ("input", "output"), False)
+    plan = _plan(source, y, taps, -(-tiles // units), None, k, ("input", "output"), False)
     columns = int(plan[COLUMNS])
     blocks, many = -(-k // columns), c * columns
-    packed = pack(w, taps, shape, strides, columns)
+    packed = pack(w, places, shape, strides, columns)
     u = np.empty((PLACES, _plane(blocks * many, dtype)), dtype)
     _transform(codelet("weights", dtype), packed.reshape(-1), _starts(many, dtype, 9), u.reshape(-1), _starts(u.shape[1], dtype),
                np.array([blocks, 9 * many, many, many, plan[LANES]]))  # fmt: skip
@@ -320,23 +336,22 @@ def _tile_sums(source, u, bias, y, scratch, starts, tables, zeros, plan):
 
 
 # ------------------------------------------------------------------------------ the weight gradient
-def outer(source: np.ndarray, grad: np.ndarray, corner: tuple[int, int]) -> np.ndarray:
-    """Parts [parts, 9, C, K rounded up to whole vectors] whose sum is dw, of source [N, H, W, C] and grad [N, P, Q, K], the first window's first tap
-    at pixel `corner`.
+def outer(source: np.ndarray, grad: np.ndarray, taps: Taps) -> np.ndarray:
+    """Parts [parts, 9, C, K rounded up to whole vectors] whose sum is dw, of source [N, H, W, C] and grad [N, P, Q, K].
 
     Few channels: the tiles are dealt into parts, each with transformed weights of its own, which stay in the cache of the core that adds to
     them.  Many: all cores add to the same, each at places of its own.  Scratch: transformed weights, and transformed tiles of both images.
     """
     c, k, dtype = source.shape[-1], grad.shape[-1], grad.dtype
     wide = _up(k, isa().bytes // dtype.itemsize)
-    tiles, plane = _tiles(grad), _plane(c * wide, dtype)
+    tiles, plane = _tiles(grad, taps), _plane(c * wide, dtype)
     parts = min(PARTS, PARTS_BYTES // (PLACES * plane * dtype.itemsize), -(-tiles // LEAST_TILES["outer"]))
     alone = parts >= 4
     if alone:
         together = max(LEAST_TILES["sums"], TILES_BYTES // (PLACES * (c + wide) * dtype.itemsize))
     else:
         parts, together = 1, max(LEAST_TILES["outer"], c * k // (c + k))
-    plan = _plan(source, grad, corner, min(tiles, together), c, wide, ("input", "gradient"), True)
+    plan = _plan(source, grad, taps, min(tiles, together), c, wide, ("input", "gradient"), True)
     planes = int(plan[PLANE_C]), int(plan[PLANE_K])
     scratch = np.empty((MOST_THREADS if alone else 1, PLACES * (planes[0] + planes[1])), dtype)
     starts = np.concatenate([_starts(plane, dtype) for plane in planes])
