@@ -119,8 +119,7 @@ class TensorBase:
     result: type  # the class of results; `convkit.tensor` sets it to Tensor, which derives from this class
 
     def __init__(self, array: np.ndarray, requires_grad: bool = False):
-        # NumPy makes numbers of arrays without dimensions, as in `a + 1`; a number would count as a constant.
-        self.array = array if type(array) is np.ndarray or not isinstance(array, np.generic) else np.asarray(array)
+        self.array = array if type(array) is np.ndarray else _from_numpy(array)
         self.requires_grad = requires_grad
         self.grad: Any = None
         self.node: Function | None = None
@@ -311,6 +310,13 @@ def version_of(tensor: TensorBase) -> list[int]:
     return tensor._version
 
 
+def _from_numpy(value: Any) -> np.ndarray:
+    # NumPy makes numbers of arrays without dimensions, as in `a + 1`; a number would count as a constant.
+    if not isinstance(value, (np.ndarray, np.generic)):
+        raise TypeError(f"Tensor: needs a NumPy array, got {type(value).__name__}; convkit.tensor takes other data")
+    return np.asarray(value)
+
+
 def _as_array(value: Any) -> np.ndarray:
     return value if isinstance(value, np.ndarray) else np.asarray(value)
 
@@ -482,6 +488,17 @@ def _accumulate(tensor: TensorBase, grad: Any, create_graph: bool, given: set[in
     tensor.grad = grad if create_graph else TensorBase.result(grad.array)
 
 
+def listed(op: str, tensors: Any, optional: bool = False) -> tuple[Any, ...]:
+    """One tensor or several as a tuple; None too, if `optional`; TypeError for anything else."""
+    if isinstance(tensors, TensorBase) or optional and tensors is None:
+        return (tensors,)
+    found = tuple(tensors) if isinstance(tensors, Iterable) else (tensors,)
+    for t in found:
+        if not isinstance(t, TensorBase) and not (optional and t is None):
+            raise TypeError(f"{op}: needs a tensor or several, got {type(t).__name__}")
+    return found
+
+
 def _roots(op: str, outputs: Sequence[Any], grad_outputs: Sequence[Any]) -> list[tuple[Any, Any]]:
     roots = []
     for y, g in zip(outputs, grad_outputs, strict=True):
@@ -505,8 +522,7 @@ def backward(tensors: Any, grad_tensors: Any = None, retain_graph: bool | None =
     `grad_tensors` weighs the outputs; a single number needs none.  The graph is freed on the way unless `retain_graph`.
     RuntimeError if an output requires no gradient or its graph was freed.
     """
-    tensors = (tensors,) if isinstance(tensors, TensorBase) else tuple(tensors)
-    grad_tensors = (grad_tensors,) if grad_tensors is None or isinstance(grad_tensors, TensorBase) else tuple(grad_tensors)
+    tensors, grad_tensors = listed("backward", tensors), listed("backward", grad_tensors, True)
     if len(grad_tensors) == 1:
         grad_tensors = grad_tensors * len(tensors) if grad_tensors[0] is None else grad_tensors
     _walk(_roots("backward", tensors, grad_tensors), create_graph if retain_graph is None else retain_graph, create_graph, None)
@@ -533,9 +549,7 @@ def grad(
         raise ValueError("grad: only_inputs=False is deprecated, and is_grads_batched=True is not there; call grad for each of them")
     if materialize_grads and allow_unused is False:
         raise ValueError("grad: materialize_grads gives unused inputs zeros, so allow_unused must not be False")
-    outputs = (outputs,) if isinstance(outputs, TensorBase) else tuple(outputs)
-    inputs = (inputs,) if isinstance(inputs, TensorBase) else tuple(inputs)
-    grad_outputs = (grad_outputs,) if grad_outputs is None or isinstance(grad_outputs, TensorBase) else tuple(grad_outputs)
+    outputs, inputs, grad_outputs = listed("grad", outputs), listed("grad", inputs), listed("grad", grad_outputs, True)
     if len(grad_outputs) == 1 and grad_outputs[0] is None:
         grad_outputs = grad_outputs * len(outputs)
     for i, x in enumerate(inputs):

@@ -25,7 +25,7 @@ def load(f: str | os.PathLike, map_location: Any = None, *, weights_only: bool =
     """
     if map_location is not None:
         devices.check(map_location)
-    with open(f, "rb") as file:
+    with open(os.fspath(f), "rb") as file:  # an int would be somebody's open file
         start = file.read(16)
     return torch_checkpoint.load(f) if torch_checkpoint.recognised(start) else safetensors.load(f)
 

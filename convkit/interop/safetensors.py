@@ -33,8 +33,12 @@ def save(obj: Mapping[str, Any], f: str | os.PathLike) -> None:
     >>> convkit.load(path)["w"].tolist()
     [1.0, 1.0]
     """
+    if not isinstance(obj, Mapping):
+        raise TypeError(f"save: needs a dictionary of tensors, such as a state_dict(), got {type(obj).__name__}")
     arrays = {}
     for name, value in obj.items():
+        if not isinstance(name, str):
+            raise TypeError(f"save: names must be text, got {name!r}")
         array = value.array if isinstance(value, Tensor) else value
         if not isinstance(array, np.ndarray):
             raise TypeError(f"save: {name!r} must be a tensor or an array, got {type(value).__name__}")

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from ..autograd import no_grad
+from ..ops import checks
 from ..ops.creation import rand, randn
 from ..tensor import Tensor
 
@@ -208,7 +209,7 @@ def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
 
 def fans(op: str, tensor: Tensor) -> tuple[int, int]:
     """(fan_in, fan_out) of a weight; ValueError naming `op` for fewer than two dimensions."""
-    if len(tensor.shape) < 2:
+    if len(checks.tensor(op, tensor).shape) < 2:
         raise ValueError(f"{op}: a fan needs a weight of 2 dimensions or more, [out, in, *window], got shape {list(tensor.shape)}")
     window = math.prod(tensor.shape[2:])
     return tensor.shape[1] * window, tensor.shape[0] * window
@@ -231,9 +232,11 @@ def _kaiming_std(op: str, tensor: Tensor, a: float, mode: str, nonlinearity: str
 
 
 def _draw(draw: Any, tensor: Tensor, generator: Any) -> np.ndarray:
+    if checks.tensor("nn.init", tensor).array.dtype.kind != "f":
+        raise TypeError(f"nn.init: random numbers need a floating tensor, got {tensor.dtype}")
     return draw(*tensor.shape, generator=generator).numpy()
 
 
 def _set(tensor: Tensor, values: Any) -> Tensor:
     with no_grad():
-        return tensor.copy_(values)
+        return checks.tensor("nn.init", tensor).copy_(values)

@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from convkit_kernels import geometry
+
 from ..tensor import Tensor
 
 
@@ -20,7 +22,12 @@ class Parameter(Tensor):
     """
 
     def __init__(self, data: Any, requires_grad: bool = True) -> None:
-        super().__init__(data.array if isinstance(data, Tensor) else np.asarray(data), requires_grad)
+        array = data.array if isinstance(data, Tensor) else np.asarray(data)
+        if array.dtype.kind not in "fiub":
+            raise TypeError(f"Parameter: data must be real numbers or booleans, got dtype {array.dtype}")
+        if requires_grad and array.dtype.kind != "f":
+            raise RuntimeError(f"Parameter: only floating tensors can require gradients, got {array.dtype}; pass requires_grad=False")
+        super().__init__(array, requires_grad)
 
     def __repr__(self) -> str:
         return f"Parameter containing:\n{super().__repr__()}"
@@ -36,5 +43,5 @@ def new_tensor(layer: str, shape: tuple[int, ...], device: Any, dtype: Any, valu
     dtype = np.dtype(np.float32 if dtype is None else dtype)
     if dtype.kind != "f":
         raise TypeError(f"{layer}: dtype must be floating, got {dtype}")
-    tensor = Tensor(np.full(shape, value, dtype))
+    tensor = Tensor(np.full(geometry.fits(layer, shape), value, dtype))
     return tensor if device is None else tensor.to(device=device)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..autograd import Function, TensorBase
+from . import checks
 from .elementwise import where
 from .indexing import PutItem, index_select
 from .shape import axis, broadcast_to, cat, expand, ints, many, permute, reshape, split, transpose, unsqueeze
@@ -184,7 +185,7 @@ def meshgrid(*tensors: Any, indexing: str = "ij") -> tuple[Any, ...]:
         tensors = tuple(tensors[0])
     if indexing not in ("ij", "xy"):
         raise ValueError(f"meshgrid: indexing must be 'ij' or 'xy', got {indexing!r}")
-    if not tensors or any(v.ndim > 1 for v in tensors):
+    if not tensors or any(checks.tensor("meshgrid", v).ndim > 1 for v in tensors):
         raise ValueError("meshgrid: needs vectors or numbers, one at least")
     if len({v.dtype for v in tensors}) > 1:
         raise TypeError(f"meshgrid: dtypes must agree, got {', '.join(str(v.dtype) for v in tensors)}")

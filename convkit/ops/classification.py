@@ -9,6 +9,7 @@ import numpy as np
 
 from ..autograd import Function, TensorBase, is_grad_enabled
 from ..device import kernels
+from . import checks
 from .activation import log_softmax, sigmoid, softmax
 from .elementwise import floating
 from .functions import exp
@@ -22,6 +23,7 @@ def _classes(op: str, x: Any, target: Any, ignore_index: int = -100) -> tuple[np
     t, (batch, classes, *places) = target.array, x.array.shape
     if t.shape != (batch, *places):
         raise ValueError(f"{op}: input {list(x.shape)} needs targets of shape {[batch, *places]}, got {list(t.shape)}")
+    checks.whole(op, "ignore_index", ignore_index)
     if not 0 <= ignore_index < classes and (not t.size or t.min() >= 0 and t.max() < classes):  # mostly
         return t, None
     counted = t != ignore_index
@@ -186,7 +188,7 @@ def cross_entropy(
     2.3025851249694824
     """
     op = "cross_entropy"
-    if not 0.0 <= label_smoothing <= 1.0:
+    if not 0.0 <= checks.number("cross_entropy", "label_smoothing", label_smoothing) <= 1.0:
         raise ValueError(f"{op}: label_smoothing must be 0 to 1, got {label_smoothing}")
     x, t, alone = _batched(op, input, target)
     if t.array.dtype.kind == "f" and t.shape == x.shape:

@@ -8,6 +8,7 @@ import numpy as np
 
 from ..autograd import TensorBase
 from ..device import kernels
+from . import checks
 from .elementwise import Operand, check_broadcast, operands
 from .reduce import axes
 
@@ -147,6 +148,7 @@ def allclose(input: Any, other: Any, rtol: float = 1e-5, atol: float = 1e-8, equ
 
 def equal(input: Any, other: Any) -> bool:
     """Have two tensors the same shape and elements?"""
+    checks.tensor("equal", input), checks.tensor("equal", other)
     return input.array.shape == other.array.shape and bool((input.array == other.array).all())
 
 

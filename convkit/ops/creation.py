@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from convkit_kernels import layout
+from convkit_kernels import geometry, layout
 
 from .. import device as devices
 from ..autograd import TensorBase
 from ..random import Generator, default_generator
+from . import checks
 
 if TYPE_CHECKING:
     from ..tensor import Tensor
@@ -70,7 +71,7 @@ def _sizes(op: str, size: Any, named: Any = None) -> tuple[int, ...]:
         raise TypeError(f"{op}: sizes must be ints, got {size}")
     if any(s < 0 for s in size):
         raise ValueError(f"{op}: sizes must not be negative, got {list(size)}")
-    return tuple(int(s) for s in size)
+    return geometry.fits(op, tuple(int(s) for s in size))
 
 
 def _dtype(op: str, dtype: Any, default: Any = np.float32) -> np.dtype:
@@ -115,6 +116,7 @@ def ones_like(input: Any, *, dtype: Any = None, device: Any = None, requires_gra
 
 def full_like(input: Any, fill_value: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """One value in input's shape and memory layout, and its dtype unless told otherwise."""
+    checks.number("full_like", "fill_value", fill_value)
     return _finish(np.full_like(input.array, fill_value, _dtype("full_like", dtype, input.array.dtype)), requires_grad, device)
 
 
@@ -127,6 +129,7 @@ def empty_like(input: Any, *, dtype: Any = None, device: Any = None, requires_gr
 def full(size: Any, fill_value: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """A tensor of `size` filled with one value; float32 unless dtype or an integer value says otherwise."""
     fill_value = fill_value.item() if isinstance(fill_value, TensorBase) else fill_value  # type: ignore[attr-defined]
+    checks.number("full", "fill_value", fill_value)
     kind = np.bool_ if isinstance(fill_value, (bool, np.bool_)) else np.int64 if isinstance(fill_value, (int, np.integer)) else np.float32
     return _finish(np.full(_sizes("full", (size,)), fill_value, _dtype("full", dtype, kind)), requires_grad, device)
 
@@ -171,7 +174,7 @@ def arange(start: Any = None, end: Any = None, step: Any = 1, *, dtype: Any = No
 def linspace(start: Any, end: Any, steps: int, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """`steps` numbers evenly spaced from start to end, both included."""
     start, end = (v.item() if isinstance(v, TensorBase) else v for v in (start, end))  # type: ignore[attr-defined]
-    if steps < 0:
+    if checks.whole("linspace", "steps", steps) < 0:
         raise ValueError(f"linspace: steps must not be negative, got {steps}")
     values = np.linspace(start, end, steps)
     kind = _dtype("linspace", dtype)
@@ -181,7 +184,7 @@ def linspace(start: Any, end: Any, steps: int, *, dtype: Any = None, device: Any
 def logspace(start: Any, end: Any, steps: int, base: float = 10.0, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """`base` to the power of `steps` numbers evenly spaced from start to end."""
     start, end = (v.item() if isinstance(v, TensorBase) else v for v in (start, end))
-    if steps < 0:
+    if checks.whole("logspace", "steps", steps) < 0:
         raise ValueError(f"logspace: steps must not be negative, got {steps}")
     return _finish((float(base) ** np.linspace(start, end, steps)).astype(_dtype("logspace", dtype)), requires_grad, device)
 
@@ -191,6 +194,8 @@ def _drawn(kind: str, size: tuple, dtype: Any, generator: Generator | None, devi
     dtype = _dtype(kind, dtype)
     if dtype not in (np.float32, np.float64):
         raise TypeError(f"{kind}: dtype must be float32 or float64, got {dtype}")
+    if generator is not None and not isinstance(generator, Generator):
+        raise TypeError(f"{kind}: generator must be a Generator, got {type(generator).__name__}")
     name = {"rand": "uniform", "randn": "normal"}[kind]
     draw = getattr(devices.kernels(np.empty(0)), name)
     return _finish(draw(_sizes(kind, size), *(generator or default_generator).take(), dtype), requires_grad, device)
@@ -231,8 +236,11 @@ def randint(
         raise TypeError("randint: needs (high, size) or (low, high, size)")
     if high <= low:
         raise ValueError(f"randint: high must be above low, got {low} and {high}")
+    kind = _dtype("randint", dtype, np.int64)
+    if kind.kind in "iu" and not np.iinfo(kind).min <= low <= high - 1 <= np.iinfo(kind).max:
+        raise ValueError(f"randint: {low} to {high - 1} are not all numbers of {kind}")
     u = _drawn("rand", (size,), np.float64, generator, device, False).array
-    return TensorBase.result((np.floor(u * (high - low)) + low).astype(_dtype("randint", dtype, np.int64)))
+    return TensorBase.result((np.floor(u * (high - low)) + low).astype(kind))
 
 
 def randint_like(
@@ -244,7 +252,7 @@ def randint_like(
 
 def randperm(n: int, *, generator: Generator | None = None, dtype: Any = None, device: Any = None) -> Tensor:
     """The integers 0 .. n-1 in random order."""
-    order = np.argsort(_drawn("rand", (n,), np.float64, generator, device, False).array, kind="stable")
+    order = np.argsort(_drawn("rand", _sizes("randperm", (n,)), np.float64, generator, device, False).array, kind="stable")
     return TensorBase.result(order.astype(_dtype("randperm", dtype, np.int64)))
 
 

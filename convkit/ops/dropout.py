@@ -11,6 +11,7 @@ import numpy as np
 from ..autograd import Function
 from ..device import kernels
 from ..random import default_generator
+from . import checks
 from .activation import not_inplace
 from .elementwise import floating
 
@@ -36,7 +37,7 @@ class Dropout(Function):
 def _checked(op: str, x: Any, p: float, training: bool, inplace: bool) -> bool:
     """Whether there is anything to drop; ValueError for a p that is no probability or inplace, TypeError unless x is floating."""
     not_inplace(op, inplace)
-    if not 0.0 <= p <= 1.0:
+    if not 0.0 <= checks.number(op, "p", p) <= 1.0:
         raise ValueError(f"{op}: p must be 0 to 1, got {p}")
     floating(op, x)
     return bool(training) and p > 0.0

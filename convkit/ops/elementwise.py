@@ -8,6 +8,7 @@ import numpy as np
 
 from ..autograd import Function, TensorBase
 from ..device import kernels
+from . import checks
 
 Operand = Any  # a tensor, or a number beside a tensor
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))  # to compare with types, which NumPy converts each time, takes a microsecond
@@ -431,9 +432,7 @@ class Where(Function):
 
 def floating(op: str, x: Any) -> Any:
     """x itself; TypeError unless it is a float32 or float64 tensor."""
-    if not isinstance(x, TensorBase):
-        raise TypeError(f"{op}: needs a tensor, got {type(x).__name__}")
-    if x.array.dtype not in FLOATS:
+    if checks.tensor(op, x).array.dtype not in FLOATS:
         raise TypeError(f"{op}: needs float32 or float64, got {x.array.dtype}; convert with .to(convkit.float32)")
     return x
 
@@ -523,8 +522,7 @@ def clamp(input: Any, min: Any = None, max: Any = None) -> Any:
     """
     if min is None and max is None:
         raise ValueError("clamp: needs min or max")
-    if not isinstance(input, TensorBase):
-        raise TypeError(f"clamp: needs a tensor, got {type(input).__name__}")
+    checks.tensor("clamp", input)
     if any(isinstance(v, TensorBase) for v in (min, max)):
         return ClampTensors.apply(input, min, max)
     if not all(v is None or isinstance(v, (int, float, np.generic)) for v in (min, max)):
@@ -532,7 +530,7 @@ def clamp(input: Any, min: Any = None, max: Any = None) -> Any:
     if input.array.dtype.kind in "iub":  # numbers of a higher category raise the result to theirs
         dtype = result_type(input, *(v for v in (min, max) if v is not None))
         input = input if dtype == input.array.dtype else Cast.apply(input, dtype)
-    return Clamp.apply(input, min, max)
+    return Clamp.apply(input if input.array.dtype.kind in "iub" else floating("clamp", input), min, max)
 
 
 def clamp_min(input: Any, min: Any) -> Any:
@@ -550,6 +548,7 @@ def lerp(input: Any, end: Any, weight: Any) -> Any:
     away = end - input
     if isinstance(weight, (int, float)):
         return input + away * weight if weight < 0.5 else end - away * (1 - weight)
+    checks.tensor("lerp: the weight", weight)
     return where(weight < 0.5, input + weight * away, end - away * (1 - weight))
 
 

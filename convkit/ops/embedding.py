@@ -8,7 +8,7 @@ import numpy as np
 
 from ..autograd import Function, TensorBase, once_differentiable, version_of
 from ..device import kernels
-from . import indexing
+from . import checks, indexing
 from .elementwise import floating
 
 
@@ -106,6 +106,7 @@ def _shorten(weight: Any, index: np.ndarray, max_norm: float | None, norm_type: 
     """Scale the rows of weight that are picked, in place and outside the graph, to a norm of at most max_norm."""
     if max_norm is None or not index.size:
         return
+    checks.number("embedding", "max_norm", max_norm)
     rows = np.unique(index)
     norms = np.linalg.norm(weight.array[rows], norm_type, axis=1)
     long = norms > max_norm

@@ -10,6 +10,7 @@ import numpy as np
 
 from ..autograd import Function, TensorBase
 from ..device import kernels
+from . import checks
 from .elementwise import as_float, where
 
 # What integers are already.
@@ -41,8 +42,7 @@ def _row(name: str, keeps: str, pull: Callable, text: str, whole: bool = False) 
     rule: Any = type(name.title(), (_Row,), {"name": name, "keeps": keeps, "pull": staticmethod(pull), "__doc__": text, "__module__": __name__})
 
     def function(input: Any) -> Any:
-        if not isinstance(input, TensorBase):
-            raise TypeError(f"{name}: needs a tensor, got {type(input).__name__}")
+        checks.tensor(name, input)
         if name in _STEPS and input.array.dtype.kind in "iu":
             return input.clone()
         return rule.apply(input if whole else as_float(name, input))
@@ -92,8 +92,9 @@ def round(input: Any, *, decimals: int = 0) -> Any:
     """input rounded to the nearest integer, halves to the even one, or to `decimals` places.  Its gradient is 0."""
     if not decimals:
         return _round(input)
-    if input.array.dtype.kind != "f":
+    if checks.tensor("round", input).array.dtype.kind != "f":
         raise TypeError(f"round: decimals are for floats, got {input.dtype}")
+    checks.whole("round", "decimals", decimals)
     scale = 10.0 ** max(decimals, -decimals)
     return _round(input * scale) / scale if decimals > 0 else _round(input / scale) * scale
 
@@ -129,7 +130,7 @@ def square(input: Any) -> Any:
 
 def nan_to_num(input: Any, nan: float | None = 0.0, posinf: float | None = None, neginf: float | None = None) -> Any:
     """input with numbers in the place of nan and the infinities: by default 0 and the greatest and least of the dtype.  Those places are flat."""
-    if input.array.dtype.kind != "f":
+    if checks.tensor("nan_to_num", input).array.dtype.kind != "f":
         return input.clone()
     limits = np.finfo(input.array.dtype)
     values = input.array

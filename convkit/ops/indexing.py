@@ -14,6 +14,7 @@ from convkit_kernels.layout import order_of
 
 from ..autograd import Function, TensorBase
 from ..device import kernels
+from . import checks
 from .elementwise import Cast, fit, where
 from .shape import axis, view_of
 
@@ -196,13 +197,14 @@ def _put(op: str, x: Any, key: Key, values: Any, accumulate: bool = False) -> An
 
 def masked_fill(input: Any, mask: Any, value: Any) -> Any:
     """A copy of input with `value` (a number, or a tensor without dimensions) where the boolean `mask`, which broadcasts, holds."""
-    if mask.array.dtype != np.bool_:
+    if checks.tensor("masked_fill: the mask", mask).array.dtype != np.bool_:
         raise TypeError(f"masked_fill: the mask must be boolean, got {mask.dtype}")
     if isinstance(value, TensorBase):
         if value.ndim:
             raise ValueError(f"masked_fill: the value must have no dimensions, got shape {list(value.shape)}")
         value = value if value.array.dtype == input.array.dtype else Cast.apply(value, input.array.dtype)
     else:
+        checks.number("masked_fill", "the value", value)
         if input.array.dtype.kind in "iu" and not np.isfinite(value):
             raise ValueError(f"masked_fill: {value} is no number of the tensor's dtype {input.dtype}")
         value = TensorBase.result(np.asarray(value).astype(input.array.dtype))

@@ -10,6 +10,7 @@ import numpy as np
 
 from ..autograd import Function, TensorBase, is_grad_enabled
 from ..device import kernels
+from . import checks
 from .activation import sigmoid
 from .distance import at_least, pairwise_distance
 from .elementwise import Cast, clamp, floating, minimum, where
@@ -210,7 +211,7 @@ def huber_loss(input: Any, target: Any, reduction: str = "mean", delta: float = 
     [0.5, 4.0]
     """
     x, t = of_one_shape("huber_loss", input, target)
-    if not delta > 0:
+    if not checks.number("huber_loss", "delta", delta) > 0:
         raise ValueError(f"huber_loss: delta must be positive, got {delta}")
     return _weighted("huber_loss", Pointwise.apply(x, t, "huber", float(delta)), x, weight, reduction, None, None, by_share=False)
 

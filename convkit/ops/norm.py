@@ -13,6 +13,7 @@ import numpy as np
 
 from ..autograd import Function, TensorBase, is_grad_enabled, no_grad, version_of
 from ..device import kernels
+from . import checks
 from .elementwise import floating
 from .pool import avg_pool
 from .reduce import mean, sum
@@ -127,6 +128,7 @@ def _track(running_mean: Any, running_var: Any, mean_: np.ndarray, var: np.ndarr
         unbiased = count / (count - 1)
         for running, new in ((running_mean, mean_.mean(axis=0)), (running_var, var.mean(axis=0) * unbiased)):
             if running is not None:
+                checks.number("batch_norm", "momentum", momentum)
                 running.array[...] = (1 - momentum) * running.array + momentum * new
                 version_of(running)[0] += 1
 
@@ -145,7 +147,7 @@ def over_groups(op: str, x: Any, groups: int, weight: Any, bias: Any, eps: float
     if groups < 1 or x.shape[1] % groups:
         raise ValueError(f"{op}: num_groups must divide the channels, got {groups} for input {list(x.shape)}")
     _check(op, x, x.shape[1:2], "one number a channel", weight=weight, bias=bias)
-    return Norm.apply(x, weight, bias, Over(int(groups), False, eps))[0]
+    return Norm.apply(x, weight, bias, Over(int(groups), False, checks.number(op, "eps", eps)))[0]
 
 
 # --------------------------------------------------------------------------------------- functions
@@ -173,6 +175,7 @@ def batch_norm(
     _images("batch_norm", input)
     one = "one number a channel"
     _check("batch_norm", input, input.shape[1:2], one, weight=weight, bias=bias, running_mean=running_mean, running_var=running_var)
+    checks.number("batch_norm", "eps", eps)
     if eps < 0 or training and eps == 0:
         raise ValueError(f"batch_norm: eps must be {'positive' if training else 'at least 0'}, got {eps}")
     if not training:
@@ -204,6 +207,7 @@ def instance_norm(
     [[[-1.0, 1.0]]]
     """
     _images("instance_norm", input)
+    checks.number("instance_norm", "eps", eps)
     one = "one number a channel"
     _check("instance_norm", input, input.shape[1:2], one, weight=weight, bias=bias, running_mean=running_mean, running_var=running_var)
     if not use_input_stats:
@@ -238,6 +242,7 @@ def _over_last(op: str, x: Any, normalized_shape: Any, weight: Any, bias: Any, o
     """x normalised over its last dimensions, which must be `normalized_shape`."""
     shape = (normalized_shape,) if hasattr(normalized_shape, "__index__") else tuple(normalized_shape)
     floating(op, x)
+    checks.number(op, "eps", over.eps)
     if not shape or x.shape[x.ndim - len(shape) :] != shape or x.ndim < len(shape):
         raise ValueError(f"{op}: normalized_shape must be the input's last dimensions, got {list(shape)} for input {list(x.shape)}")
     _check(op, x, shape, "the normalized_shape", weight=weight, bias=bias)

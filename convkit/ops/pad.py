@@ -13,6 +13,7 @@ from convkit_kernels import tables
 from convkit_kernels.layout import order_of
 
 from ..autograd import Function, TensorBase
+from . import checks
 from .resample import Resample, taken
 
 MODES = ("constant", "reflect", "replicate", "circular")
@@ -57,8 +58,7 @@ def pad(input: Any, pad: Sequence[int], mode: str = "constant", value: float | N
     >>> pad(convkit.tensor([[1.0, 2.0, 3.0]]), (1, 2), mode="reflect").tolist()
     [[2.0, 1.0, 2.0, 3.0, 2.0, 1.0]]
     """
-    if not isinstance(input, TensorBase):
-        raise TypeError(f"pad: needs a tensor, got {type(input).__name__}")
+    checks.tensor("pad", input)
     if mode not in MODES:
         raise ValueError(f"pad: mode must be {', '.join(map(repr, MODES[:-1]))} or {MODES[-1]!r}, got {mode!r}")
     numbers = _ints(pad)

@@ -137,6 +137,8 @@ def einsum(equation: Any, *operands: Any) -> Any:
     >>> convkit.einsum("ij,j->i", convkit.ones(2, 3), convkit.ones(3)).tolist()
     [3.0, 3.0]
     """
+    if not isinstance(equation, (str, TensorBase)):
+        raise TypeError(f"einsum: needs an equation, such as 'ij,jk->ik', or tensors each with its list of numbers, got {equation!r}")
     if not isinstance(equation, str):
         equation, operands = _spelled(equation, operands)
     if len(operands) == 1 and isinstance(operands[0], (tuple, list)):

@@ -10,6 +10,7 @@ import numpy as np
 
 from ..autograd import Function, TensorBase, enable_grad, grad, is_grad_enabled
 from ..device import kernels
+from . import checks
 from .elementwise import Cast, Expand, as_float, maximum, minimum, where
 from .indexing import Gather
 from .shape import axis, cat
@@ -324,7 +325,7 @@ def _spread(op: str, x: Any, dim: Any, unbiased: Any, correction: Any) -> tuple[
     if correction is None:
         correction = 1 if unbiased is None else int(unbiased)
     x = _floats(op, x)
-    return x, axes(op, dim, x.ndim), correction
+    return x, axes(op, dim, x.ndim), checks.number(op, "correction", correction)
 
 
 def var(input: Any, dim: Dim = None, unbiased: bool | None = None, keepdim: bool = False, *, correction: float | None = None) -> Any:
@@ -478,8 +479,7 @@ def argmin(input: Any, dim: int | None = None, keepdim: bool = False) -> Any:
 
 
 def _extreme(op: str, x: Any, dim: Any, keepdim: bool) -> Any:
-    if not isinstance(x, TensorBase):
-        raise TypeError(f"{op}: needs a tensor, got {type(x).__name__}")
+    checks.tensor(op, x)
     if isinstance(dim, TensorBase):
         return (maximum if op == "max" else minimum)(x, dim)
     if dim is None:

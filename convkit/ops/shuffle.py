@@ -10,7 +10,7 @@ from typing import Any
 
 from convkit_kernels.layout import is_channels_last
 
-from ..autograd import TensorBase
+from . import checks
 from .shape import permute, reshape
 
 
@@ -97,8 +97,6 @@ def _positive(op: str, name: str, value: Any) -> int:
 
 
 def _at_least_3(op: str, x: Any) -> tuple[int, ...]:
-    if not isinstance(x, TensorBase):
-        raise TypeError(f"{op}: needs a tensor, got {type(x).__name__}")
-    if len(x.array.shape) < 3:
+    if len(checks.tensor(op, x).array.shape) < 3:
         raise ValueError(f"{op}: input must have at least 3 dimensions, got shape {list(x.array.shape)}")
     return x.array.shape

@@ -11,6 +11,8 @@ import numpy as np
 
 from ..autograd import TensorBase
 from ..device import kernels
+from . import checks
+from .elementwise import floating
 from .indexing import Arrange
 from .reduce import Chosen, ValuesIndices
 from .shape import axis, flatten
@@ -24,7 +26,9 @@ def _by_place(x: Any, index: np.ndarray, d: int, keepdim: bool = True) -> Values
 
 def _axis_and_size(op: str, x: Any, dim: int) -> tuple[Any, int, int]:
     """x with one dimension at least, the dimension, its size."""
-    d = axis(op, dim, max(x.ndim, 1))
+    d = axis(op, dim, max(checks.tensor(op, x).ndim, 1))
+    if x.array.dtype.kind == "f":
+        floating(op, x)
     return (x, d, x.array.shape[d]) if x.ndim else (x.reshape(1), 0, 1)
 
 

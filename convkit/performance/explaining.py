@@ -13,6 +13,7 @@ from convkit_kernels.algorithm import ALGORITHMS, choices, conv_algorithm, wante
 
 from ..autograd import Function, observed
 from ..device import machine
+from ..ops import checks
 from ..ops.creation import ones_like
 from ..tensor import Tensor
 from ..threads import get_num_threads
@@ -87,7 +88,7 @@ def explain(op: Callable[..., Any], *inputs: Any, repeats: int = 5) -> Explanati
     """
     if not callable(op):
         raise TypeError(f"explain: op must be a layer or a function, got {type(op).__name__}")
-    if repeats < 1:
+    if checks.whole("explain", "repeats", repeats) < 1:
         raise ValueError(f"explain: repeats must be at least 1, got {repeats}")
     tensors = [x.detach().requires_grad_(x.dtype.kind == "f") if isinstance(x, Tensor) else x for x in inputs]
     parameters = [(p, p.grad) for p in op.parameters()] if hasattr(op, "parameters") else []

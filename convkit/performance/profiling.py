@@ -20,6 +20,7 @@ from ..autograd import Function, observed
 from ..device import machine
 from ..files import write_whole
 from ..nn import Module
+from ..ops import checks
 from ..ops.creation import ones_like
 from ..tensor import Tensor
 from ..threads import get_num_threads
@@ -191,7 +192,7 @@ def profile(model: Module, *inputs: Any, backward: bool = True, repeats: int = 5
     """
     if not isinstance(model, Module):
         raise TypeError(f"profile: model must be a Module, got {type(model).__name__}")
-    if repeats < 1:
+    if checks.whole("profile", "repeats", repeats) < 1:
         raise ValueError(f"profile: repeats must be at least 1, got {repeats}")
     gradients = [(t, t.grad) for t in (*model.parameters(), *inputs) if isinstance(t, Tensor)]
     buffers = [(b, b.array.copy()) for b in model.buffers()]

@@ -24,6 +24,7 @@ from functools import cached_property
 from typing import Any
 
 MAX_RANK = 3
+LARGEST = 2**31 - 1  # size, stride, padding or dilation: sums of products of some stay within 64 bits
 Triple = tuple[int, int, int]
 
 
@@ -176,7 +177,7 @@ def each(op: str, name: str, value: int | Iterable[int], rank: int, least: int) 
     given: Any = value if type(value) is tuple else (value,) * rank
     if len(given) == rank:  # mostly: nothing to convert and nothing to say
         for v in given:
-            if type(v) is not int or v < least:
+            if type(v) is not int or not least <= v <= LARGEST:
                 break
         else:
             return given
@@ -194,7 +195,16 @@ def each(op: str, name: str, value: int | Iterable[int], rank: int, least: int) 
         raise ValueError(f"{op}: {name} needs {rank} numbers, one a dimension, got {list(ints)}")
     if any(v < least for v in ints):
         raise ValueError(f"{op}: {name} must be at least {least}, got {list(ints)}")
+    if any(v > LARGEST for v in ints):
+        raise ValueError(f"{op}: {name} must be at most {LARGEST}, got {list(ints)}")
     return ints
+
+
+def fits(op: str, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """`shape` itself; ValueError if no memory could hold so many elements."""
+    if math.prod(shape) > 2**59:  # of 16 bytes at most
+        raise ValueError(f"{op}: an array of shape {list(shape)} has more elements than memory has addresses")
+    return shape
 
 
 def _pairs(op: str, padding: int | Iterable, rank: int) -> tuple[tuple[int, int], ...]:
@@ -219,7 +229,7 @@ def conv_shapes(op: str, x: tuple[int, ...], w: tuple[int, ...], b: tuple[int, .
         raise ValueError(f"{op}: input has {x[1]} channels but weight {list(w)} with groups={win.groups} needs {w[1] * win.groups}")
     if b is not None and b != (w[0],):
         raise ValueError(f"{op}: bias must have shape [{w[0]}], one number an output channel, got {list(b)}")
-    return (x[0], w[0], *win.output_size(x[2:], op))
+    return fits(op, (x[0], w[0], *win.output_size(x[2:], op)))
 
 
 def conv_transpose_shapes(
@@ -242,7 +252,7 @@ def conv_transpose_shapes(
             f"{op}: the output would have size {list(out)}: input {list(x[2:])}, kernel {list(win.size)}, "
             f"stride {list(win.stride)}, padding {[list(p) for p in win.padding]}"
         )
-    return (x[0], channels, *out)
+    return fits(op, (x[0], channels, *out))
 
 
 def check_output_padding(op: str, output_padding: tuple[int, ...], win: Window) -> None:

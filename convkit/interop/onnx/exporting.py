@@ -192,6 +192,8 @@ def export(
     ['Conv', 'Relu', 'Reshape', 'Gemm']
     """
     onnx = _library()
+    if not isinstance(model, Module):
+        raise TypeError(f"export: model must be a Module, got {type(model).__name__}")
     inputs = list(example) if isinstance(example, (tuple, list)) else [example]
     if not inputs or not all(isinstance(x, TensorBase) for x in inputs):
         raise TypeError("export: the example must be a tensor or a tuple of tensors")

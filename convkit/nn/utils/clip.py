@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 
 from ...autograd import no_grad
+from ...autograd.graph import listed
+from ...ops import checks
 from ...ops.creation import zeros
 from ...ops.shape import stack
 from ...tensor import Tensor
@@ -39,7 +41,7 @@ def get_total_norm(tensors: Tensors, norm_type: float = 2.0, error_if_nonfinite:
 
 def clip_grads_with_norm_(parameters: Tensors, max_norm: float, total_norm: Tensor, foreach: bool | None = None) -> None:
     """Multiply the gradients by min(1, max_norm / (total_norm + 1e-6)), in place."""
-    factor = min(float(max_norm) / (float(total_norm) + 1e-6), 1.0)  # nan stays
+    factor = min(float(checks.number("clip_grads_with_norm_", "max_norm", max_norm)) / (float(total_norm) + 1e-6), 1.0)  # nan stays
     with no_grad(), np.errstate(invalid="ignore"):  # inf * 0 is nan, as in torch
         for p in _listed(parameters):
             if p.grad is not None:
@@ -86,7 +88,7 @@ def clip_grad_value_(parameters: Tensors, clip_value: float, foreach: bool | Non
 
 
 def _listed(tensors: Any) -> list[Tensor]:
-    return [tensors] if isinstance(tensors, Tensor) else list(tensors)
+    return list(listed("nn.utils", tensors))
 
 
 def _norm(x: Tensor, p: float) -> Tensor:

@@ -1,0 +1,112 @@
+"""Wrong calls that a stranger makes, over the whole surface: each error names the operation, the rule and what came."""
+
+import re
+
+import numpy as np
+import pytest
+
+import convkit as ck
+import convkit.nn.functional as F
+from convkit import nn
+
+X = ck.arange(216.0).reshape(2, 3, 6, 6)
+W = ck.ones(4, 3, 3, 3)
+SCORES, CLASSES = ck.zeros(2, 3), ck.tensor([0, 1])
+HUGE, PADDED = 2**40, 10**9
+HALF = ck.tensor(np.ones(3, np.float16))
+LONG = ck.tensor(np.ones(3, np.longdouble))
+
+WRONG_TYPES = {
+    "full: fill_value must be a number, got 'a'": lambda: ck.full((2,), "a"),
+    "full: fill_value must be a number, got None": lambda: ck.full((2,), None),
+    "full_like: fill_value must be a number, got [1]": lambda: ck.full_like(X, [1]),
+    "linspace: steps must be an int, got 2.5": lambda: ck.linspace(0, 1, 2.5),
+    "logspace: steps must be an int, got 'a'": lambda: ck.logspace(0, 1, "a"),
+    "rand: generator must be a Generator, got int": lambda: ck.rand(2, generator=3),
+    "randperm: sizes must be ints, got (2.5,)": lambda: ck.randperm(2.5),
+    "Tensor: needs a NumPy array, got list": lambda: ck.Tensor([1, 2]),
+    "Tensor: needs a NumPy array, got str": lambda: ck.Tensor("a"),
+    "Parameter: data must be real numbers or booleans, got dtype <U1": lambda: nn.Parameter("a"),
+    "einsum: needs an equation": lambda: ck.einsum(3),
+    "meshgrid: needs a tensor, got int": lambda: ck.meshgrid(3),
+    "nan_to_num: needs a tensor, got str": lambda: ck.nan_to_num("a"),
+    "equal: needs a tensor, got int": lambda: ck.equal(X, 3),
+    "masked_fill: the value must be a number, got 'a'": lambda: X.masked_fill(X > 0, "a"),
+    "masked_fill: the mask: needs a tensor, got bool": lambda: X.masked_fill(True, 1.0),
+    "lerp: the weight: needs a tensor, got str": lambda: X.lerp(X, "a"),
+    "round: decimals must be an int, got 'a'": lambda: X.round(decimals="a"),
+    "std: correction must be a number, got 'a'": lambda: X.std(correction="a"),
+    "sort: needs float32 or float64, got float16": lambda: HALF.sort(),
+    "topk: needs float32 or float64, got float16": lambda: HALF.topk(1),
+    "clamp: needs float32 or float64, got float16": lambda: HALF.clamp(0, 1),
+    "sort: needs float32 or float64, got": lambda: LONG.sort(),
+    "clamp: needs float32 or float64, got": lambda: LONG.clamp(0, 1),
+    "dropout: p must be a number, got 'a'": lambda: F.dropout(X, "a"),
+    "batch_norm: eps must be a number, got 'a'": lambda: F.batch_norm(X, ck.zeros(3), ck.ones(3), eps="a"),
+    "batch_norm: momentum must be a number, got 'a'": lambda: F.batch_norm(X, ck.zeros(3), ck.ones(3), training=True, momentum="a"),
+    "layer_norm: eps must be a number, got 'a'": lambda: F.layer_norm(X, (6,), eps="a"),
+    "group_norm: eps must be a number, got 'a'": lambda: F.group_norm(X, 1, eps="a"),
+    "instance_norm: eps must be a number, got 'a'": lambda: F.instance_norm(X, eps="a"),
+    "cross_entropy: label_smoothing must be a number, got 'a'": lambda: F.cross_entropy(SCORES, CLASSES, label_smoothing="a"),
+    "cross_entropy: ignore_index must be an int, got 'a'": lambda: F.cross_entropy(SCORES, CLASSES, ignore_index="a"),
+    "huber_loss: delta must be a number, got 'a'": lambda: F.huber_loss(X, X, delta="a"),
+    "embedding: max_norm must be a number, got 'a'": lambda: F.embedding(CLASSES, ck.ones(3, 2), max_norm="a"),
+    "nn.init: needs a tensor, got int": lambda: nn.init.uniform_(3),
+    "nn.init: random numbers need a floating tensor, got int64": lambda: nn.init.normal_(ck.tensor([1, 2])),
+    "xavier_uniform_: needs a tensor, got int": lambda: nn.init.xavier_uniform_(3),
+    "nn.utils: needs a tensor or several, got int": lambda: nn.utils.clip_grad_norm_(3, 1.0),
+    "clip_grads_with_norm_: max_norm must be a number, got 'a'": lambda: nn.utils.clip_grad_norm_([X], "a"),
+    "backward: needs a tensor or several, got int": lambda: ck.autograd.backward(3),
+    "backward: needs a tensor or several, got str": lambda: ck.ones((), requires_grad=True).backward("a"),
+    "grad: needs a tensor or several, got int": lambda: ck.autograd.grad(ck.ones((), requires_grad=True), 3),
+    "save: needs a dictionary of tensors, such as a state_dict(), got Tensor": lambda: ck.save(X, "never.safetensors"),
+    "save: names must be text, got 3": lambda: ck.save({3: X}, "never.safetensors"),
+    "expected str, bytes or os.PathLike object, not int": lambda: ck.load(3),  # not the open file of that number
+    "profile: repeats must be an int, got 'a'": lambda: ck.profile(nn.ReLU(), X, repeats="a"),
+    "explain: repeats must be an int, got 1.5": lambda: ck.explain(nn.ReLU(), X, repeats=1.5),
+}
+WRONG_VALUES = {
+    "zeros: an array of shape [1000000000000, 1000000000] has more elements than memory has addresses": lambda: ck.zeros(10**12, 10**9),
+    f"eye: an array of shape [{HUGE}, {HUGE}] has more elements": lambda: ck.eye(HUGE),
+    "Linear: an array of shape [1000000000000, 1000000000000] has more elements": lambda: nn.Linear(10**12, 10**12),
+    "randint: 0 to 299 are not all numbers of uint8": lambda: ck.randint(300, (2,), dtype="uint8"),
+    f"randint: 0 to {2**70 - 1} are not all numbers of int64": lambda: ck.randint(2**70, (2,)),
+    "randperm: sizes must not be negative, got [-1]": lambda: ck.randperm(-1),
+    f"conv2d: stride must be at most 2147483647, got [{2**70}, {2**70}]": lambda: F.conv2d(X, W, stride=2**70),
+    f"conv2d: padding must be at most 2147483647, got [{HUGE}, {HUGE}]": lambda: F.conv2d(X, W, padding=HUGE),
+    f"conv2d: dilation must be at most 2147483647, got [{HUGE}, {HUGE}]": lambda: F.conv2d(X, W, dilation=HUGE),
+    "conv2d: an array of shape [2, 4, 2000000004, 2000000004] has more elements": lambda: F.conv2d(X, W, padding=PADDED),
+    f"conv_transpose2d: stride must be at most 2147483647, got [{HUGE}, {HUGE}]": lambda: F.conv_transpose2d(X, ck.ones(3, 4, 3, 3), stride=HUGE),
+    "conv_transpose2d: an array of shape [2, 4, 5000000003, 5000000003] has": lambda: F.conv_transpose2d(X, ck.ones(3, 4, 3, 3), stride=PADDED),
+    f"unfold: padding must be at most 2147483647, got [{HUGE}, {HUGE}]": lambda: F.unfold(X, 2, padding=HUGE),
+    f"max_pool2d: kernel_size must be at most 2147483647, got [{HUGE}, {HUGE}]": lambda: F.max_pool2d(X, HUGE),
+}
+
+
+@pytest.mark.parametrize("message", WRONG_TYPES)
+def test_wrong_types(message):
+    with pytest.raises(TypeError, match=f"^{re.escape(message)}"):
+        WRONG_TYPES[message]()
+
+
+@pytest.mark.parametrize("message", WRONG_VALUES)
+def test_wrong_values(message):
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}"):
+        WRONG_VALUES[message]()
+
+
+def test_integers_are_no_parameters_unless_told():
+    with pytest.raises(RuntimeError, match=r"^Parameter: only floating tensors can require gradients, got int64"):
+        nn.Parameter(ck.tensor([1, 2]))
+    assert nn.Parameter(ck.tensor([1, 2]), requires_grad=False).tolist() == [1, 2]
+
+
+def test_the_limits_of_random_integers_hold():
+    drawn = ck.randint(-128, 128, (4000,), dtype="int8").numpy()
+    assert drawn.min() == -128 and drawn.max() == 127
+
+
+@pytest.mark.parametrize("value", [np.float32(0.5), np.array(0.5), ck.tensor(0.5), 1, True])
+def test_what_is_a_number(value):
+    assert ck.full((2,), value).tolist() == [float(value)] * 2
+    assert F.dropout(X, value, training=False) is X
