@@ -56,13 +56,16 @@ class ConvCase:
 
 @functools.cache
 def peak_gflops(dtype: str, threads: int) -> float:
-    """What this machine reaches now on `threads` threads."""
-    before = runtime.get_num_threads()
+    """What this machine computes now on `threads` threads."""
     runtime.set_num_threads(threads)
-    try:
-        return machine.peak_gflops(dtype, SECONDS)
-    finally:
-        runtime.set_num_threads(before)
+    return machine.peak_gflops(dtype, SECONDS)
+
+
+@functools.cache
+def copy_gbytes(threads: int) -> float:
+    """What this machine copies now on `threads` threads."""
+    runtime.set_num_threads(threads)
+    return machine.copy_gbytes(SECONDS)
 
 
 class _Peak:
