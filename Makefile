@@ -19,7 +19,7 @@ lint: .venv/dev.stamp
 doctest: .venv/test.stamp
 	$(BIN)/python -m pytest --doctest-modules convkit kernels -q
 
-# Every benchmark takes about an hour on two cores: BENCH=REGEX takes some, QUICK=1 two shapes of each with one call (a few minutes; figures that
+# Every benchmark takes more than an hour on two cores: BENCH=REGEX takes some, QUICK=1 two shapes of each with one call (a few minutes; figures that
 # only show that it runs, so they are kept apart under a machine called `quick` until the next proper run).  Needs a git checkout.
 ASV := $(BIN)/asv --config asv_benchmarks/asv.conf.json
 RESULTS := asv_benchmarks/.asv
