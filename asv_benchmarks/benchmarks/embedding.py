@@ -29,13 +29,13 @@ class EmbeddingBag(_Kernel):
         return lambda: cpu.embedding_bag_grad(y, index, start, None, which, 20000, mode)
 
 
-class ScatterAdd(_Kernel):
+class Scatter(_Kernel):
     params = [["rows", "columns", "vector"], DTYPES]
     param_names = ["index", "dtype"]
 
     def prepare(self, index, dtype):
         x, places = random((4096, 1024), dtype), np.random.default_rng(0).integers(0, 1024, (4096, 1024))
-        return lambda: cpu.scatter_add(x, places[0] if index == "vector" else places, 0 if index == "rows" else 1, 1024)
+        return lambda: cpu.scatter(x, places[0] if index == "vector" else places, 0 if index == "rows" else 1, 1024)
 
 
 class Gather(_Kernel):

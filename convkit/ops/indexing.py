@@ -16,7 +16,7 @@ from ..autograd import Function, TensorBase
 from ..device import kernels
 from . import checks
 from .elementwise import Cast, fit, where
-from .shape import axis, view_of
+from .shape import axis, copied, view_of
 
 Key = Any  # what NumPy takes between brackets
 
@@ -50,49 +50,63 @@ class PutItem(Function):
 class Gather(Function):
     """y[..., i, ...] = x[..., index[..., i, ...], ...] along `dim`; index is as large as x in other dimensions, or one vector for all."""
 
-    once = False  # whether no element is taken twice
-
     @staticmethod
     def forward(ctx, x, dim, index):
-        ctx.dim, ctx.index, ctx.shape = dim, index, x.shape
-        if index.ndim == x.ndim:
-            # x that is broadcast is not written out.
-            fits = x.dtype.kind == "f" and x.ndim > 0 and x.flags.c_contiguous
-            return kernels(x).gather(x, index, dim) if fits else np.take_along_axis(x, index, dim)
-        order = _order(x)
-        return x.transpose(order).take(index, order.index(dim)).transpose(np.argsort(order))
+        ctx.dim, ctx.index, ctx.shape, ctx.order = dim, index, x.shape, _order(x)
+        if ctx.order is None or x.dtype.kind != "f":  # x that is broadcast is not written out
+            return np.take_along_axis(x, index, dim) if index.ndim == x.ndim else x.take(index, dim)
+        return _moved(kernels(x).gather, ctx.order, dim, index, x)
 
     @staticmethod
     def backward(ctx, gy):
-        return ScatterAdd.apply(gy, ctx.dim, ctx.index, ctx.shape, ctx.once), None, None
-
-
-class Arrange(Gather):
-    """Gather by an order, which takes no element twice: so the adjoint need not add, which takes five times as long as to put."""
-
-    once = True
+        return ScatterAdd.apply(gy, ctx.dim, ctx.index, ctx.shape, ctx.order), None, None
 
 
 class ScatterAdd(Function):
-    """Zeros of `shape` with x added at `index` along `dim`: the adjoint of Gather."""
+    """Zeros of `shape`, whose dimensions lie in memory in `order`, with x added at `index` along `dim`: the adjoint of Gather."""
 
     @staticmethod
-    def forward(ctx, x, dim, index, shape, once):
-        ctx.dim, ctx.index, ctx.once = dim, index, once
-        vector = index.ndim < x.ndim
-        if not vector and (once or index.shape[dim] == 1):  # no element is named twice
-            y = np.zeros(shape, x.dtype)
-            np.put_along_axis(y, index, x, dim)
-            return y
+    def forward(ctx, x, dim, index, shape, order):
+        ctx.dim, ctx.index = dim, index
         if x.dtype.kind == "f":
-            order = _order(x) if vector else tuple(range(x.ndim))
-            y = kernels(x).scatter_add(x.transpose(order), index, order.index(dim), shape[dim])
-            return y.transpose(np.argsort(order))
-        return added(np.zeros(shape, x.dtype), (*(slice(None),) * dim, index) if vector else along(index, dim), x)
+            return _moved(kernels(x).scatter, order, dim, index, x, size=shape[dim])
+        return added(np.zeros(shape, x.dtype), (*(slice(None),) * dim, index) if index.ndim < x.ndim else along(index, dim), x)
 
     @staticmethod
     def backward(ctx, gy):
-        return (Arrange if ctx.once else Gather).apply(gy, ctx.dim, ctx.index), None, None, None, None
+        return Gather.apply(gy, ctx.dim, ctx.index), None, None, None, None
+
+
+class Scatter(Function):
+    """A copy of x, floats, with `source` at `index` along `dim`: in the place of what was there, or added to it."""
+
+    @staticmethod
+    def forward(ctx, x, source, dim, index, accumulate):
+        ctx.dim, ctx.index, ctx.accumulate = dim, index, accumulate
+        return _moved(kernels(x).scatter, _order(x), dim, index, source, x, size=x.shape[dim], put=not accumulate)
+
+    @staticmethod
+    def backward(ctx, gy):
+        need_x, need_source, *_ = ctx.needs_input_grad
+        gx = gs = None
+        if need_source:
+            gs = Gather.apply(gy, ctx.dim, ctx.index)
+        if need_x:
+            gx = gy
+            if not ctx.accumulate:
+                shape = [ctx.index.size if d == ctx.dim else n for d, n in enumerate(gy.array.shape)]
+                nothing = TensorBase.result(np.zeros(shape if ctx.index.ndim < gy.array.ndim else ctx.index.shape, gy.array.dtype))
+                gx = Scatter.apply(gy, nothing, ctx.dim, ctx.index, False)
+        return gx, gs, None, None, None
+
+
+def _moved(kernel: Any, order: tuple[int, ...] | None, dim: int, index: np.ndarray, x: np.ndarray, base: Any = None, **told: Any) -> np.ndarray:
+    """The kernel's result along `dim` of arrays whose dimensions lie in memory in `order`, which it keeps."""
+    order = order or tuple(range(x.ndim))
+    index = index.transpose(order) if index.ndim == x.ndim else index
+    if base is not None:
+        told["base"] = base.transpose(order)
+    return kernel(x.transpose(order), index, order.index(dim), **told).transpose(np.argsort(order))
 
 
 class IndexPut(Function):
@@ -101,7 +115,7 @@ class IndexPut(Function):
     @staticmethod
     def forward(ctx, x, values, key, accumulate):
         ctx.key, ctx.accumulate, ctx.values = key, accumulate, (np.shape(values), getattr(values, "dtype", None))
-        y = x.copy(order="K")
+        y = copied(x)
         if accumulate:
             return added(y, key, values)
         y[key] = values
@@ -114,10 +128,10 @@ class IndexPut(Function):
         return gx, fit(GetItem.apply(gy, ctx.key), ctx.values) if need_values else None, None, None
 
 
-def _order(x: np.ndarray) -> tuple[int, ...]:
-    """The dimensions of x as they lie in memory."""
+def _order(x: np.ndarray) -> tuple[int, ...] | None:
+    """The dimensions of x as they lie in memory; None where it has gaps."""
     order = order_of(x)
-    return order if order is not None and len(order) == x.ndim else tuple(range(x.ndim))
+    return None if order is None else (*(d for d in range(x.ndim) if d not in order), *order)
 
 
 def added(y: np.ndarray, key: Key, values: Any) -> np.ndarray:
@@ -131,7 +145,12 @@ def added(y: np.ndarray, key: Key, values: Any) -> np.ndarray:
     else:  # rows of a table picked by number, or single elements
         rows = lists[0] if isinstance(parts[0], (np.ndarray, list)) and len(parts) == 1 and y.flags.c_contiguous else None
         count = y.shape[0] if rows is not None else y.size
-        places = rows if rows is not None else np.arange(y.size).reshape(y.shape)[key]
+        if rows is not None:
+            places = rows
+        elif len(lists) == len(parts) == y.ndim:  # a number for each dimension
+            places = np.ravel_multi_index(tuple(np.broadcast_arrays(*lists)), y.shape, mode="wrap")  # type: ignore[call-overload]
+        else:
+            places = np.arange(y.size).reshape(y.shape)[key]
         if not places.size:
             return y
         values = np.broadcast_to(np.asarray(values, y.dtype), places.shape + (y.shape[1:] if rows is not None else ()))
@@ -139,7 +158,7 @@ def added(y: np.ndarray, key: Key, values: Any) -> np.ndarray:
         if rows is not None:
             total = kernels(y).embedding_grad(values.reshape(places.size, -1), places, count)
         else:
-            total = kernels(y).scatter_add(values.reshape(-1), places, 0, count)
+            total = kernels(y).scatter(values.reshape(-1), places, 0, count)
         y += total.reshape(y.shape)
     return y
 
@@ -273,6 +292,10 @@ def gather(input: Any, dim: int, index: Any) -> Any:
     return Gather.apply(small, d, i)
 
 
+def _floats_of_one_dtype(x: Any, source: Any) -> bool:
+    return isinstance(source, TensorBase) and source.array.dtype == x.array.dtype and x.array.dtype.kind == "f"
+
+
 def _scatter(op: str, x: Any, dim: int, index: Any, src: Any, accumulate: bool) -> Any:
     d, i = _smaller(op, x, dim, index)
     if isinstance(src, TensorBase):
@@ -283,8 +306,8 @@ def _scatter(op: str, x: Any, dim: int, index: Any, src: Any, accumulate: bool) 
     if not i.size:
         return x.clone()
     same = all(k == d or n == m for k, (n, m) in enumerate(zip(x.shape, i.shape, strict=False)))
-    if accumulate and x.ndim and same and isinstance(src, TensorBase) and src.array.dtype == x.array.dtype and x.array.dtype.kind == "f":
-        return x + ScatterAdd.apply(src, d, i, x.shape, False)
+    if x.ndim and same and _floats_of_one_dtype(x, src):
+        return Scatter.apply(x, src, d, i, accumulate)
     return _put(op, x, along(i, d) if x.ndim else (), src, accumulate)
 
 
@@ -339,7 +362,7 @@ def index_select(input: Any, dim: int, index: Any) -> Any:
     d, i, _ = _vector("index_select", input, dim, index)
     if not input.ndim:
         return input.reshape(1)[i].reshape(()) if i.size == 1 else input.reshape(1)[i]
-    return Gather.apply(input, d, i) if d else GetItem.apply(input, i)
+    return Gather.apply(input, d, i)
 
 
 def index_add(input: Any, dim: int, index: Any, source: Any, *, alpha: float = 1) -> Any:
@@ -359,6 +382,8 @@ def _index_put(op: str, x: Any, dim: int, index: Any, source: Any, accumulate: b
         raise ValueError(f"{op}: source must have shape {list(expected)}, got {list(source.shape)}")
     if not x.ndim:
         return _put(op, x.reshape(1), key, source.reshape(1), accumulate).reshape(())
+    if _floats_of_one_dtype(x, source):
+        return Scatter.apply(x, source, d, i, accumulate)
     return _put(op, x, key, source, accumulate)
 
 

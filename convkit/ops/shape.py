@@ -62,12 +62,17 @@ class Cat(Function):
         return tuple(gy[(*before, slice(a, b))] if need else None for a, b, need in zip(starts, ctx.ends, ctx.needs_input_grad, strict=True))
 
 
+def copied(x: np.ndarray) -> np.ndarray:
+    """A copy in x's memory order."""
+    return kernels(x).unary("positive", x) if x.dtype.kind == "f" else x.copy(order="K")
+
+
 class Clone(Function):
     """A copy in NumPy's `order`, with a gradient."""
 
     @staticmethod
     def forward(ctx, x, order="K"):
-        return x.copy(order=order) if order == "K" or x.flags.c_contiguous else kernels(x).contiguous(x)
+        return copied(x) if order == "K" or x.flags.c_contiguous else kernels(x).contiguous(x)
 
     @staticmethod
     def backward(ctx, gy):

@@ -13,14 +13,14 @@ from ..autograd import TensorBase
 from ..device import kernels
 from . import checks
 from .elementwise import floating
-from .indexing import Arrange
+from .indexing import Gather
 from .reduce import Chosen, ValuesIndices
 from .shape import axis, flatten
 
 
 def _by_place(x: Any, index: np.ndarray, d: int, keepdim: bool = True) -> ValuesIndices:
     """The elements of x at `index` along d, and the index."""
-    values, indices = Arrange.apply(x, d, index), TensorBase.result(index)
+    values, indices = Gather.apply(x, d, index), TensorBase.result(index)
     return ValuesIndices(values, indices) if keepdim else ValuesIndices(values.squeeze(d), indices.squeeze(d))
 
 

@@ -19,6 +19,13 @@ def test_contiguous(kind):
     assert (b is given_) == (kind == "C order")
 
 
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_large_slices_are_copied_in_parts(axis):
+    a = numbers(3, [900 if d == axis else 30 for d in range(3)])
+    b = contiguous(a[:, ::2, 1:])
+    assert b.size > 4 * 65536 and b.flags.carray and np.array_equal(b, a[:, ::2, 1:])
+
+
 def test_contiguous_copies_a_broadcast_array():
     b = contiguous(np.broadcast_to(np.ones(1), (3,)))
     assert b.strides == (8,) and b.flags.writeable

@@ -78,32 +78,36 @@ def test_bags_with_nan_and_threads():
     shape=st.lists(st.integers(0, 5), min_size=1, max_size=4).map(tuple), axis=st.integers(0, 3), size=st.integers(1, 6), vector=st.booleans(),
     dtype=dtypes, layout=layouts, seed=st.integers(0, 99),
 )  # fmt: skip
-def test_scatter_add(shape, axis, size, vector, dtype, layout, seed):
+def test_scatter(shape, axis, size, vector, dtype, layout, seed):
     axis %= len(shape)
     index = LAYOUTS[layout](np.random.default_rng(seed).integers(-1, size, shape[axis] if vector else shape))
     x = LAYOUTS[layout](numbers(seed, shape, dtype))
-    y = kernels.scatter_add(x, index, axis, size)
-    expected, scale = (reference.scatter_add(v, index, axis, size) for v in (x, np.abs(x)))
+    y = kernels.scatter(x, index, axis, size)
+    expected, scale = (reference.scatter(v, index, axis, size) for v in (x, np.abs(x)))
     assert y.dtype == dtype and y.shape == expected.shape and relative_error(y, expected, scale) < tolerance(dtype, 5e-7, 1e-15)
+    base = LAYOUTS[layout](numbers(seed + 1, y.shape, dtype))
+    y, expected = kernels.scatter(x, index, axis, size, base), reference.scatter(x, index, axis, size, base)
+    assert relative_error(y, expected, scale + np.abs(base)) < tolerance(dtype, 5e-7, 1e-15)
+    assert np.array_equal(kernels.scatter(x, index, axis, size, base, True), reference.scatter(x, index, axis, size, base, True))
 
 
-def test_scatter_add_in_threads_and_with_nan():
+def test_scatter_in_threads_and_with_nan():
     x = numbers(1, (3, 200, 50), np.float32)
     x[1, 7, 4] = np.nan
     index = np.random.default_rng(1).integers(0, 20, x.shape)
     for i in (index, index[0, :, 0]):
-        assert same_with_one_and_two_threads(lambda i=i: kernels.scatter_add(x, i, 1, 20))
-    assert np.argwhere(np.isnan(kernels.scatter_add(x, index, 1, 20))).tolist() == [[1, index[1, 7, 4], 4]]
+        assert same_with_one_and_two_threads(lambda i=i: kernels.scatter(x, i, 1, 20))
+    assert np.argwhere(np.isnan(kernels.scatter(x, index, 1, 20))).tolist() == [[1, index[1, 7, 4], 4]]
 
 
 @settings(max_examples=40, deadline=None)
 @given(
-    shape=st.lists(st.integers(0, 5), min_size=1, max_size=4).map(tuple), axis=st.integers(0, 3), size=st.integers(1, 6), dtype=dtypes,
-    layout=layouts, seed=st.integers(0, 99),
+    shape=st.lists(st.integers(0, 5), min_size=1, max_size=4).map(tuple), axis=st.integers(0, 3), size=st.integers(1, 6), vector=st.booleans(),
+    dtype=dtypes, layout=layouts, seed=st.integers(0, 99),
 )  # fmt: skip
-def test_gather(shape, axis, size, dtype, layout, seed):
+def test_gather(shape, axis, size, vector, dtype, layout, seed):
     axis %= len(shape)
-    index = LAYOUTS[layout](np.random.default_rng(seed).integers(0, size, shape))
+    index = LAYOUTS[layout](np.random.default_rng(seed).integers(0, size, shape[axis] if vector else shape))
     x = LAYOUTS[layout](numbers(seed, (*shape[:axis], size, *shape[axis + 1 :]), dtype))
     y = kernels.gather(x, index, axis)
     assert y.dtype == dtype and y.shape == shape and np.array_equal(y, reference.gather(x, index, axis))

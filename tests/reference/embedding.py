@@ -17,19 +17,21 @@ def embedding_grad(gy, index, rows):
     return gw
 
 
-def scatter_add(x, index, axis, size):
-    y = np.zeros((*x.shape[:axis], size, *x.shape[axis + 1 :]))
+def scatter(x, index, axis, size, base=None, put=False):
+    y = np.zeros((*x.shape[:axis], size, *x.shape[axis + 1 :])) if base is None else np.array(base, np.float64)
     for place in np.ndindex(*x.shape):
         at = int(index[place] if index.ndim == x.ndim else index[place[axis]])
         if at >= 0:
-            y[(*place[:axis], at, *place[axis + 1 :])] += x[place]
+            to = (*place[:axis], at, *place[axis + 1 :])
+            y[to] = x[place] if put else y[to] + x[place]
     return y
 
 
 def gather(x, index, axis):
-    y = np.empty(index.shape)
-    for place in np.ndindex(*index.shape):
-        y[place] = x[(*place[:axis], int(index[place]), *place[axis + 1 :])]
+    y = np.empty((*x.shape[:axis], index.shape[axis if index.ndim == x.ndim else 0], *x.shape[axis + 1 :]))
+    for place in np.ndindex(*y.shape):
+        at = int(index[place] if index.ndim == x.ndim else index[place[axis]])
+        y[place] = x[(*place[:axis], at, *place[axis + 1 :])]
     return y
 
 

@@ -289,7 +289,7 @@ def pad(g: Any, call: Any) -> str:
     return g.node("Pad", [g.argument(0), numbers, g.constant(np.asarray(value, call.outputs[0].dtype))])
 
 
-@emits("Gather", "Arrange")
+@emits("Gather")
 def gather(g: Any, call: Any) -> str:
     """(x, dim, index): of x's rank, or a vector"""
     return g.node("GatherElements" if call.args[2].ndim == call.args[0].ndim else "Gather", [g.argument(0), g.argument(2)], axis=call.args[1])

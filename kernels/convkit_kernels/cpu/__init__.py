@@ -30,7 +30,7 @@ from .elementwise import (
     unary,
     where,
 )
-from .embedding import embedding, embedding_bag, embedding_bag_grad, embedding_grad, gather, scatter_add
+from .embedding import embedding, embedding_bag, embedding_bag_grad, embedding_grad, gather, scatter
 from .grid import grid_sample, grid_sample_grid_grad, grid_sample_input_grad
 from .local import local_forward, local_input_grad, local_weight_grad
 from .loss import pointwise_loss, pointwise_loss_grad
@@ -56,5 +56,5 @@ __all__ = [
     "grid_sample", "grid_sample_grid_grad", "grid_sample_input_grad", "local_forward", "local_input_grad", "local_weight_grad", "log",
     "log_softmax", "log_softmax_grad", "matmul", "max_pool", "max_pool_grad", "max_pool_places", "max_unpool", "max_unpool_grad", "maximum",
     "minimum", "mul", "neg", "norm", "norm_grad", "norm_stats", "normal", "optimizer_step", "pointwise_loss", "pointwise_loss_grad", "pow", "prod",
-    "resample", "scan", "scatter_add", "sign", "softmax", "softmax_grad", "sqrt", "sub", "sum", "unary", "unfold", "uniform", "where",
+    "resample", "scan", "scatter", "sign", "softmax", "softmax_grad", "sqrt", "sub", "sum", "unary", "unfold", "uniform", "where",
 ]  # fmt: skip

@@ -17,8 +17,9 @@ from numba import prange
 
 from ..layout import dense_order, flat
 from .microkernel import I1, I32, I64, address, call_code, compiled, isa
-from .runtime import kernel
+from .runtime import in_threads, kernel
 
+PART = 65536  # elements of a part that one thread copies
 LARGE = 4096  # elements, below which a copy by NumPy is done sooner
 
 
@@ -27,9 +28,21 @@ def contiguous(a: np.ndarray) -> np.ndarray:
     if a.flags.carray:
         return a
     turn = _turned(a.shape, a.strides, a.itemsize) if a.size >= LARGE and a.itemsize in (4, 8) and a.flags.behaved else None
-    if turn is None:
-        return np.array(a, order="C")
     y = np.empty(a.shape, a.dtype)
+    if turn is None:
+        # By threads, in parts of the longest axis, where it is worth their start.
+        cut = max(range(a.ndim), key=lambda d: a.shape[d], default=0)
+        step = -(-a.shape[cut] * PART // a.size) if a.size >= 4 * PART else 0
+        if not step:
+            return np.array(a, order="C")
+        before = (slice(None),) * cut
+
+        def copy(i: int) -> None:
+            part = (*before, slice(i * step, (i + 1) * step))
+            y[part] = a[part]
+
+        in_threads(copy, -(-a.shape[cut] // step))
+        return y
     _turn(flat(a).view(np.uint8), y.reshape(-1).view(np.uint8), turn, turner(a.itemsize), isa().bytes // a.itemsize, a.itemsize)  # type: ignore[union-attr]
     return y
 

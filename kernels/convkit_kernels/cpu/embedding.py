@@ -3,7 +3,7 @@
 embedding         y[i] = w[index[i]]
 embedding_bag     y[b] = sum, mean or maximum of scale[k] w[index[k]] over start[b] <= k < start[b + 1]
 gather            y[o, k, i] = x[o, index[o, k, i], i]
-scatter_add       y[o, index[o, k, i], i] = sum of x[o, k, i] over such k
+scatter           y[o, index[o, k, i], i] = sum of x[o, k, i] over such k, or the last of them
 """
 
 from __future__ import annotations
@@ -75,47 +75,68 @@ def _bags(weight, index, start, scale, mode, y, which):
                     out[j] = m.divide(out[j], count)
 
 
-# sizes = (outer, count, inner, rows, the distances in index of the next o, k and i, numbers side by side in a task).
+# sizes = (outer, count, inner, rows, the distances in index of the next o, k and i, what a task takes, ...).
 @kernel
-def _scatter(x, index, y, sizes):
-    # y[o, index[o, k, i], i] += x[o, k, i], nowhere for -1.  A task takes `block` columns of one o: columns are independent, and k is in order.
+def _scatter(x, index, base, y, sizes):
+    # y = base, or 0, and then y[o, index[o, k, i], i] += x[o, k, i], or = where `put` is set; nowhere for -1.
+    # A task takes `block` numbers side by side of one o: these columns are independent, and k is in order.
     count, inner, rows = sizes[1], sizes[2], sizes[3]
     po, pk, pi, block = sizes[4], sizes[5], sizes[6], sizes[7]
+    put, based = sizes[8] != 0, sizes[9] != 0
     blocks = (inner + block - 1) // block
     zero = x.dtype.type(0)
     for task in prange(sizes[0] * blocks):
         o, low = task // blocks, task % blocks * block
         width = np.uint64(min(block, inner - low))
-        base = o * rows * inner + low
+        start = o * rows * inner + low
         for r in range(rows):
-            to = np.uint64(base + r * inner)
+            to = np.uint64(start + r * inner)
             for i in range(width):
-                y[to + i] = zero
+                y[to + i] = base[to + i] if based else zero
+        if inner == 1:
+            for k in range(count):
+                at, r = np.uint64(o * count + k), index[np.uint64(o * po + k * pk)]
+                if r >= 0:
+                    to = np.uint64(start + r)
+                    y[to] = x[at] if put else y[to] + x[at]
+            continue
         for k in range(count):
             at, place = np.uint64((o * count + k) * inner + low), np.uint64(o * po + k * pk + low * pi)
             if pi == 0:
                 if index[place] >= 0:
-                    to = np.uint64(base + index[place] * inner)
+                    to = np.uint64(start + index[place] * inner)
                     for i in range(width):
-                        y[to + i] += x[at + i]
+                        y[to + i] = x[at + i] if put else y[to + i] + x[at + i]
             else:
                 for i in range(width):
                     r = index[place + i]
                     if r >= 0:
-                        y[np.uint64(base + r * inner) + i] += x[at + i]
+                        to = np.uint64(start + r * inner) + i
+                        y[to] = x[at + i] if put else y[to] + x[at + i]
 
 
 @kernel
 def _gather(x, index, y, sizes):
-    # y[o, k, i] = x[o, index[o, k, i], i]; sizes = (outer, count, inner, rows, how many k a task takes).
-    count, inner, rows, block = sizes[1], sizes[2], sizes[3], sizes[4]
+    # y[o, k, i] = x[o, index[o, k, i], i]; a task takes `block` k of one o.
+    count, inner, rows = sizes[1], sizes[2], sizes[3]
+    po, pk, pi, block = sizes[4], sizes[5], sizes[6], sizes[7]
     blocks = (count + block - 1) // block
     for task in prange(sizes[0] * blocks):
         o, low = task // blocks, task % blocks * block
-        for k in range(low, min(count, low + block)):
-            at = np.uint64((o * count + k) * inner)
-            for i in range(np.uint64(inner)):
-                y[at + i] = x[np.uint64((o * rows + index[at + i]) * inner) + i]
+        high = min(count, low + block)
+        if inner == 1:
+            for k in range(low, high):
+                y[np.uint64(o * count + k)] = x[np.uint64(o * rows + index[np.uint64(o * po + k * pk)])]
+            continue
+        for k in range(low, high):
+            at, place = np.uint64((o * count + k) * inner), np.uint64(o * po + k * pk)
+            if pi == 0:
+                start = np.uint64((o * rows + index[place]) * inner)
+                for i in range(np.uint64(inner)):
+                    y[at + i] = x[start + i]
+            else:
+                for i in range(np.uint64(inner)):
+                    y[at + i] = x[np.uint64((o * rows + index[place + i]) * inner) + i]
 
 
 def _ints(index: np.ndarray) -> np.ndarray:
@@ -124,7 +145,7 @@ def _ints(index: np.ndarray) -> np.ndarray:
 
 def embedding(weight: np.ndarray, index: np.ndarray) -> np.ndarray:
     """weight[index]: rows of weight [V, D] for index of any shape, [*index.shape, D]."""
-    return np.take(weight, index, axis=0)
+    return gather(weight, index.reshape(-1), 0).reshape(*index.shape, weight.shape[1])
 
 
 def embedding_grad(gy: np.ndarray, index: np.ndarray, rows: int) -> np.ndarray:
@@ -140,30 +161,37 @@ def embedding_grad(gy: np.ndarray, index: np.ndarray, rows: int) -> np.ndarray:
     return gw
 
 
-def scatter_add(x: np.ndarray, index: np.ndarray, axis: int, size: int) -> np.ndarray:
+def scatter(x: np.ndarray, index: np.ndarray, axis: int, size: int, base: np.ndarray | None = None, put: bool = False) -> np.ndarray:
     """y, of x's shape but `size` along `axis`: x[..., k, ...] added at y[..., index[..., k, ...], ...], in the order of k; C order.
 
-    `index` has x's shape or is one vector for all of the other axes; -1 is nowhere.
+    `index` has x's shape or is one vector for all of the other axes; -1 is nowhere.  y begins as a copy of `base`, or as zeros; with `put`, x
+    takes the place of what is there.
     """
     x = contiguous(normal(x))
-    outer, count, inner = math.prod(x.shape[:axis]), x.shape[axis], math.prod(x.shape[axis + 1 :])
     y = np.empty((*x.shape[:axis], size, *x.shape[axis + 1 :]), x.dtype)
     if y.size:
-        steps = (count * inner, inner, 1) if index.ndim == x.ndim else (0, 1, 0)
-        sizes = np.array([outer, count, inner, size, *steps, 16 if outer < 16 else inner], np.int64)
-        _scatter(x.reshape(-1), _ints(index), y.reshape(-1), sizes)
+        outer, count, inner, steps = _walk(x.shape, index, axis)
+        # A few dozen tasks, of whole cache lines.
+        sizes = np.array([outer, count, inner, size, *steps, -(-inner * outer // 512) * 16, put, base is not None], np.int64)
+        _scatter(x.reshape(-1), _ints(index), (x if base is None else contiguous(normal(base))).reshape(-1), y.reshape(-1), sizes)
     return y
 
 
 def gather(x: np.ndarray, index: np.ndarray, axis: int) -> np.ndarray:
-    """y of the shape of index, x[..., index[..., k, ...], ...] along `axis`; index is as large as x in the other axes; C order."""
+    """x[..., index[..., k, ...], ...] along `axis`; index is as large as x in the other axes, or one vector for all of them; C order."""
     x = contiguous(normal(x))
-    y = np.empty(index.shape, x.dtype)
+    y = np.empty((*x.shape[:axis], index.shape[axis if index.ndim == x.ndim else 0], *x.shape[axis + 1 :]), x.dtype)
     if y.size:
-        inner = math.prod(x.shape[axis + 1 :])
-        sizes = np.array([math.prod(x.shape[:axis]), index.shape[axis], inner, x.shape[axis], max(1, 4096 // inner)], np.int64)
+        outer, count, inner, steps = _walk(y.shape, index, axis)
+        sizes = np.array([outer, count, inner, x.shape[axis], *steps, max(1, 4096 // inner)], np.int64)
         _gather(x.reshape(-1), _ints(index), y.reshape(-1), sizes)
     return y
+
+
+def _walk(shape: tuple[int, ...], index: np.ndarray, axis: int) -> tuple[int, int, int, tuple[int, int, int]]:
+    """(outer, count, inner) of an array with as many places along `axis` as the index, and the distances of the next of each in the index."""
+    count, inner = shape[axis], math.prod(shape[axis + 1 :])
+    return math.prod(shape[:axis]), count, inner, (count * inner, inner, 1) if index.ndim == len(shape) else (0, 1, 0)
 
 
 def embedding_bag(weight: np.ndarray, index: np.ndarray, start: np.ndarray, scale: np.ndarray | None, mode: str) -> tuple[np.ndarray, np.ndarray]:
@@ -188,7 +216,7 @@ def embedding_bag_grad(
     """The gradient [rows, D] of `embedding_bag` to its weight, from gy [B, D] and, in mode max, the rows that it gave."""
     gy = contiguous(normal(gy))
     if mode == "max":
-        return scatter_add(gy, which, 0, rows)
+        return scatter(gy, which, 0, rows)
     gw = np.empty((rows, gy.shape[1]), gy.dtype)
     places = _ints(index)
     counts = np.diff(start)
