@@ -215,6 +215,7 @@ SUPPORT = {
     "machine": "it measures the machine for the benchmarks; there is nothing of its own to time",
     "runtime": "what a launch costs is in every benchmark; compile and import seconds are measured by startup.py",
     "memory": "the alignment of arrays shows in the GFLOPS of conv; there is nothing of its own to time",
+    "denormals": "two instructions a task, in the times of conv, matmul, norm and optimizer",
     "tasks": "the parallel loop of softmax, norm and sum, measured there",
     "mathfunctions": "compiled into activation, elementwise, softmax and random, and measured there",
 }

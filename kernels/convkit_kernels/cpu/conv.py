@@ -32,6 +32,7 @@ from ..layout import from_channels_last
 from . import winograd
 from .choice import Taps, chosen, estimates, spacing
 from .copy import channels_last, contiguous
+from .denormals import flush_denormals, set_float_mode
 from .matmul import matmul2d, pack
 from .microkernel import address, call_code, clear_bytes, copy_bytes, row_split, split_kernels, tile_for
 from .runtime import MOST_THREADS, inline, kernel
@@ -285,6 +286,7 @@ def _sum_tiles(source, walk, frame, offsets, w, woffsets, start, y, shape, first
     height, many, tiles = split
     row, xrow, ldy = walk[STEP + 1] * walk[BOX + 2] * channels, walk[STEP + 2] * channels, spread[2] * K
     for u in prange(walk[N] * walk[COUNT] * walk[BANDS]):
+        before = flush_denormals()
         n, d, p0, p1 = _unit(walk, u)
         x = _box(source, walk, n, d, p0, frame)
         for g in range(groups):
@@ -305,6 +307,7 @@ def _sum_tiles(source, walk, frame, offsets, w, woffsets, start, y, shape, first
                              address(w) + size * (g * blocks + block) * w.shape[2], address(woffsets) + 8 * k0, columns, k1 - k0, walk[RUN],
                              address(start) + size * j, 0, yp + size * q * ldy, ldy, min(columns, k - block * columns)),
                         )  # fmt: skip
+        set_float_mode(before)
 
 
 # --------------------------------------------------------------------------------- window outer
@@ -369,6 +372,7 @@ def _outer_tiles(source, walk, frame, offsets, grad, xrows, grows, sums, k, spli
     for task in prange(parts * slices):
         part, j0 = task // slices, task % slices * wide
         j1 = min(k, j0 + wide)
+        before = flush_denormals()
         sums[part, task % slices] = 0
         for u in range(part * units // parts, (part + 1) * units // parts):
             n, d, p0, p1 = _unit(walk, u)
@@ -399,6 +403,7 @@ def _outer_tiles(source, walk, frame, offsets, grad, xrows, grows, sums, k, spli
                                      gp + size * (g * k + j), address(grows) + 8 * (pa - p0), K, pb - pa, P2,
                                      at, wide, at, wide, min(columns, j1 - j)),
                                 )  # fmt: skip
+        set_float_mode(before)
 
 
 def _add_parts(sums: np.ndarray, gw: np.ndarray) -> None:

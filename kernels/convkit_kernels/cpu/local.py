@@ -25,6 +25,7 @@ from numba import prange
 from ..geometry import Window
 from ..layout import from_channels_last
 from .copy import channels_last, contiguous
+from .denormals import flush_denormals, set_float_mode
 from .matmul import pack
 from .microkernel import address, call_code, row_split, split_kernels, tile_for
 from .runtime import MOST_THREADS, inline, kernel
@@ -149,6 +150,7 @@ def _local_sums(x, w, start, y, plan, split, kernels, columns):
                 for j in range(k):
                     y[(n * places + u) * k + j] = start[region * k + j]
             continue
+        before = flush_denormals()
         for j in range(0, k, columns):
             part = 2 if j + columns > k else 0
             for t in range(tiles):
@@ -159,6 +161,7 @@ def _local_sums(x, w, start, y, plan, split, kernels, columns):
                      address(w) + size * (region * ntaps * channels * k + j), address(table) + 8 * ntaps, k, count, run,
                      address(start) + size * (region * k + j), 0, address(y) + size * ((n * places + u) * k + j), places * k, min(columns, k - j)),
                 )  # fmt: skip
+        set_float_mode(before)
 
 
 @kernel
@@ -190,6 +193,7 @@ def _local_back(gy, w, zero, gx, plan, split, kernels, columns):
                 for c in range(channels):
                     gx[(n * pixels + u) * channels + c] = zero[c]
             continue
+        before = flush_denormals()
         for block in range(blocks):
             j = block * columns
             for t in range(tiles):
@@ -201,6 +205,7 @@ def _local_back(gy, w, zero, gx, plan, split, kernels, columns):
                      address(zero) + size * j, 0, address(gx) + size * ((n * pixels + u) * channels + j), pixels * channels,
                      min(columns, channels - j)),
                 )  # fmt: skip
+        set_float_mode(before)
 
 
 @kernel
@@ -241,6 +246,7 @@ def _local_outer(x, gy, zero, gw, plan, split, kernels, columns):
             for c in range(channels * k):
                 gw[u * channels * k + c] = zero[c % k]
             continue
+        before = flush_denormals()
         for column in range(0, k, columns):
             part = 2 if column + columns > k else 0
             for t in range(tiles):
@@ -251,3 +257,4 @@ def _local_outer(x, gy, zero, gw, plan, split, kernels, columns):
                      address(gy) + size * column, address(table) + 8 * most, places * k, count, plan[N],
                      address(zero) + size * column, 0, address(gw) + size * ((u * channels + c) * k + column), k, min(columns, k - column)),
                 )  # fmt: skip
+        set_float_mode(before)

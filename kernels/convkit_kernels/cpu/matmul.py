@@ -20,6 +20,7 @@ import numpy as np
 from numba import prange
 
 from .copy import contiguous
+from .denormals import flush_denormals, set_float_mode
 from .microkernel import address, call_code, copy_bytes, row_split, split_kernels, tile_for
 from .runtime import MOST_THREADS, kernel
 
@@ -135,6 +136,7 @@ def _products(a, b, start, y, of_a, of_b, numbers, split, kernels, columns):
     blocks = (n + columns - 1) // columns
     tap = np.zeros(1, np.int64)
     for u in prange(of_a.size * groups * blocks):
+        before = flush_denormals()
         item, block, group = u // (groups * blocks), u // groups % blocks, u % groups
         j = block * columns
         part = 2 if j + columns > n else 0
@@ -149,3 +151,4 @@ def _products(a, b, start, y, of_a, of_b, numbers, split, kernels, columns):
                      w + size * k * winc, address(tap), winc, 1, min(chunk, run - k),
                      at if k else address(start) + size * j, n if k else 0, at, n, min(columns, n - j)),
                 )  # fmt: skip
+        set_float_mode(before)

@@ -267,7 +267,7 @@ class _Blocks:
     def run(self, function: Callable, dtype: np.dtype, doubles: tuple[int, ...], *operands: np.ndarray) -> None:
         """The function for each task; operands may have any shape, those numbered `doubles` are float64."""
         lines = [a.reshape(-1).view(dtype) for a in operands]
-        tasks.run(tasks.compiled(function, dtype.char, doubles), self.tasks, self.plan, self.group_of, *lines)
+        tasks.run(tasks.compiled(function, dtype.char, doubles), self.tasks, self.plan, self.group_of, *lines, flush=True)
 
 
 def _memory(x: np.ndarray) -> tuple[np.ndarray, bool]:

@@ -21,6 +21,7 @@ from numba.extending import intrinsic, register_jitable
 
 from ..layout import flat
 from . import mathfunctions as m
+from .denormals import flush_denormals, set_float_mode
 from .elementwise import CHUNK, dense, in_order_of
 from .microkernel import address
 from .runtime import STRICT, kernel, serial
@@ -165,6 +166,7 @@ def _walk(kind: str, keeps_a: bool, keeps_b: bool, keeps_c: bool) -> Callable:
 
     def run(table, chunks, numbers):
         for chunk in prange(chunks):
+            before = flush_denormals()
             row = 0  # of the parameter that the chunk belongs to
             while row + ROW < table.size and table[row + ROW] <= chunk:
                 row += ROW
@@ -185,6 +187,7 @@ def _walk(kind: str, keeps_a: bool, keeps_b: bool, keeps_c: bool) -> Callable:
                     b[i] = new[2]
                 if keeps_c:
                     c[i] = new[3]
+            set_float_mode(before)
 
     run.__name__ = run.__qualname__ = "_".join([kind, *(s for s, kept in zip("abc", (keeps_a, keeps_b, keeps_c), strict=True) if kept)])
     return kernel(run)

@@ -22,6 +22,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from ..layout import flat, order_of
+from .denormals import FLUSH, float_mode, set_float_mode
 from .microkernel import address
 from .runtime import in_threads, kernel, native
 
@@ -43,17 +44,20 @@ def _call(typing_context: Any, function: Any, task: Any, operands: Any) -> Any:
 
 
 @kernel
-def _each(function, count, plan, index, a, b, c, d, e, f, g):
+def _each(function, count, flush, plan, index, a, b, c, d, e, f, g):
     # Addresses outside the loop: numbers are cheaper to hand to a parallel loop than arrays, in compiling too.
     i, j = address(plan), address(index)
     p, q, r, s, t, u, v = address(a), address(b), address(c), address(d), address(e), address(f), address(g)
     for task in prange(count):
+        before = float_mode()
+        set_float_mode(before | flush)
         _call(function, task, (i, j, p, q, r, s, t, u, v))
+        set_float_mode(before)
 
 
-def run(function: int, count: int, plan: np.ndarray, index: np.ndarray, *floats: np.ndarray) -> None:
-    """Call the function for each task; all operands are contiguous vectors, the floats of one type."""
-    _each(function, count, plan, index, *floats, *floats[:1] * (FLOATS - len(floats)))
+def run(function: int, count: int, plan: np.ndarray, index: np.ndarray, *floats: np.ndarray, flush: bool = False) -> None:
+    """Call the function for each task; all operands are contiguous vectors, the floats of one type.  `flush`: denormals are 0."""
+    _each(function, count, FLUSH if flush else 0, plan, index, *floats, *floats[:1] * (FLOATS - len(floats)))
 
 
 @functools.cache

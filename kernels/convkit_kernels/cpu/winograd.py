@@ -30,6 +30,7 @@ from llvmlite import ir
 from numba import prange
 
 from .choice import tiles_along
+from .denormals import flush_denormals, set_float_mode
 from .matmul import pack
 from .microkernel import I1, I32, I64, address, call_code, clear_bytes, compiled, isa, row_split, split_kernels, tile_for
 from .runtime import MOST_THREADS, inline, kernel
@@ -293,11 +294,13 @@ def _transform(code, source, source_starts, result, result_starts, numbers):
     blocks, source_block, result_block, many, lanes = numbers[0], numbers[1], numbers[2], numbers[3], numbers[4]
     size, pieces = source.itemsize, 8
     for u in prange(blocks * pieces):
+        before = flush_denormals()
         block, piece = u // pieces, u % pieces
         first, end = piece * (many // lanes) // pieces, (piece + 1) * (many // lanes) // pieces
         call_code(code, (address(source_starts), address(source) + size * (block * source_block + first * lanes),
                             address(result_starts), address(result) + size * (block * result_block + first * lanes),
                             0, end - first, many % lanes if piece == pieces - 1 else 0))  # fmt: skip
+        set_float_mode(before)
 
 
 @kernel
@@ -307,6 +310,7 @@ def _tile_sums(source, u, bias, y, scratch, starts, tables, zeros, plan):
     wide_c, wide_k, plane_c, plane_k = plan[WIDE_C], plan[WIDE_K], plan[PLANE_C], plan[PLANE_K]
     size, tap = source.itemsize, address(zeros)
     for unit in prange((plan[TILES] + together - 1) // together):
+        before = flush_denormals()
         me = numba.get_thread_id()
         mine = me * TABLE
         table = address(tables) + 8 * mine
@@ -333,6 +337,7 @@ def _tile_sums(source, u, bias, y, scratch, starts, tables, zeros, plan):
             _pixels(tables, mine + PLACES, 4, address(y), size, plan[P], plan[Q], filters, first + t, plan, 0, 0, unread)
             call_code(plan[OUT], (address(starts) + 8 * PLACES, m + size * t * wide_k, table + 8 * PLACES, 0, address(bias),
                                      filters // lanes, filters % lanes))  # fmt: skip
+        set_float_mode(before)
 
 
 # ------------------------------------------------------------------------------ the weight gradient
@@ -394,6 +399,7 @@ def _add_alone(source, grad, scratch, du, starts, tables, zeros, plan):
     """A part is some tiles, `together` at a time: transform both images, then add the products of each place."""
     parts, size, plane_c, plane_k = du.shape[0], source.itemsize, plan[PLANE_C], plan[PLANE_K]
     for part in prange(parts):
+        before = flush_denormals()
         v = address(scratch) + size * numba.get_thread_id() * scratch.shape[1]
         g, to = v + size * PLACES * plane_c, address(du) + size * part * PLACES * du.shape[2]
         begin, end = part * plan[TILES] // parts, (part + 1) * plan[TILES] // parts
@@ -405,6 +411,7 @@ def _add_alone(source, grad, scratch, du, starts, tables, zeros, plan):
                 place = u // plan[ROWS]
                 _add_products(v + size * place * plane_c, g + size * place * plane_k, to + size * place * du.shape[2], u % plan[ROWS], count, size,
                               first == begin, zeros, plan)  # fmt: skip
+        set_float_mode(before)
 
 
 @kernel
@@ -416,9 +423,13 @@ def _add_together(source, grad, scratch, du, starts, tables, zeros, plan):
     for first in range(0, plan[TILES], plan[TOGETHER]):
         count = min(plan[TOGETHER], plan[TILES] - first)
         for group in prange((count + 3) // 4):
+            before = flush_denormals()
             for t in range(group * 4, min(count, group * 4 + 4)):
                 _transform_tile(source, grad, first + t, v + size * t * plan[WIDE_C], g + size * t * plan[WIDE_K], starts, tables, zeros, plan)
+            set_float_mode(before)
         for u in prange(PLACES * plan[ROWS]):
+            before = flush_denormals()
             place = u // plan[ROWS]
             _add_products(v + size * place * plane_c, g + size * place * plane_k, address(du) + size * place * du.shape[2], u % plan[ROWS], count,
                           size, first == 0, zeros, plan)  # fmt: skip
+            set_float_mode(before)
