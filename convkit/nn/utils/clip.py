@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from ...autograd import no_grad
+from ...autograd import no_grad, version_of
 from ...autograd.graph import listed
+from ...device import kernels
 from ...ops import checks
 from ...ops.creation import zeros
 from ...ops.shape import stack
@@ -32,8 +33,13 @@ def get_total_norm(tensors: Tensors, norm_type: float = 2.0, error_if_nonfinite:
     if not parts:
         return zeros(())
     with no_grad():
-        norms = [_norm(t, p) for t in parts]
-        total = norms[0] if len(norms) == 1 else _norm(stack([n.to(norms[0].dtype) for n in norms]), p)
+        if p == 2 and all(t.is_floating_point() for t in parts):  # the usual case, without tensors on the way
+            arrays = [t.array for t in parts]
+            squares = [float(kernels(a).sum(a, tuple(range(a.ndim)), False, True)) for a in arrays]
+            total = Tensor(np.array(math.sqrt(sum(squares)), arrays[0].dtype))
+        else:
+            norms = [_norm(t, p) for t in parts]
+            total = norms[0] if len(norms) == 1 else _norm(stack([n.to(norms[0].dtype) for n in norms]), p)
     if error_if_nonfinite and not math.isfinite(total.item()):
         raise RuntimeError(f"get_total_norm: the norm of order {norm_type} is {total.item()}; with error_if_nonfinite=False it is used as it is")
     return total
@@ -42,10 +48,13 @@ def get_total_norm(tensors: Tensors, norm_type: float = 2.0, error_if_nonfinite:
 def clip_grads_with_norm_(parameters: Tensors, max_norm: float, total_norm: Tensor, foreach: bool | None = None) -> None:
     """Multiply the gradients by min(1, max_norm / (total_norm + 1e-6)), in place."""
     factor = min(float(checks.number("clip_grads_with_norm_", "max_norm", max_norm)) / (float(total_norm) + 1e-6), 1.0)  # nan stays
-    with no_grad(), np.errstate(invalid="ignore"):  # inf * 0 is nan, as in torch
-        for p in _listed(parameters):
-            if p.grad is not None:
-                p.grad.mul_(factor)
+    if factor == 1:
+        return
+    for p in _listed(parameters):
+        if p.grad is not None:
+            grad = p.grad.array
+            grad[...] = kernels(grad).mul(grad, factor)  # inf * 0 is nan, as in torch
+            version_of(p.grad)[0] += 1
 
 
 def clip_grad_norm_(
