@@ -18,6 +18,7 @@ import numpy as np
 from numba import prange
 
 from ..tables import Table
+from . import windows
 from .elementwise import dense, line
 from .runtime import inline, kernel
 
@@ -233,6 +234,37 @@ def _pass(x: np.ndarray, shape: list[int], axis: int, rows: Table | None, column
     return y
 
 
+# ------------------------------------------------------------------- all axes at once, channels-last
+def _product(table: Table | None, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(output, input, weight) of each tap; without a table, of the axis as it is."""
+    if table is None:
+        return np.arange(size), np.arange(size), np.ones(size)
+    return _taps(table)[0], table.index, table.weight
+
+
+@functools.lru_cache(maxsize=256)
+def _walk(
+    tables: tuple[Table | None, ...], sizes: tuple[int, ...], channels: int, dtype: np.dtype
+) -> tuple[windows.Walk, np.ndarray, np.ndarray] | None:
+    """(walk, weights of the rows, weights of the columns) of the spatial axes; None where long pieces are copied, or only rows change."""
+    last = tables[-1]
+    if last is None or 4 * _in_runs(last, dtype, channels)[1].size <= last.index.size:
+        return None
+    output, source, weight = (np.zeros(1, np.int64),) * 2 + (np.ones(1),)
+    rows = 1
+    for table, size in zip(tables[:-1], sizes[:-1], strict=True):
+        o, i, w = _product(table, size)
+        count = size if table is None else table.output_size
+        output, source = np.add.outer(output * count, o).ravel(), np.add.outer(source * size, i).ravel()
+        weight, rows = np.multiply.outer(weight, w).ravel(), rows * count
+    order = np.argsort(output, kind="stable")
+    start = np.searchsorted(output[order], np.arange(rows + 1))
+    seen = np.stack([source[order], np.zeros(order.size, np.int64)], axis=1)
+    columns = last.start, last.index, np.zeros(last.index.size, np.int64)
+    walk = windows.listed((start, seen), columns, (math.prod(sizes[:-1]), sizes[-1], last.output_size), channels, dtype)
+    return walk, weight[order].astype(dtype), last.weight.astype(dtype)
+
+
 def _memory_axes(x: np.ndarray) -> tuple[int, ...] | None:
     """The axes of a dense x from outermost to innermost; None if that is neither channels-last nor C order.
 
@@ -252,6 +284,14 @@ def resample(x: np.ndarray, tables: Sequence[Table | None]) -> np.ndarray:
         x = np.ascontiguousarray(x)
         axes = tuple(range(x.ndim))
     shape = [x.shape[i] for i in axes]
+    if axes[-1] == 1 and shape[-1] >= windows.WIDE and tables[0] is None and tables[1] is None:
+        plan = _walk(tuple(tables[2:]), x.shape[2:], shape[-1], x.dtype)
+        if plan is not None:
+            shape[1:-1] = [n if t is None else t.output_size for t, n in zip(tables[2:], x.shape[2:], strict=True)]
+            y = np.empty(shape, x.dtype)
+            if y.size:
+                windows.run("weighted", plan[0], line(x), y.reshape(-1), plan[1], plan[2])
+            return y.transpose(np.argsort(axes))
     todo = [(position, tables[i]) for position, i in enumerate(axes) if tables[i] is not None]
     steps: list[tuple[int, Table | None, Table | None]] = []
     while todo:

@@ -32,10 +32,12 @@ from .microkernel import I1, I32, I64, compiled, isa
 WIDE, WIDE_AT_STEP_1 = 4, 16
 # Vectors of a wide unit that are made at once, at most; and how far apart neighbours may lie to be picked out of whole vectors.
 VECTORS, STEPS = 4, 4
+# Taps that are written out one after another, not as a loop.
+TAPS = 4
 # Numbers that one task writes at least, if there are tasks enough.
 TASK = 4096
 # The plan: the numbers of a walk, and for `max` the address of the taps that won.
-LINES, BLOCK, ROWS, IMAGE, PITCH, OUT, UNITS, SEEN, UNIT, TAP, WON = range(11)
+LINES, BLOCK, ROWS, IMAGE, OUT, UNITS, SEEN, UNIT, TAP, WON = range(10)
 TAP_SIZE = 4  # source, number, the elements that see it, and these `step` apart
 
 
@@ -44,6 +46,7 @@ class Walk(NamedTuple):
 
     vectors: int  # of a wide unit; 0 for narrow ones
     step: int
+    taps: int  # of every unit, if all have as many and few; else 0
     table: np.ndarray
     plan: tuple[int, ...]
     elements: np.ndarray  # the element of a line, or -1, for each factor of the columns: one a wide unit, one a lane of a narrow one
@@ -69,39 +72,47 @@ def walk_of(
     even = int(neighbours[0]) if neighbours.size == 1 else 0
     if channels >= (WIDE_AT_STEP_1 if even == 1 else WIDE):
         place, tap = np.nonzero(seen)
-        zero = np.zeros(place.size, np.int64)
-        taps = np.stack([(first[place] + tap * apart) * channels, tap, zero, zero], axis=1)
-        ends = np.searchsorted(place, np.arange(output + 1))
-        here = np.arange(output)
-        units = np.stack([here * channels, np.full(output, channels), ends[:-1], ends[1:]], axis=1)
-        vectors, step, elements = min(VECTORS, max(1, channels // lanes)), 1, here * channels
-    else:
-        element = np.arange(-(-output * channels // lanes) * lanes).reshape(-1, lanes)
-        there = element < output * channels
-        place, channel = np.where(there, element // channels, 0), element % channels
-        source = first[place] * channels + channel
-        step = even if (channels == 1 or even == 1) and 1 <= even <= STEPS else 0
-        sees = seen[place] & there[:, :, None]  # [unit, lane, tap]
-        unit, tap = np.nonzero(sees.any(axis=1))
-        lane = np.arange(lanes)
-        bits = (sees << lane[:, None]).sum(axis=1)[unit, tap]
-        dense = (sees.astype(np.uint64) << (lane * max(step, 1)).astype(np.uint64)[:, None]).sum(axis=1, dtype=np.uint64)[unit, tap].view(np.int64)
-        taps = np.stack([tap * apart * channels, tap, bits, dense], axis=1)
-        ends = np.searchsorted(unit, np.arange(len(element) + 1))
-        units = np.stack([element[:, 0], there.sum(axis=1), ends[:-1], ends[1:]], axis=1)
-        where = source[:, :1] if step else np.ascontiguousarray(np.where(there, source, 0).astype(np.int32)).view(np.int64)
-        units = np.concatenate([units, where], axis=1)
-        vectors, elements = 0, np.where(there, element, -1)
-    return _joined(rows, units, taps, (height, width * channels, output * channels), vectors, step, elements.ravel())
+        return listed(rows, (np.searchsorted(place, np.arange(output + 1)), first[place] + tap * apart, tap), sizes, channels, dtype)
+    element = np.arange(-(-output * channels // lanes) * lanes).reshape(-1, lanes)
+    there = element < output * channels
+    place, channel = np.where(there, element // channels, 0), element % channels
+    source = first[place] * channels + channel
+    step = even if (channels == 1 or even == 1) and 1 <= even <= STEPS else 0
+    sees = seen[place] & there[:, :, None]  # [unit, lane, tap]
+    unit, tap = np.nonzero(sees.any(axis=1))
+    lane = np.arange(lanes)
+    bits = (sees << lane[:, None]).sum(axis=1)[unit, tap]
+    dense = (sees.astype(np.uint64) << (lane * max(step, 1)).astype(np.uint64)[:, None]).sum(axis=1, dtype=np.uint64)[unit, tap].view(np.int64)
+    taps = np.stack([tap * apart * channels, tap, bits, dense], axis=1)
+    ends = np.searchsorted(unit, np.arange(len(element) + 1))
+    units = np.stack([element[:, 0], there.sum(axis=1), ends[:-1], ends[1:]], axis=1)
+    where = source[:, :1] if step else np.ascontiguousarray(np.where(there, source, 0).astype(np.int32)).view(np.int64)
+    units = np.concatenate([units, where], axis=1)
+    elements = np.where(there, element, -1).ravel()
+    return _joined(rows, units, taps, (height, width * channels, output * channels), 0, step, elements)
+
+
+def listed(rows: tuple[np.ndarray, np.ndarray], columns: Sequence[np.ndarray], sizes: tuple[int, int, int], channels: int, dtype: np.dtype) -> Walk:
+    """As `walk_of`, of wide units, whose columns (start, source, tap) list what they see one after another."""
+    start, source, tap = columns
+    height, width, output = sizes
+    zero = np.zeros(source.size, np.int64)
+    here = np.arange(output) * channels
+    units = np.stack([here, np.full(output, channels), start[:-1], start[1:]], axis=1)
+    taps = np.stack([source * channels, tap, zero, zero], axis=1)
+    vectors = min(VECTORS, max(1, channels // lanes_of(dtype)))
+    return _joined(rows, units, taps, (height, width * channels, output * channels), vectors, 1, here)
 
 
 def _joined(rows: Sequence[np.ndarray], units: np.ndarray, taps: np.ndarray, sizes: Sequence[int], vectors: int, step: int, elements: Any) -> Walk:
     # All tables in one, and where each begins.
-    parts = [np.ravel(part) for part in (*rows, units, taps)]
-    begin = [0, *np.cumsum([part.size for part in parts]).tolist()]
     height, pitch, out = sizes
-    plan = (rows[0].size - 1, height * pitch, pitch, out, len(units), *begin[1:4])
-    return Walk(vectors, step, np.concatenate(parts).astype(np.int64), plan, elements)
+    parts = [np.ravel(part) for part in (rows[0], rows[1] * [pitch, 1], units, taps)]
+    begin = [0, *np.cumsum([part.size for part in parts]).tolist()]
+    plan = (rows[0].size - 1, height * pitch, out, len(units), *begin[1:4])
+    counts = np.unique(units[:, 3] - units[:, 2])
+    count = int(counts[0]) if counts.size == 1 and counts[0] <= TAPS else 0
+    return Walk(vectors, step, count, np.concatenate(parts).astype(np.int64), plan, elements)
 
 
 def run(op: str, walk: Walk, x: np.ndarray, y: np.ndarray, rows: np.ndarray, columns: np.ndarray, won: np.ndarray | None = None) -> None:
@@ -111,11 +122,11 @@ def run(op: str, walk: Walk, x: np.ndarray, y: np.ndarray, rows: np.ndarray, col
     'sum'        divided by rows[row] * columns[unit], a factor for each of the walk's elements
     'weighted'   each tap times rows[row seen] * columns[tap], of a narrow tap one factor a lane
     """
-    out = walk.plan[3]
+    out = walk.plan[OUT - ROWS]
     lines = y.size // out
     block = max(1, min(-(-TASK // out), lines // 16))
     plan = np.array((lines, block, *walk.plan, 0 if won is None else won.__array_interface__["data"][0]))
-    code = _walker(op, x.dtype.char, walk.vectors, walk.step, 0 if won is None else won.itemsize)
+    code = _walker(op, x.dtype.char, walk.vectors, walk.step, walk.taps, 0 if won is None else won.itemsize)
     tasks.run(code, -(-lines // block), plan, walk.table, x, y, rows, columns)
 
 
@@ -123,28 +134,28 @@ def run(op: str, walk: Walk, x: np.ndarray, y: np.ndarray, rows: np.ndarray, col
 _lock = threading.Lock()
 
 
-def _walker(op: str, char: str, vectors: int, step: int, size: int) -> int:
+def _walker(op: str, char: str, vectors: int, step: int, taps: int, size: int) -> int:
     with _lock:
-        return _compiled(op, char, vectors, step, size)
+        return _compiled(op, char, vectors, step, taps, size)
 
 
 @functools.cache
-def _compiled(op: str, char: str, vectors: int, step: int, size: int) -> int:
+def _compiled(op: str, char: str, vectors: int, step: int, taps: int, size: int) -> int:
     """Address of the walk as a task; compiled on first use, in about 20 ms."""
     dtype = np.dtype(char)
-    name = f"{op}_{char}_{vectors}_{step}_{size}"
+    name = f"{op}_{char}_{vectors}_{step}_{taps}_{size}"
     module = ir.Module(name)
     module.triple = llvm.get_process_triple()
     fn = ir.Function(module, ir.FunctionType(ir.VoidType(), [I64] * (3 + tasks.FLOATS)), name)
-    _Emitter(module, fn, dtype, op, vectors, step, size).lines()
+    _Emitter(module, fn, dtype, op, vectors, step, taps, size).lines()
     return compiled(module, name)
 
 
 class _Emitter:
     """Writes the walk: loops over lines, units, vectors of channels, rows seen and taps."""
 
-    def __init__(self, module: ir.Module, fn: ir.Function, dtype: np.dtype, op: str, vectors: int, step: int, size: int):
-        self.op, self.vectors, self.step, self.fn = op, vectors, step, fn
+    def __init__(self, module: ir.Module, fn: ir.Function, dtype: np.dtype, op: str, vectors: int, step: int, taps: int, size: int):
+        self.op, self.vectors, self.step, self.count, self.fn = op, vectors, step, taps, fn
         self.size, self.lanes = dtype.itemsize, lanes_of(dtype)
         scalar, suffix = (ir.FloatType(), "f32") if dtype.itemsize == 4 else (ir.DoubleType(), "f64")
         L = self.lanes
@@ -164,7 +175,7 @@ class _Emitter:
         if size:
             self.store_won = declare(f"masked.store.v{L}i{8 * size}.p0", ir.VoidType(), self.won, self.won.as_pointer(), I32, mask)
         self.fill = ir.Constant(vec, [-math.inf if op == "max" else 0.0] * L)
-        self.zero = ir.Constant(vec, [0.0] * L)
+        self.zero, self.minus = ir.Constant(vec, [0.0] * L), ir.Constant(vec, [-0.0] * L)
         self.b = ir.IRBuilder(fn.append_basic_block("entry"))
 
     # ---- pieces
@@ -227,7 +238,7 @@ class _Emitter:
         b = self.b
         task, plan, index, self.x, self.y, self.by_row, self.by_column = self.fn.args[:7]
         p = [self.integer(plan, i) for i in range(WON + 1)]
-        self.row_start, self.pitch, self.won_at = index, p[PITCH], p[WON]
+        self.row_start, self.won_at = index, p[WON]
         self.row_seen, self.units, self.taps = (self.at(index, p[i], 8) for i in (SEEN, UNIT, TAP))
         first = b.mul(task, p[BLOCK])
         last = b.add(first, p[BLOCK])
@@ -263,8 +274,11 @@ class _Emitter:
         """`vectors` vectors of a unit from its number c on; the lanes of `mask` of the only one."""
         if self.op == "max":
             carried = [self.fill] * vectors + [self.before_taps()] * vectors
-        else:
+        elif self.op == "sum":
             carried = [self.zero] * vectors
+        else:  # what is only copied keeps its sign, also -0
+            some = self.b.and_(self.b.icmp_signed("<", *self.seen), self.b.icmp_signed("<", *self.seen_taps))
+            carried = [self.b.select(some, self.minus, self.zero)] * vectors
         found = self.loop(self.seen[0], self.seen[1], 1, carried, lambda a, now: self.row_of(a, c, vectors, mask, now))
         place = self.b.add(self.b.add(self.out, self.to), c)
         if self.op == "sum":
@@ -308,11 +322,19 @@ class _Emitter:
     def tap(self, k: Any, part: int) -> Any:
         return self.integer(self.taps, self.b.add(self.b.mul(k, self.const(TAP_SIZE)), self.const(part)))
 
+    def each_tap(self, carried: Sequence[Any], body: Callable[[Any, list[Any]], Sequence[Any]]) -> Sequence[Any]:
+        """carried = body(k, carried) for each tap k of the unit"""
+        if not self.count:
+            return self.loop(self.seen_taps[0], self.seen_taps[1], 1, carried, body)
+        for i in range(self.count):
+            carried = body(self.b.add(self.seen_taps[0], self.const(i)), list(carried))
+        return carried
+
     def row_of(self, a: Any, c: Any, vectors: int, mask: Any, now: list[Any]) -> Sequence[Any]:
         """All taps in one row that the line sees.  A row is summed by itself, then added: short sums lose fewer digits."""
         b = self.b
         pair = b.mul(a, self.const(2))
-        start = b.add(b.add(self.image, b.mul(self.integer(self.row_seen, pair), self.pitch)), c)
+        start = b.add(b.add(self.image, self.integer(self.row_seen, pair)), c)
         number = self.integer(self.row_seen, b.add(pair, self.const(1)))
         if self.op == "max":
             return self.loop(
