@@ -19,11 +19,12 @@ lint: .venv/dev.stamp
 doctest: .venv/test.stamp
 	$(BIN)/python -m pytest --doctest-modules convkit kernels -q
 
-# Every benchmark takes more than an hour on two cores: BENCH=REGEX takes some, QUICK=1 two shapes of each with one call (a few minutes; figures that
-# only show that it runs, so they are kept apart under a machine called `quick` until the next proper run).  Needs a git checkout.
+# QUICK=1 gives figures that only show that it runs: they are kept apart, under a machine called `quick`, until the next proper run.
+# asv keeps results by commit, so it needs a git checkout.
 ASV := $(BIN)/asv --config asv_benchmarks/asv.conf.json
 RESULTS := asv_benchmarks/.asv
 bench: .venv/dev.stamp
+	$(if $(QUICK)$(BENCH),,@echo 'Every benchmark: more than an hour on two cores.  BENCH=REGEX takes some, QUICK=1 one call of two shapes each.')
 	$(if $(QUICK),,rm -rf $(RESULTS)/results/quick)
 	$(ASV) machine --yes $(if $(QUICK),--machine quick)
 	$(if $(QUICK),CONVKIT_BENCH_QUICK=1) $(ASV) run --python=same --set-commit-hash HEAD $(if $(QUICK),--quick --machine quick) $(if $(BENCH),--bench '$(BENCH)')

@@ -18,11 +18,12 @@ import subprocess
 import tempfile
 import threading
 import time
+import urllib.error
 import urllib.parse
 import urllib.request
 
-OPTIONS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-           "--disable-component-update", "--disable-sync", "--window-size=1400,1300"]  # fmt: skip
+OPTIONS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-quic", "--no-first-run",
+           "--disable-background-networking", "--disable-component-update", "--disable-sync", "--window-size=1400,1300"]  # fmt: skip
 # Coloured pixels on the canvases: axes and grid lines are shades of grey, so these are lines and points.
 PIXELS = """
 let coloured = 0;
@@ -64,8 +65,11 @@ class Browser:
     def ask(self, command, **body):
         """What a command of WebDriver answers; without a body it is a GET."""
         request = urllib.request.Request(self.session + command, json.dumps(body).encode() if body else None, {"Content-Type": "application/json"})
-        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=60) as answer:
-            return json.load(answer)["value"]
+        try:
+            with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=60) as answer:
+                return json.load(answer)["value"]
+        except urllib.error.HTTPError as error:
+            raise SystemExit(f"dashboard: chromedriver answers {error.read()[:500]!r}") from None
 
     def run(self, script):
         """What a script returns in the page."""

@@ -31,7 +31,7 @@ class Conv(_Kernel):
 class Peak(_Peak):
     """By each algorithm; Winograd's operations are those that direct sums would need."""
 
-    params = [some(["3x3-64", "3x3-128", "3x3-256", "3x3-32"]), list(CALLS), ALGORITHMS, DTYPES, THREADS]
+    params = [some(["3x3-64", "3x3-128", "3x3-256", "3x3-32", "3x3-d2"]), list(CALLS), ALGORITHMS, DTYPES, THREADS]
     param_names = ["shape", "direction", "algorithm", "dtype", "threads"]
 
     def prepare(self, shape, direction, algorithm, dtype, threads):
