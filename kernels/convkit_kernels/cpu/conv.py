@@ -98,7 +98,10 @@ def conv_weight_grad(x: np.ndarray, gy: np.ndarray, window: Window) -> np.ndarra
     c, k, groups = x.shape[1] // window.groups, gy.shape[1] // window.groups, window.groups
     if _pointwise(window):
         return matmul2d(grad.reshape(-1, k).T, source.reshape(-1, c)).reshape(k, c, *window.size)
-    return _window_outer(source, grad, _taps(window), stride, groups).reshape(groups * k, c, *window.size)
+    taps = _taps(window)
+    if taps[:2] == ((0,), (0,)) and stride[:2] == (1, 1):  # no row sees another: they are the rows of one image, and make long sums
+        source, grad = (a.reshape(1, 1, -1, *a.shape[3:]) for a in (source, grad))
+    return _window_outer(source, grad, taps, stride, groups).reshape(groups * k, c, *window.size)
 
 
 @functools.lru_cache(maxsize=1024)
@@ -268,7 +271,7 @@ def _window_sums(
     split = row_split(counts[2], tile.rows)
     woffsets = np.arange(len(offsets)) * (walk[RUN] * tile.columns)
     whole = split_kernels(tile, split, y.dtype, lanewise=depthwise)
-    part = split_kernels(tile, split, y.dtype, masked=True, lanewise=True) if depthwise and k % tile.columns else whole
+    part = split_kernels(tile.last(k), split, y.dtype, masked=depthwise, lanewise=depthwise) if k % tile.columns else whole
     _sum_tiles(source.reshape(-1), walk, _frames(walk, y.dtype), offsets, packed.reshape(groups, packed.shape[1], -1), woffsets, start,
                y.reshape(-1), y.shape, first, spread, split, whole + part, tile.columns, tile.columns if depthwise else 0)  # fmt: skip
 
@@ -342,7 +345,7 @@ def _window_outer(source: np.ndarray, grad: np.ndarray, taps: Taps, step: Triple
     wide = k if blocks_of_slice == blocks else blocks_of_slice * tile.columns
     sums = np.empty((parts, -(-k // wide), groups, ntaps * c, wide), grad.dtype)
     split = row_split(run, tile.rows)
-    part = split_kernels(tile, split, grad.dtype, not depthwise, True, depthwise) if k % tile.columns else (0, 0)
+    part = split_kernels(tile.last(k), split, grad.dtype, not depthwise, True, depthwise) if k % tile.columns else (0, 0)
     whole = split_kernels(tile, split, grad.dtype, not depthwise, False, depthwise) if k >= tile.columns else part
     xrows = np.arange(walk[BAND]) * (step[1] * walk[BOX + 2] * source.shape[4])
     grows = np.arange(walk[BAND]) * (counts[2] * grad.shape[4])
@@ -419,9 +422,12 @@ def _add_and_turn(parts, sums, gw):
     k = K // groups
     lines = (wide + 15) // 16
     for piece in prange(64):
+        first, end = piece * parts.shape[1] // 64, (piece + 1) * parts.shape[1] // 64
+        total = parts[0, first:end]
         for part in range(1, parts.shape[0]):
-            for e in range(piece * parts.shape[1] // 64, (piece + 1) * parts.shape[1] // 64):
-                parts[0, e] += parts[part, e]
+            more = parts[part, first:end]
+            for e in range(total.size):
+                total[e] += more[e]
     for u in prange(groups * slices * lines):
         g, s, j0 = u // (slices * lines), u // lines % slices, u % lines * 16
         j1 = min(wide, j0 + 16, k - s * wide)

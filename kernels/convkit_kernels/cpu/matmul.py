@@ -3,7 +3,7 @@
     y[m, n] = bias[n] + sum over k of a[m, k] * b[k, n]
 
 Rows of a tile are rows of a, columns are columns of b; a is read where it lies, by rows or by columns, so neither
-x @ w.T nor the gradient x.T @ g copies its first operand.  b is read in place if its rows are contiguous and
+x @ w.T nor the gradient x.T @ g copies its first operand.  b is read in place if
 few rows of a share it; otherwise it is packed once into blocks of whole vectors.  A batch of products is one launch:
 tables say where the matrices of each product begin, so operands that are broadcast are not copied.
 
@@ -66,7 +66,7 @@ def _multiply(a: np.ndarray, b: np.ndarray, bias: np.ndarray | None, y: np.ndarr
     by_columns = across.flags.c_contiguous and not a.flags.c_contiguous
     a = contiguous(across if by_columns else a)
     xrow, xinc = (1, m) if by_columns else (k, 1)
-    if m >= PACK_FROM_ROWS or not b.flags.c_contiguous:
+    if m >= PACK_FROM_ROWS:
         flat, strides = (down.reshape(-1), (k * n, 1, k)) if down.flags.carray else (contiguous(b).reshape(-1), (k * n, n, 1))
         b = pack(flat, np.zeros(1, np.int64), (flat.size // (k * n), k, n), strides, tile.columns)
         winc, wblock, many, masked = tile.columns, k * tile.columns, b[0].size, False
@@ -74,7 +74,7 @@ def _multiply(a: np.ndarray, b: np.ndarray, bias: np.ndarray | None, y: np.ndarr
         b, winc, wblock, many, masked = contiguous(b), n, tile.columns, k * n, n % tile.columns != 0
     split = row_split(m, tile.rows)
     whole = split_kernels(tile, split, a.dtype, by_columns)
-    part = split_kernels(tile, split, a.dtype, by_columns, True) if masked else whole
+    part = split_kernels(tile.last(n), split, a.dtype, by_columns, masked) if n % tile.columns else whole
     chunk = CHUNK_BY_COLUMNS if by_columns else CHUNK
     spare = split[2] * -(-n // tile.columns) * of_a.size // (4 * MOST_THREADS)
     numbers = (xrow, xinc, m * k, winc, wblock, many, k, chunk, max(4, min(TILES_OF_UNIT, spare)))

@@ -89,6 +89,10 @@ class Tile:
         """Columns of a block."""
         return self.lanes * self.vectors
 
+    def last(self, columns: int) -> Tile:
+        """The tile of the last block of so many columns: no more vectors than it needs."""
+        return Tile(self.lanes, -(-(columns % self.columns or self.columns) // self.lanes), self.rows)
+
 
 @functools.lru_cache(maxsize=1024)
 def tile_for(rows: int, columns: int, dtype: np.dtype, run: int = 0, ntaps: int = 1) -> Tile:
@@ -111,8 +115,8 @@ def tile_for(rows: int, columns: int, dtype: np.dtype, run: int = 0, ntaps: int 
         heights = ((height, many), (height - 1, tiles - many))
         if tile.columns == 1:  # and the lanes of each row's sum in some ten steps
             return columns * sum(n * (-(-run // lanes) * ntaps * (h + 3) + 20 * h) for h, n in heights)
-        steps = max(1, run) * ntaps
-        return -(-columns // tile.columns) * sum(n * steps * (max(h * tile.vectors, h + tile.vectors) + 2) for h, n in heights)
+        blocks = ((tile.vectors, -(-columns // tile.columns) - 1), (tile.last(columns).vectors, 1))
+        return max(1, run) * ntaps * sum(n * count * (max(h * v, h + v) + 2) for h, n in heights for v, count in blocks)
 
     return min(choices, key=time)
 

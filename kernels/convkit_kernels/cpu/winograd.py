@@ -216,7 +216,7 @@ def _plan(
     tile = tile_for(rows, columns, dtype)
     split = row_split(rows, tile.rows)
     whole = split_kernels(tile, split, dtype, unit_rows)
-    part = split_kernels(tile, split, dtype, unit_rows, masked=True) if unit_rows and columns % tile.columns else whole
+    part = split_kernels(tile.last(columns), split, dtype, unit_rows) if columns % tile.columns else whole
     wide = _up(c, lanes), _up(k, lanes)
     planes = (_plane(together * n, dtype) for n in wide)
     return np.array([*image, c, *taps.corner, p, q, k, down, across, n * down * across, together, *taps.apart, *wide, *planes, lanes, tile.columns,
@@ -327,7 +327,7 @@ def _tile_sums(source, u, bias, y, scratch, starts, tables, zeros, plan):
                 for r in range(plan[ROWS]):
                     row = r * plan[HEIGHT] - max(0, r - plan[MANY])
                     call_code(
-                        plan[PRODUCT + (0 if r < plan[MANY] else 1)],
+                        plan[PRODUCT + (0 if r < plan[MANY] else 1) + (2 if j + columns > filters else 0)],
                         (v + size * (place * plane_c + row * wide_c), tap, wide_c, 1,
                          address(u) + size * (place * u.shape[1] + j * channels), tap, columns, 1, channels,
                          address(zeros), 0, m + size * (place * plane_k + row * wide_k + j), wide_k, min(columns, wide_k - j)),
