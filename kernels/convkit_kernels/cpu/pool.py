@@ -16,14 +16,15 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
+import numba
 import numpy as np
 from numba import prange
 
 from ..geometry import MAX_RANK, Grid, Window
 from ..layout import normal
-from . import windows
+from . import tasks, windows
 from .copy import channels_last, contiguous
 from .elementwise import div
 from .reduce import sum as sum_over
@@ -156,28 +157,49 @@ def _sees_everything(window: Windows, input_size: Sizes, output_size: Sizes) -> 
 
 
 # ----------------------------------------------------------------------------------------- kernels
-@kernel
-def _scatter(x, index, base, offset, y, sizes):
-    # y[n, base[i] + offset[index[n, i, c]], c] = x[n, i, c], or += it, and 0 elsewhere; all flat, with offsets times channels.
-    inputs, outputs, channels, blocks = sizes[0], sizes[1], sizes[2], sizes[3]
-    add = sizes[5] != 0
-    zero = y.dtype.type(0)
-    for task in prange(sizes[4]):
+@functools.cache
+def _scatter(kind: np.dtype) -> Callable:
+    """The task for taps or places of this type."""
+    at_address = tasks.pointer(numba.from_dtype(kind))
+
+    def scatter(task, plan, index, x, y, c, d, e, f, g):
+        # y[n, base[i] + offset[won[n, i, c]], c] = x[n, i, c], or += it, and 0 elsewhere; all flat, with offsets times channels.
+        inputs, outputs, channels, blocks, add, won = plan[0], plan[1], plan[2], plan[3], plan[4] != 0, at_address(plan[5])
+        zero = type(x[0])(0)
         n, low = task // blocks, task % blocks * BLOCK
-        count = min(channels - low, BLOCK)
         start = n * outputs * channels + low
+        if channels == 1:
+            for j in range(start, start + outputs):
+                y[j] = zero
+            for i in range(inputs):
+                if index[i] > NOTHING:
+                    k = n * inputs + i
+                    place = start + index[i] + index[inputs + won[k]]
+                    y[place] = y[place] + x[k] if add else x[k]
+            return
+        count = min(channels - low, BLOCK)
         runs, length = (1, outputs * channels) if blocks == 1 else (outputs, count)
         for r in range(runs):
-            run = start + r * channels
-            for j in range(length):
-                y[np.uint64(run + j)] = zero  # unsigned: no test for counting from the end
+            for j in range(start + r * channels, start + r * channels + length):
+                y[j] = zero
         for i in range(inputs):
-            if base[i] > NOTHING:
-                first, at = start + base[i] * channels, (n * inputs + i) * channels + low
+            if index[i] > NOTHING:
+                first, at = start + index[i] * channels, (n * inputs + i) * channels + low
                 for c in range(count):
-                    k = np.uint64(at + c)
-                    place = np.uint64(first + c + offset[np.uint64(index[k])])
-                    y[place] = y[place] + x[k] if add else x[k]
+                    place = first + c + index[inputs + won[at + c]]
+                    y[place] = y[place] + x[at + c] if add else x[at + c]
+
+    scatter.__name__ = scatter.__qualname__ = f"_scatter_{kind.name}"
+    return scatter
+
+
+def _run_scatter(x: np.ndarray, won: np.ndarray, y: np.ndarray, table: np.ndarray, add: bool) -> None:
+    """Zeros in y [N, C, *S] but for x at `won`: table is base and offset times channels, one after the other."""
+    batch, channels, *output = y.shape
+    blocks = -(-channels // BLOCK)
+    won = _flat(normal(won))
+    plan = np.array([math.prod(x.shape[2:]), math.prod(output), channels, blocks, add, won.__array_interface__["data"][0]])
+    tasks.run(tasks.compiled(_scatter(won.dtype), y.dtype.char), batch * blocks, plan, table, _flat(x), _flat(y))
 
 
 @kernel
@@ -258,14 +280,8 @@ def max_pool_grad(gy: np.ndarray, index: np.ndarray, input_size: Sequence[int], 
     gx = _images(batch, channels, input_size, gy.dtype)
     if gx.size:
         base, offset = _place_tables(window, tuple(input_size), tuple(output))
-        _scatter(_flat(gy), _flat(normal(index)), base, offset * channels, _flat(gx), _scatter_sizes(gy, gx, True))
+        _run_scatter(gy, index, gx, np.concatenate([base, offset * channels]), True)
     return gx
-
-
-def _scatter_sizes(x: np.ndarray, y: np.ndarray, add: bool) -> np.ndarray:
-    batch, channels, *output = y.shape
-    blocks = -(-channels // BLOCK)
-    return np.array([math.prod(x.shape[2:]), math.prod(output), channels, blocks, batch * blocks, add])
 
 
 def max_pool_places(index: np.ndarray, input_size: Sequence[int], window: Windows) -> np.ndarray:
@@ -290,7 +306,7 @@ def max_unpool(x: np.ndarray, places: np.ndarray, output_size: Sequence[int], ad
     y = _images(x.shape[0], x.shape[1], output_size, x.dtype)
     if y.size:
         base, offset = np.zeros(math.prod(x.shape[2:]), np.int64), np.arange(math.prod(output_size)) * x.shape[1]
-        _scatter(_flat(x), _flat(normal(places)), base, offset, _flat(y), _scatter_sizes(x, y, add))
+        _run_scatter(x, places, y, np.concatenate([base, offset]), add)
     return y
 
 

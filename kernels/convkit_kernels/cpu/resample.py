@@ -246,7 +246,8 @@ def _product(table: Table | None, size: int) -> tuple[np.ndarray, np.ndarray, np
 def _walk(
     tables: tuple[Table | None, ...], sizes: tuple[int, ...], channels: int, dtype: np.dtype
 ) -> tuple[windows.Walk, np.ndarray, np.ndarray] | None:
-    """(walk, weights of the rows, weights of the columns) of the spatial axes; None where long pieces are copied, or only rows change."""
+    """(walk, weights of the rows, weights of the columns) of the spatial axes; None where long pieces are copied, or only rows change,
+    or there are few channels and many taps: numbers that lie apart take long to gather, and fewer are where rows are added up first."""
     last = tables[-1]
     if last is None or 4 * _in_runs(last, dtype, channels)[1].size <= last.index.size:
         return None
@@ -260,9 +261,17 @@ def _walk(
     order = np.argsort(output, kind="stable")
     start = np.searchsorted(output[order], np.arange(rows + 1))
     seen = np.stack([source[order], np.zeros(order.size, np.int64)], axis=1)
-    columns = last.start, last.index, np.zeros(last.index.size, np.int64)
-    walk = windows.listed((start, seen), columns, (math.prod(sizes[:-1]), sizes[-1], last.output_size), channels, dtype)
-    return walk, weight[order].astype(dtype), last.weight.astype(dtype)
+    all_sizes = (math.prod(sizes[:-1]), sizes[-1], last.output_size)
+    if channels >= windows.WIDE:
+        columns = last.start, last.index, np.zeros(last.index.size, np.int64)
+        return windows.listed((start, seen), columns, all_sizes, channels, dtype), weight[order].astype(dtype), last.weight.astype(dtype)
+    counts = np.diff(last.start)
+    if counts.max(initial=0) > 1 or np.diff(start).max(initial=0) > 1 or (last.weight != 1).any():
+        return None
+    first = np.zeros(counts.size, np.int64)
+    first[counts > 0] = last.index
+    walk = windows.walk_of((start, seen), (first, 1, counts[:, None] > 0), all_sizes, channels, dtype)
+    return walk, weight[order].astype(dtype), np.ones(walk.elements.size, dtype)
 
 
 def _memory_axes(x: np.ndarray) -> tuple[int, ...] | None:
@@ -284,11 +293,10 @@ def resample(x: np.ndarray, tables: Sequence[Table | None]) -> np.ndarray:
         x = np.ascontiguousarray(x)
         axes = tuple(range(x.ndim))
     shape = [x.shape[i] for i in axes]
-    if axes[-1] == 1 and shape[-1] >= windows.WIDE and tables[0] is None and tables[1] is None:
-        plan = _walk(tuple(tables[2:]), x.shape[2:], shape[-1], x.dtype)
+    if x.ndim > 2 and tables[0] is None and tables[1] is None:
+        plan = _walk(tuple(tables[2:]), x.shape[2:], shape[-1] if axes[-1] == 1 else 1, x.dtype)
         if plan is not None:
-            shape[1:-1] = [n if t is None else t.output_size for t, n in zip(tables[2:], x.shape[2:], strict=True)]
-            y = np.empty(shape, x.dtype)
+            y = np.empty([n if tables[i] is None else tables[i].output_size for n, i in zip(shape, axes, strict=True)], x.dtype)  # type: ignore[union-attr]
             if y.size:
                 windows.run("weighted", plan[0], line(x), y.reshape(-1), plan[1], plan[2])
             return y.transpose(np.argsort(axes))

@@ -126,6 +126,19 @@ def stack(count: int, kind: types.Float | None = None) -> Any:
     return room
 
 
+def pointer(kind: types.Integer) -> Any:
+    """A function for tasks: an address, which the plan brings, as a pointer to numbers of another `kind` than the operands'."""
+
+    @intrinsic
+    def pointed(typing_context: Any, address: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+            return builder.inttoptr(values[0], context.get_value_type(signature.return_type))
+
+        return types.CPointer(kind)(types.int64), generate
+
+    return pointed
+
+
 # --------------------------------------------------------------------------------- along one axis
 # Memory is [outer, n, inner] with the axis of n in the middle.  Where inner = 1 the n lie together, in lines; else they are rows of planes, which
 # go by strips of places.
