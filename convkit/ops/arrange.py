@@ -40,14 +40,14 @@ def _dims(op: str, dims: Any, ndim: int) -> tuple[int, ...]:
 # -------------------------------------------------------------------------------- order of dimensions
 def t(input: Any) -> Any:
     """The transpose of a matrix; a vector as it is."""
-    if input.ndim > 2:
+    if checks.tensor("t", input).ndim > 2:
         raise ValueError(f"t: needs at most 2 dimensions, got shape {list(input.shape)}; use transpose or mT")
     return transpose(input, 0, 1) if input.ndim == 2 else input
 
 
 def movedim(input: Any, source: Any, destination: Any) -> Any:
     """Dimensions `source` moved to `destination`; the others stay in order; a view."""
-    start, end = (_dims("movedim", d, max(input.ndim, 1)) for d in (source, destination))
+    start, end = (_dims("movedim", d, max(checks.tensor("movedim", input).ndim, 1)) for d in (source, destination))
     if len(start) != len(end):
         raise ValueError(f"movedim: source {source} and destination {destination} differ in length")
     if not input.ndim:
@@ -67,7 +67,7 @@ def adjoint(x: Any) -> Any:
 
 def flip(input: Any, *dims: Any, **named: Any) -> Any:
     """A copy in which the dimensions `dims` run backwards."""
-    over = _dims("flip", many("flip", "dims", dims, named), max(input.ndim, 1))
+    over = _dims("flip", many("flip", "dims", dims, named), max(checks.tensor("flip", input).ndim, 1))
     return Flip.apply(input, over if input.ndim else ())
 
 
@@ -105,7 +105,7 @@ def rot90(input: Any, k: int = 1, dims: Sequence[int] = (0, 1)) -> Any:
     """Turned k times by a quarter, from the first of two dimensions towards the second."""
     if len(dims) != 2:
         raise ValueError(f"rot90: needs two dims, got {list(dims)}")
-    a, b = _dims("rot90", tuple(dims), input.ndim)
+    a, b = _dims("rot90", tuple(dims), checks.tensor("rot90", input).ndim)
     if k % 4 == 0:
         return input.clone()
     if k % 4 == 2:
@@ -129,7 +129,7 @@ def repeat(x: Any, *repeats: Any, **named: Any) -> Any:
 def tile(input: Any, *dims: Any, **named: Any) -> Any:
     """Copies of input side by side, like `repeat`; missing leading numbers are 1."""
     dims = many("tile", "dims", dims, named)
-    return repeat(input, (1,) * (input.ndim - len(dims)) + tuple(dims))
+    return repeat(input, (1,) * (checks.tensor("tile", input).ndim - len(dims)) + tuple(dims))
 
 
 def repeat_interleave(input: Any = None, repeats: Any = None, dim: int | None = None, *, output_size: int | None = None) -> Any:
@@ -209,13 +209,13 @@ def vstack(tensors: Sequence[Any]) -> Any:
 
 def unbind(input: Any, dim: int = 0) -> tuple[Any, ...]:
     """The slices along `dim`, without that dimension; views."""
-    d = axis("unbind", dim, input.ndim)
+    d = axis("unbind", dim, checks.tensor("unbind", input).ndim)
     return tuple(input[(slice(None),) * d + (i,)] for i in range(input.shape[d]))
 
 
 def tensor_split(input: Any, indices_or_sections: Any, dim: int = 0) -> tuple[Any, ...]:
     """Parts of nearly equal size (the first ones one longer), or cut before the indices listed, along `dim`; views."""
-    d = axis("tensor_split", dim, input.ndim)
+    d = axis("tensor_split", dim, checks.tensor("tensor_split", input).ndim)
     n = input.shape[d]
     told = indices_or_sections.tolist() if isinstance(indices_or_sections, TensorBase) else indices_or_sections
     if isinstance(told, int):
@@ -228,7 +228,7 @@ def tensor_split(input: Any, indices_or_sections: Any, dim: int = 0) -> tuple[An
 
 def unflatten(input: Any, dim: int, sizes: Sequence[int]) -> Any:
     """Dimension `dim` parted into `sizes`, one of which may be -1."""
-    d = axis("unflatten", dim, input.ndim)
+    d = axis("unflatten", dim, checks.tensor("unflatten", input).ndim)
     sizes = ints("unflatten", sizes)
     known, n = math.prod(s for s in sizes if s != -1), input.shape[d]
     if not sizes or sizes.count(-1) > 1 or min(sizes) < -1 or (known != n if -1 not in sizes else not known or n % known):
@@ -239,21 +239,21 @@ def unflatten(input: Any, dim: int, sizes: Sequence[int]) -> Any:
 # ---------------------------------------------------------------------------- triangles, diagonals
 def tril(input: Any, diagonal: int = 0) -> Any:
     """The lower triangle of matrices [..., M, N], up to the given diagonal; 0 elsewhere."""
-    if input.ndim < 2:
+    if checks.tensor("tril", input).ndim < 2:
         raise ValueError(f"tril: needs 2 dimensions at least, got shape {list(input.shape)}")
     return where(TensorBase.result(np.tri(input.shape[-2], input.shape[-1], diagonal, bool)), input, input.array.dtype.type(0))
 
 
 def triu(input: Any, diagonal: int = 0) -> Any:
     """The upper triangle of matrices [..., M, N], from the given diagonal on; 0 elsewhere."""
-    if input.ndim < 2:
+    if checks.tensor("triu", input).ndim < 2:
         raise ValueError(f"triu: needs 2 dimensions at least, got shape {list(input.shape)}")
     return where(TensorBase.result(~np.tri(input.shape[-2], input.shape[-1], diagonal - 1, bool)), input, input.array.dtype.type(0))
 
 
 def diagonal(input: Any, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Any:
     """The elements input[i, i + offset] of two dimensions, as a new last dimension; a copy (torch gives a view)."""
-    a, b = _dims("diagonal", (dim1, dim2), input.ndim)
+    a, b = _dims("diagonal", (dim1, dim2), checks.tensor("diagonal", input).ndim)
     input = movedim(input, (a, b), (-2, -1))
     m, n = input.shape[-2:]
     i = np.arange(max(0, min(m + min(offset, 0), n - max(offset, 0)))) - min(offset, 0)
@@ -265,7 +265,7 @@ _diagonal = diagonal  # an argument of `diag` has that name
 
 def diag(input: Any, diagonal: int = 0) -> Any:
     """A matrix with the vector `input` on a diagonal, or the diagonal of a matrix."""
-    if input.ndim == 2:
+    if checks.tensor("diag", input).ndim == 2:
         return _diagonal(input, diagonal)
     if input.ndim != 1:
         raise ValueError(f"diag: needs a vector or a matrix, got shape {list(input.shape)}")

@@ -109,24 +109,28 @@ def bitwise_not(input: Any) -> Any:
 
 
 # ----------------------------------------------------------------------------------- what they are
+def _which(name: str, x: Any) -> Any:
+    return TensorBase.result(kernels(checks.tensor(name, x).array).unary(name, x.array))
+
+
 def isnan(input: Any) -> Any:
     """Which elements are nan."""
-    return TensorBase.result(kernels(input.array).unary("isnan", input.array))
+    return _which("isnan", input)
 
 
 def isinf(input: Any) -> Any:
     """Which elements are infinite."""
-    return TensorBase.result(kernels(input.array).unary("isinf", input.array))
+    return _which("isinf", input)
 
 
 def isfinite(input: Any) -> Any:
     """Which elements are neither nan nor infinite."""
-    return TensorBase.result(kernels(input.array).unary("isfinite", input.array))
+    return _which("isfinite", input)
 
 
 def signbit(input: Any) -> Any:
     """Which elements have a minus sign, -0 among them."""
-    return TensorBase.result(kernels(input.array).unary("signbit", input.array))
+    return _which("signbit", input)
 
 
 def isclose(input: Any, other: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> Any:
@@ -163,5 +167,5 @@ def any(input: Any, dim: Any = None, keepdim: bool = False) -> Any:
 
 
 def _truths(test: Any, op: str, x: Any, dim: Any, keepdim: bool) -> Any:
-    y = np.asarray(test(x.array, axis=axes(op, dim, x.ndim), keepdims=keepdim))
+    y = np.asarray(test(checks.tensor(op, x).array, axis=axes(op, dim, x.ndim), keepdims=keepdim))
     return TensorBase.result(y.astype(np.uint8) if x.array.dtype == np.uint8 else y)  # torch's uint8 was once its boolean

@@ -104,25 +104,29 @@ def asarray(obj: Any, *, dtype: Any = None, device: Any = None, copy: bool | Non
     return found.requires_grad_() if requires_grad else found
 
 
+def _like(op: str, make: Any, input: Any, dtype: Any, device: Any, requires_grad: bool, *value: Any) -> Tensor:
+    array = checks.tensor(op, input).array
+    return _finish(make(array, *value, dtype=_dtype(op, dtype, array.dtype)), requires_grad, device)
+
+
 def zeros_like(input: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """Zeros in input's shape and memory layout, and its dtype unless told otherwise."""
-    return _finish(np.zeros_like(input.array, _dtype("zeros_like", dtype, input.array.dtype)), requires_grad, device)
+    return _like("zeros_like", np.zeros_like, input, dtype, device, requires_grad)
 
 
 def ones_like(input: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """Ones in input's shape and memory layout, and its dtype unless told otherwise."""
-    return _finish(np.ones_like(input.array, _dtype("ones_like", dtype, input.array.dtype)), requires_grad, device)
+    return _like("ones_like", np.ones_like, input, dtype, device, requires_grad)
 
 
 def full_like(input: Any, fill_value: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """One value in input's shape and memory layout, and its dtype unless told otherwise."""
-    checks.number("full_like", "fill_value", fill_value)
-    return _finish(np.full_like(input.array, fill_value, _dtype("full_like", dtype, input.array.dtype)), requires_grad, device)
+    return _like("full_like", np.full_like, input, dtype, device, requires_grad, checks.number("full_like", "fill_value", fill_value))
 
 
 def empty_like(input: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """Numbers that happened to be in memory, in input's shape and memory layout, and its dtype unless told otherwise."""
-    return _finish(np.empty_like(input.array, _dtype("empty_like", dtype, input.array.dtype)), requires_grad, device)
+    return _like("empty_like", np.empty_like, input, dtype, device, requires_grad)
 
 
 # -------------------------------------------------------------------------------- of one value, in steps
@@ -217,12 +221,12 @@ def randn(
 
 def rand_like(input: Any, *, generator: Generator | None = None, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """Uniform random numbers in [0, 1) in input's shape, and its dtype unless told otherwise."""
-    return _drawn("rand", input.array.shape, dtype or input.array.dtype, generator, device, requires_grad)
+    return _drawn("rand", checks.tensor("rand_like", input).array.shape, dtype or input.array.dtype, generator, device, requires_grad)
 
 
 def randn_like(input: Any, *, generator: Generator | None = None, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """Normally distributed random numbers in input's shape, and its dtype unless told otherwise."""
-    return _drawn("randn", input.array.shape, dtype or input.array.dtype, generator, device, requires_grad)
+    return _drawn("randn", checks.tensor("randn_like", input).array.shape, dtype or input.array.dtype, generator, device, requires_grad)
 
 
 def randint(
@@ -265,7 +269,7 @@ def sampled(op: str, odds: np.ndarray, generator: Generator | None) -> np.ndarra
 
 def bernoulli(input: Any, p: float | None = None, *, generator: Generator | None = None) -> Tensor:
     """1 at the probabilities that input holds (or p everywhere), else 0."""
-    if input.array.dtype.kind != "f":
+    if checks.tensor("bernoulli", input).array.dtype.kind != "f":
         raise TypeError(f"bernoulli: needs probabilities of a floating dtype, got {input.dtype}")
     odds = input.array if p is None else np.full(input.array.shape, p)
     return TensorBase.result(sampled("bernoulli", odds, generator).astype(input.array.dtype))
@@ -291,7 +295,7 @@ def multinomial(input: Any, num_samples: int, replacement: bool = False, *, gene
 
     Without replacement each place is drawn once: those whose exponential times u / weight come first (Efraimidis & Spirakis 2006).
     """
-    weights = np.asarray(input.array, np.float64)
+    weights = np.asarray(checks.tensor("multinomial", input).array, np.float64)
     if input.array.dtype.kind != "f" or weights.ndim not in (1, 2):
         raise ValueError(f"multinomial: needs floating weights of 1 or 2 dimensions, got {input.dtype} of shape {list(input.shape)}")
     if not np.isfinite(weights).all() or (weights < 0).any() or not (weights.sum(-1) > 0).all():

@@ -232,7 +232,8 @@ def masked_fill(input: Any, mask: Any, value: Any) -> Any:
 
 def masked_select(input: Any, mask: Any) -> Any:
     """The elements where the boolean `mask` holds (input and mask broadcast), in one dimension."""
-    if mask.array.dtype != np.bool_:
+    checks.tensor("masked_select", input)
+    if checks.tensor("masked_select: the mask", mask).array.dtype != np.bool_:
         raise TypeError(f"masked_select: the mask must be boolean, got {mask.dtype}")
     try:
         shape = np.broadcast_shapes(input.shape, mask.shape)
@@ -243,6 +244,7 @@ def masked_select(input: Any, mask: Any) -> Any:
 
 def nonzero(input: Any, *, as_tuple: bool = False) -> Any:
     """Where input is not 0: [count, dimensions] (int64), or a tuple with a vector for each dimension."""
+    checks.tensor("nonzero", input)
     if as_tuple:
         return tuple(TensorBase.result(i) for i in np.nonzero(np.atleast_1d(input.array)))
     return TensorBase.result(np.argwhere(input.array).astype(np.int64, copy=False))
@@ -269,7 +271,7 @@ def _inside(op: str, index: np.ndarray, n: int, d: int, negative: bool = False) 
 
 def _smaller(op: str, x: Any, dim: int, index: Any) -> tuple[int, np.ndarray]:
     """The dimension and the index of gather and scatter: of x's rank, inside x along `dim`, no larger than x elsewhere."""
-    d, i = axis(op, dim, max(x.array.ndim, 1)), _whole(op, index)
+    d, i = axis(op, dim, max(checks.tensor(op, x).array.ndim, 1)), _whole(op, index)
     if not i.size and i.ndim != x.array.ndim:  # torch lets an empty index of any rank pass
         return d, np.zeros((0,) * max(x.array.ndim, 1), np.int64)
     if max(i.ndim, 1) != max(x.array.ndim, 1):
@@ -349,7 +351,7 @@ def take(input: Any, index: Any) -> Any:
 
 def _vector(op: str, x: Any, dim: int, index: Any, negative: bool = False) -> tuple[int, np.ndarray, Key]:
     """The dimension, the vector of indices along it, and the key for them."""
-    d, i = axis(op, dim, max(x.ndim, 1)), _whole(op, index)
+    d, i = axis(op, dim, max(checks.tensor(op, x).ndim, 1)), _whole(op, index)
     if i.ndim > 1:
         raise ValueError(f"{op}: index must be a vector, got shape {list(i.shape)}")
     n = x.shape[d] if x.ndim else 1
@@ -402,7 +404,7 @@ def index_fill(input: Any, dim: int, index: Any, value: Any) -> Any:
 
 def select(input: Any, dim: int, index: int) -> Any:
     """The slice at `index` along `dim`, without that dimension; a view."""
-    d = axis("select", dim, input.ndim)
+    d = axis("select", dim, checks.tensor("select", input).ndim)
     if not -input.shape[d] <= int(index) < input.shape[d]:
         raise IndexError(f"select: index {index} leaves dimension {d} of size {input.shape[d]}")
     return input[(slice(None),) * d + (int(index),)]
@@ -410,7 +412,7 @@ def select(input: Any, dim: int, index: int) -> Any:
 
 def narrow(input: Any, dim: int, start: Any, length: int) -> Any:
     """`length` slices from `start` on along `dim`; a view."""
-    d = axis("narrow", dim, input.ndim)
+    d = axis("narrow", dim, checks.tensor("narrow", input).ndim)
     if isinstance(start, TensorBase) and (start.ndim or start.dtype.kind not in "iu"):
         raise TypeError(f"narrow: start must be an int or an integer tensor without dimensions, got {start.dtype} of shape {list(start.shape)}")
     n, first = input.shape[d], int(start)

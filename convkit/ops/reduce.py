@@ -270,7 +270,7 @@ def _typed(x: Any, dtype: Any) -> Any:
 
 
 def _floats(op: str, x: Any, dtype: Any = None) -> Any:
-    x = _typed(x, dtype)
+    x = _typed(checks.tensor(op, x), dtype)
     if x.array.dtype.kind != "f":
         raise TypeError(f"{op}: needs a floating dtype, got {x.dtype}; convert with .to(convkit.float32)")
     return x
@@ -279,7 +279,7 @@ def _floats(op: str, x: Any, dtype: Any = None) -> Any:
 # ------------------------------------------------------------------------------------ sums and means
 def sum(input: Any, dim: Dim = None, keepdim: bool = False, *, dtype: Any = None) -> Any:
     """Sum over `dim` (an int, several, or all), of input converted to `dtype` if given; integers give int64."""
-    input = _typed(input, dtype)
+    input = _typed(checks.tensor("sum", input), dtype)
     if input.array.dtype.kind in "bui":
         return TensorBase.result(np.asarray(input.array.sum(axis=axes("sum", dim, input.ndim), keepdims=keepdim, dtype=dtype or np.int64)))
     return Sum.apply(input, axes("sum", dim, input.ndim), keepdim)
@@ -293,7 +293,7 @@ def mean(input: Any, dim: Dim = None, keepdim: bool = False, *, dtype: Any = Non
 
 def nansum(input: Any, dim: Dim = None, keepdim: bool = False, *, dtype: Any = None) -> Any:
     """Sum over `dim` of what is not nan."""
-    input = _typed(input, dtype)
+    input = _typed(checks.tensor("nansum", input), dtype)
     return sum(where(TensorBase.result(~np.isnan(input.array)), input, 0.0) if input.array.dtype.kind == "f" else input, dim, keepdim)
 
 
@@ -306,6 +306,7 @@ def nanmean(input: Any, dim: Dim = None, keepdim: bool = False, *, dtype: Any = 
 
 def prod(input: Any, dim: int | None = None, keepdim: bool = False, *, dtype: Any = None) -> Any:
     """Product over `dim`, or of all elements; integers give int64.  Each gradient is the product of the other factors, also where some are 0."""
+    checks.tensor("prod", input)
     input = _typed(input, dtype if dtype is not None else np.int64 if input.array.dtype.kind in "iub" else None)
     shape = input.array.shape
     if dim is None:
@@ -402,7 +403,8 @@ def logsumexp(input: Any, dim: Dim, keepdim: bool = False) -> Any:
 
 def count_nonzero(input: Any, dim: Dim = None) -> Any:
     """How many elements over `dim` are not 0 (int64; no gradient)."""
-    return TensorBase.result(np.asarray(np.count_nonzero(input.array, axis=axes("count_nonzero", dim, input.ndim)), dtype=np.int64))
+    over = axes("count_nonzero", dim, checks.tensor("count_nonzero", input).ndim)
+    return TensorBase.result(np.asarray(np.count_nonzero(input.array, axis=over), dtype=np.int64))
 
 
 # ---------------------------------------------------------------------------------------- running
@@ -417,7 +419,7 @@ def cumprod(input: Any, dim: int, *, dtype: Any = None) -> Any:
 
 
 def _running(op: str, rule: Any, x: Any, dim: int, dtype: Any, *told: Any) -> Any:
-    d = axis(op, dim, _max(x.ndim, 1))
+    d = axis(op, dim, _max(checks.tensor(op, x).ndim, 1))
     x = _typed(x, dtype if dtype is not None else np.int64 if x.array.dtype.kind in "iub" else None)
     return rule.apply(x, d, *told) if x.ndim else x.clone()
 
@@ -433,7 +435,7 @@ def cummin(input: Any, dim: int) -> ValuesIndices:
 
 
 def _extreme_so_far(name: str, x: Any, dim: int) -> ValuesIndices:
-    d = axis("cum" + name, dim, _max(x.ndim, 1))
+    d = axis("cum" + name, dim, _max(checks.tensor("cum" + name, x).ndim, 1))
     if not x.ndim:
         return ValuesIndices(x.clone(), TensorBase.result(np.zeros((), np.int64)))
     index = kernels(x.array).scan("arg" + name, x.array, d)
@@ -443,12 +445,12 @@ def _extreme_so_far(name: str, x: Any, dim: int) -> ValuesIndices:
 # --------------------------------------------------------------------------------------- extremes
 def amax(input: Any, dim: Dim = (), keepdim: bool = False) -> Any:
     """Greatest element over `dim`; nan if one is nan.  Elements that tie share the gradient."""
-    return Amax.apply(input, _not_empty("amax", input, axes("amax", dim, input.ndim)), keepdim)
+    return Amax.apply(input, _not_empty("amax", input, axes("amax", dim, checks.tensor("amax", input).ndim)), keepdim)
 
 
 def amin(input: Any, dim: Dim = (), keepdim: bool = False) -> Any:
     """Least element over `dim`; nan if one is nan.  Elements that tie share the gradient."""
-    return Amin.apply(input, _not_empty("amin", input, axes("amin", dim, input.ndim)), keepdim)
+    return Amin.apply(input, _not_empty("amin", input, axes("amin", dim, checks.tensor("amin", input).ndim)), keepdim)
 
 
 def _not_empty(op: str, x: Any, over: tuple[int, ...]) -> tuple[int, ...]:
@@ -458,6 +460,7 @@ def _not_empty(op: str, x: Any, over: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def _arg(op: str, x: Any, dim: int | None, keepdim: bool) -> Any:
+    checks.tensor(op, x)
     d = None if dim is None else axis(op, dim, _max(x.ndim, 1))
     _not_empty(op, x, axes(op, d, x.ndim))
     if not x.ndim:

@@ -14,6 +14,7 @@ from convkit_kernels.layout import from_channels_last, is_channels_last, order_o
 
 from ..autograd import Function, TensorBase, version_of
 from ..device import kernels
+from . import checks
 from .elementwise import Cast, Expand, result_type
 
 
@@ -138,7 +139,7 @@ def many(op: str, name: str, given: tuple, named: dict[str, Any]) -> tuple:
 def reshape(input: Any, *shape: Any, **named: Any) -> Any:
     """The same elements in row-major order under another `shape`; one size may be -1.  A view where the memory allows it."""
     sizes = ints("reshape", many("reshape", "shape", shape, named))
-    size, product = input.array.size, math.prod(sizes)
+    size, product = checks.tensor("reshape", input).array.size, math.prod(sizes)
     if product != size or min(sizes, default=1) < 0:
         # One size may be -1; then -product is that of the others.
         if sizes.count(-1) != 1 or min(sizes) < -1 or not product or size % -product:
@@ -148,7 +149,7 @@ def reshape(input: Any, *shape: Any, **named: Any) -> Any:
 
 def flatten(input: Any, start_dim: int = 0, end_dim: int = -1) -> Any:
     """Dimensions start_dim to end_dim made one."""
-    if not input.array.ndim:
+    if not checks.tensor("flatten", input).array.ndim:
         return reshape(input, 1)
     a, b = axis("flatten", start_dim, input.array.ndim), axis("flatten", end_dim, input.array.ndim)
     if a > b:
@@ -160,7 +161,7 @@ def flatten(input: Any, start_dim: int = 0, end_dim: int = -1) -> Any:
 def permute(input: Any, *dims: Any, **named: Any) -> Any:
     """Dimensions in another order; a view."""
     dims = many("permute", "dims", dims, named)
-    order = tuple(axis("permute", d, input.array.ndim) for d in dims)
+    order = tuple(axis("permute", d, checks.tensor("permute", input).array.ndim) for d in dims)
     if sorted(order) != list(range(input.array.ndim)):
         raise ValueError(f"permute: needs each of {input.array.ndim} dimensions once, got {list(dims)}")
     return view_of(Permute.apply(input, order), input)
@@ -168,7 +169,7 @@ def permute(input: Any, *dims: Any, **named: Any) -> Any:
 
 def transpose(input: Any, dim0: int, dim1: int) -> Any:
     """Two dimensions exchanged; a view."""
-    order = list(range(input.array.ndim))
+    order = list(range(checks.tensor("transpose", input).array.ndim))
     a, b = axis("transpose", dim0, len(order) or 1), axis("transpose", dim1, len(order) or 1)
     if a != b:
         order[a], order[b] = b, a
@@ -182,7 +183,7 @@ def swapaxes(input: Any, axis0: int, axis1: int) -> Any:
 
 def squeeze(input: Any, dim: int | Sequence[int] | None = None) -> Any:
     """Without the dimensions of size 1, or without those of `dim`, one or several, whose size is 1."""
-    shape = input.array.shape
+    shape = checks.tensor("squeeze", input).array.shape
     if dim is None:
         gone = {i for i, n in enumerate(shape) if n == 1}
     else:
@@ -196,14 +197,14 @@ def squeeze(input: Any, dim: int | Sequence[int] | None = None) -> Any:
 
 def unsqueeze(input: Any, dim: int) -> Any:
     """With a new dimension of size 1 at `dim`."""
-    d = axis("unsqueeze", dim, input.array.ndim + 1)
+    d = axis("unsqueeze", dim, checks.tensor("unsqueeze", input).array.ndim + 1)
     return reshape(input, (*input.array.shape[:d], 1, *input.array.shape[d:]))
 
 
 def expand(x: Any, *size: Any, **named: Any) -> Any:
     """Repeated along dimensions of size 1, and new leading ones, without copying; -1 keeps a size."""
     sizes = ints("expand", many("expand", "size", size, named))
-    extra = len(sizes) - x.array.ndim
+    extra = len(sizes) - checks.tensor("expand", x).array.ndim
     own = (1,) * max(extra, 0) + x.array.shape
     target = tuple(o if s == -1 else s for s, o in zip(sizes, own, strict=False))
     if extra < 0 or min(sizes[:extra], default=0) < 0 or any(t < 0 or o not in (1, t) for o, t in zip(own, target, strict=True)):
@@ -254,7 +255,7 @@ def stack(tensors: Sequence[Any], dim: int = 0) -> Any:
     tensors = tuple(tensors)
     if not tensors:
         raise ValueError("stack: needs at least one tensor")
-    if len({t.array.shape for t in tensors}) > 1:
+    if len({checks.tensor("stack", t).array.shape for t in tensors}) > 1:
         raise ValueError(f"stack: shapes must agree, got {', '.join(str(list(t.array.shape)) for t in tensors)}")
     return cat([unsqueeze(t, dim) for t in tensors], axis("stack", dim, tensors[0].array.ndim + 1))
 
@@ -262,7 +263,7 @@ def stack(tensors: Sequence[Any], dim: int = 0) -> Any:
 def split(tensor: Any, split_size_or_sections: int | Sequence[int], dim: int = 0) -> tuple[Any, ...]:
     """Consecutive parts of one size (the last may be smaller), or of the sizes listed, along `dim`; views."""
     size = split_size_or_sections
-    d = axis("split", dim, tensor.array.ndim)
+    d = axis("split", dim, checks.tensor("split", tensor).array.ndim)
     n = tensor.array.shape[d]
     if isinstance(size, int) and size < 1:
         raise ValueError(f"split: size must be at least 1, got {size}")
@@ -278,5 +279,5 @@ def chunk(input: Any, chunks: int, dim: int = 0) -> tuple[Any, ...]:
     """At most `chunks` parts of equal size (the last may be smaller) along `dim`; views."""
     if chunks < 1:
         raise ValueError(f"chunk: needs at least 1 chunk, got {chunks}")
-    n = input.array.shape[axis("chunk", dim, input.array.ndim)]
+    n = checks.tensor("chunk", input).array.shape[axis("chunk", dim, input.array.ndim)]
     return split(input, max(1, -(-n // chunks)), dim)

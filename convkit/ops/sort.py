@@ -40,7 +40,7 @@ def sort(input: Any, dim: int = -1, descending: bool = False, stable: bool = Fal
     >>> values.tolist(), indices.tolist()
     ([1.0, 2.0, 3.0], [1, 2, 0])
     """
-    shape = input.array.shape
+    shape = checks.tensor("sort", input).array.shape
     input, d, _ = _axis_and_size("sort", input, dim)
     values, indices = _by_place(input, kernels(input.array).argsort(input.array, d, bool(descending)), d)
     return ValuesIndices(values.reshape(shape), indices.reshape(shape)) if not shape else ValuesIndices(values, indices)
@@ -54,7 +54,7 @@ def argsort(input: Any, dim: int = -1, descending: bool = False, stable: bool = 
 
 def topk(input: Any, k: int, dim: int = -1, largest: bool = True, sorted: bool = True) -> ValuesIndices:
     """(the k greatest elements along `dim`, where they stood), or the k least; in order whether `sorted` is asked for or not."""
-    shape = input.array.shape
+    shape = checks.tensor("topk", input).array.shape
     input, d, n = _axis_and_size("topk", input, dim)
     if isinstance(k, bool) or not hasattr(k, "__index__"):
         raise TypeError(f"topk: k must be an int, got {k!r}")
@@ -66,7 +66,7 @@ def topk(input: Any, k: int, dim: int = -1, largest: bool = True, sorted: bool =
 
 def kthvalue(input: Any, k: int, dim: int = -1, keepdim: bool = False) -> ValuesIndices:
     """(the k-th least element along `dim`, counted from 1, where it stood)."""
-    own = input.ndim
+    own = checks.tensor("kthvalue", input).ndim
     input, d, n = _axis_and_size("kthvalue", input, dim)
     if not 1 <= k <= n:
         raise ValueError(f"kthvalue: k must be 1 to {n}, the size of dimension {d}, got {k}")
@@ -83,7 +83,7 @@ def median(input: Any, dim: int | None = None, keepdim: bool = False) -> Any:
         middle = np.partition(flat, (flat.size - 1) // 2)[(flat.size - 1) // 2]
         value = np.asarray(flat.dtype.type(np.nan) if flat.dtype.kind == "f" and np.isnan(flat).any() else middle)
         return Chosen.apply(input, value) if input.requires_grad else TensorBase.result(value)
-    own = input.ndim
+    own = checks.tensor("median", input).ndim
     input, d, n = _axis_and_size("median", input, dim)
     if not n:
         raise ValueError(f"median: the middle of nothing is undefined; the input has shape {list(input.array.shape)}")
@@ -99,6 +99,7 @@ def median(input: Any, dim: int | None = None, keepdim: bool = False) -> Any:
 
 def unique(input: Any, sorted: bool = True, return_inverse: bool = False, return_counts: bool = False, dim: int | None = None) -> Any:
     """The different elements in order (or slices along `dim`), then, as asked, where each element is among them, and how often each occurs."""
+    checks.tensor("unique", input)
     d = None if dim is None else axis("unique", dim, input.ndim)
     told: Any = {"return_inverse": return_inverse, "return_counts": return_counts, "axis": d, "equal_nan": False}
     found = np.unique(input.array, **told)
@@ -109,7 +110,7 @@ def unique(input: Any, sorted: bool = True, return_inverse: bool = False, return
 
 def bincount(input: Any, weights: Any = None, minlength: int = 0) -> Any:
     """How often each of 0, 1, 2 ... occurs in a vector of integers, or the sum of the `weights` where it does (float64)."""
-    a = input.array
+    a = checks.tensor("bincount", input).array
     if a.ndim != 1 or a.dtype.kind not in "iu" or (a.size and a.min() < 0):
         raise ValueError(f"bincount: needs a vector of integers that are not negative, got {a.dtype} of shape {list(a.shape)}")
     if minlength < 0:
