@@ -19,14 +19,13 @@ from typing import Any
 
 import numba
 import numpy as np
-from llvmlite import ir
 from numba import prange, types
-from numba.extending import intrinsic, register_jitable
+from numba.extending import register_jitable
 
 from ..layout import flat, normal, order_of
 from . import mathfunctions as m
 from .copy import contiguous
-from .microkernel import address
+from .microkernel import address, call_code
 from .runtime import STRICT, kernel, native
 from .tasks import by_elements
 
@@ -72,27 +71,14 @@ def in_order_of(a: np.ndarray, like: np.ndarray) -> np.ndarray:
 formula = register_jitable(**STRICT)
 
 
-@intrinsic
-def _call(typing_context: Any, function: Any, places: Any, count: Any, a: Any, b: Any, c: Any) -> Any:
-    """In a kernel: call the `native` function with the address `function` on `count` elements at the `places` (x, k, t, y)."""
-
-    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        kinds = [ir.IntType(64)] * 5 + [ir.DoubleType()] * 3
-        target = ir.FunctionType(ir.VoidType(), kinds).as_pointer()
-        builder.call(builder.inttoptr(values[0], target), [builder.extract_value(values[1], i) for i in range(4)] + list(values[2:]))
-        return context.get_dummy_value()
-
-    return types.void(types.intp, types.UniTuple(types.intp, 4), types.intp, types.float64, types.float64, types.float64), generate
-
-
 @kernel
 def _in_chunks(function, x, k, t, y, size, a, b, c):
     # An operand that is shorter than y has at least `size` elements, the same for all chunks.
     x_step, k_step, t_step = x.itemsize * (x.size == y.size), k.itemsize * (k.size == y.size), t.itemsize * (t.size == y.size)
     for chunk in prange((y.size + size - 1) // size):
         start = chunk * size
-        places = address(x) + start * x_step, address(k) + start * k_step, address(t) + start * t_step, address(y) + start * y.itemsize
-        _call(function, places, min(size, y.size - start), a, b, c)
+        p, q, r, s = address(x) + start * x_step, address(k) + start * k_step, address(t) + start * t_step, address(y) + start * y.itemsize
+        call_code(function, (p, q, r, s, min(size, y.size - start), a, b, c))
 
 
 @functools.cache

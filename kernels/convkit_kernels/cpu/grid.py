@@ -15,17 +15,14 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable
-from typing import Any
 
 import numba
 import numpy as np
-from llvmlite import ir
 from numba import prange, types
-from numba.extending import intrinsic
 
 from ..layout import from_channels_last, normal
 from .copy import channels_last, contiguous
-from .microkernel import address
+from .microkernel import address, call_code
 from .resample import NARROW, _combine
 from .runtime import inline, kernel, native
 
@@ -158,23 +155,11 @@ def _compiled(char: str) -> int:
     return native(_axes, real, whole, whole, real)
 
 
-@intrinsic
-def _call(typing_context: Any, function: Any, args: Any) -> Any:
-    """In a kernel: call the function with the address `function` on four addresses."""
-
-    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        target = ir.FunctionType(ir.VoidType(), [ir.IntType(64)] * 4).as_pointer()
-        builder.call(builder.inttoptr(values[0], target), [builder.extract_value(values[1], i) for i in range(4)])
-        return context.get_dummy_value()
-
-    return types.void(types.intp, types.UniTuple(types.intp, 4)), generate
-
-
 @inline
 def _look(grid, first, count, plan, index, real):
     """The rows of `count` places from place `first` of all on."""
     plan[COUNT] = count
-    _call(plan[AXES], (address(grid) + grid.itemsize * first * plan[3], address(plan), address(index), address(real)))
+    call_code(plan[AXES], (address(grid) + grid.itemsize * first * plan[3], address(plan), address(index), address(real)))
 
 
 @inline

@@ -367,18 +367,18 @@ def compiled(module: ir.Module, name: str) -> int:
 
 @intrinsic
 def call_code(typing: Any, code: Any, args: Any) -> Any:
-    """In @njit code: run what was `compiled` at the address `code` on a tuple of integers or addresses.
+    """In @njit code: run what was `compiled`, or is `native`, at the address `code` on a tuple of integers, addresses and float64.
 
     A tile takes (x, xtaps, xrow, xinc, w, wtaps, winc, ntaps, run, start, ldstart, y, ldy, cols): addresses of arrays, and strides in elements.
     """
-    count = len(args)
+    kinds = types.BaseTuple.from_types([types.float64 if t == types.float64 else types.intp for t in args])
 
     def codegen(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        target = ir.FunctionType(ir.VoidType(), [I64] * count).as_pointer()
-        builder.call(builder.inttoptr(values[0], target), [builder.extract_value(values[1], i) for i in range(count)])
+        target = ir.FunctionType(ir.VoidType(), [context.get_value_type(t) for t in kinds]).as_pointer()
+        builder.call(builder.inttoptr(values[0], target), [builder.extract_value(values[1], i) for i in range(len(kinds))])
         return context.get_dummy_value()
 
-    return types.void(types.intp, types.UniTuple(types.intp, count)), codegen
+    return types.void(types.intp, kinds), codegen
 
 
 @intrinsic

@@ -16,31 +16,16 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from llvmlite import ir
 from numba import prange, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
 from ..layout import flat, order_of
 from .denormals import FLUSH, float_mode, set_float_mode
-from .microkernel import address
+from .microkernel import address, call_code
 from .runtime import in_threads, kernel, native
 
 FLOATS = 7  # operands of the float type
-
-
-@intrinsic
-def _call(typing_context: Any, function: Any, task: Any, operands: Any) -> Any:
-    """In a kernel: call the `native` function with the address `function` on the task and the addresses of the operands."""
-
-    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        kind = ir.IntType(64)
-        target = ir.FunctionType(ir.VoidType(), [kind] * (1 + len(operands))).as_pointer()
-        places = [builder.extract_value(values[2], i) for i in range(len(operands))]
-        builder.call(builder.inttoptr(values[0], target), [values[1], *places])
-        return context.get_dummy_value()
-
-    return types.void(types.intp, types.intp, operands), generate
 
 
 @kernel
@@ -51,7 +36,7 @@ def _each(function, count, flush, plan, index, a, b, c, d, e, f, g):
     for task in prange(count):
         before = float_mode()
         set_float_mode(before | flush)
-        _call(function, task, (i, j, p, q, r, s, t, u, v))
+        call_code(function, (task, i, j, p, q, r, s, t, u, v))
         set_float_mode(before)
 
 
