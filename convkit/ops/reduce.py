@@ -87,9 +87,14 @@ class _Extreme(Function):
     @staticmethod
     def backward(ctx, gy):
         x, y = (t.array for t in ctx.saved_tensors)
-        wins = (x == y) | (np.isnan(x) & np.isnan(y))
-        share = wins / wins.sum(axis=ctx.axes, keepdims=True)
-        return gy.reshape(ctx.kept) * TensorBase.result(share.astype(x.dtype)), None, None
+        wins = x == y
+        if np.isnan(y).any():
+            wins |= np.isnan(x) & np.isnan(y)
+        won = wins.astype(x.dtype)
+        gy = gy.reshape(ctx.kept)
+        if np.count_nonzero(wins) > y.size:  # some tie
+            gy = gy * TensorBase.result(1 / kernels(x).sum(won, ctx.axes, True))
+        return gy * TensorBase.result(won), None, None
 
 
 class Amax(_Extreme):

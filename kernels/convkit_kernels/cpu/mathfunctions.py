@@ -184,17 +184,11 @@ def _normal32(x):
 
 @inline
 def _tanh32(x):
+    # e / (e + 2) with e = exp(2 |x|) - 1 = 2^n (exp(r) - 1) + (2^n - 1), where nothing cancels; from 10 on it is 1.
     size = abs(x)
-    z = x * x
-    p = _f(-5.70498872745e-3)
-    p = p * z + _f(2.06390887954e-2)
-    p = p * z + _f(-5.37397155531e-2)
-    p = p * z + _f(1.33314422036e-1)
-    p = p * z + _f(-3.33332819422e-1)
-    near = (p * z + _f(1.0)) * x
-    far = _f(1.0) - _f(2.0) / (_exp32(size + size) + _f(1.0))
-    far = -far if x < _f(0.0) else far
-    return near if size < _f(0.625) else far
+    p, a, b = _exp32_parts(_f(20.0) if size > _f(10.0) else size + size, _f(0.0))
+    e = p * (a * b) + (a * b - _f(1.0))
+    return math.copysign(e / (e + _f(2.0)), x)
 
 
 @inline
