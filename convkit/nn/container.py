@@ -7,6 +7,7 @@ from operator import index
 from typing import Any
 
 from ..tensor import Tensor
+from . import fusion
 from .module import Module
 from .parameter import Parameter
 
@@ -73,6 +74,7 @@ class Sequential(_Numbered):
     """Modules one after the other: `Sequential(a, b)(x)` is `b(a(x))`.
 
     Also takes one dictionary of names and modules.  An int gives a module, a slice a Sequential of the same modules.
+    Batch normalisation with a ReLU behind it runs as one operation, unless one of them has hooks; the result is the same.
 
     >>> from convkit import nn, zeros
     >>> net = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
@@ -96,9 +98,7 @@ class Sequential(_Numbered):
             self.add_module(name, _checked("Sequential", module))
 
     def forward(self, input: Any) -> Any:
-        for module in self._modules.values():
-            input = module(input)  # type: ignore[misc]
-        return input
+        return fusion.run(self._modules.values(), input)  # type: ignore[arg-type]
 
     def __getitem__(self, key: int | slice) -> Any:
         if isinstance(key, slice):

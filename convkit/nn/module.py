@@ -71,9 +71,10 @@ class Module:
         raise NotImplementedError(f"{type(self).__name__}: write a forward method")
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if not (self._forward_pre_hooks or self._forward_hooks or self._backward_hooks or self._backward_pre_hooks):
-            return self.forward(*args, **kwargs)
-        return hooks.call(self, args, kwargs)
+        return hooks.call(self, args, kwargs) if self._hooked() else self.forward(*args, **kwargs)
+
+    def _hooked(self) -> bool:
+        return bool(self._forward_pre_hooks or self._forward_hooks or self._backward_hooks or self._backward_pre_hooks)
 
     def register_forward_pre_hook(self, hook: Callable, *, prepend: bool = False, with_kwargs: bool = False) -> RemovableHandle:
         """Call `hook(module, args)` before forward; what it returns, if not None, replaces the positional arguments.

@@ -27,7 +27,7 @@ class Dropout(Function):
         if not channels:
             return k.dropout(x, p, seed, offset)
         factors = k.dropout(np.ones(x.shape[:2], x.dtype), p, seed, offset)
-        return k.norm(x, np.zeros_like(factors), factors, None, None)
+        return k.norm(x, np.zeros_like(factors), factors, None, None, False)
 
     @staticmethod
     def backward(ctx, gy):

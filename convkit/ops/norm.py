@@ -14,6 +14,7 @@ import numpy as np
 from ..autograd import Function, TensorBase, is_grad_enabled, no_grad, version_of
 from ..device import kernels
 from . import checks
+from .activation import ActivationGrad
 from .elementwise import floating
 from .pool import avg_pool
 from .reduce import mean, sum
@@ -34,31 +35,33 @@ def _rate(var: np.ndarray, eps: float, dtype: np.dtype) -> np.ndarray:
 
 
 class Norm(Function):
-    """y = (x - mean) / sqrt(var + eps) * weight + bias for x [N, C, *S]; also gives mean and biased variance, [1, G] or [N, G]."""
+    """y = (x - mean) / sqrt(var + eps) * weight + bias for x [N, C, *S], max(y, 0) with `relu`; also mean and biased variance, [1, G] or [N, G]."""
 
     @staticmethod
-    def forward(ctx, x, weight, bias, over):
+    def forward(ctx, x, weight, bias, over, relu):
         k = kernels(x)
         mean_, var = k.norm_stats(x, over.groups, over.batch)
         if not over.centred:
             mean_, var = np.zeros_like(mean_), var + mean_ * mean_
         inv_std = _rate(var, over.eps, x.dtype)
-        ctx.over = over
-        ctx.save_for_backward(x, weight, mean_, inv_std)
+        ctx.over, ctx.relu = over, relu
+        ctx.save_for_backward(x, weight, bias if relu else None, mean_, inv_std)
         ctx.mark_non_differentiable(mean_, var)
-        return k.norm(x, mean_, inv_std, weight, bias), mean_, var
+        return k.norm(x, mean_, inv_std, weight, bias, relu), mean_, var
 
     @staticmethod
     def backward(ctx, gy, _mean, _var):
-        x, weight, mean_, inv_std = ctx.saved_tensors
-        need_x, need_w, need_b, _ = ctx.needs_input_grad
-        over = ctx.over
+        x, weight, bias, mean_, inv_std = ctx.saved_tensors
+        need_x, need_w, need_b, *_ = ctx.needs_input_grad
+        over, k = ctx.over, kernels(x.array)
+        given = x.array, mean_.array, inv_std.array, *(None if t is None else t.array for t in (weight, bias))
         if not is_grad_enabled():
-            w = None if weight is None else weight.array
-            grads = kernels(x.array).norm_grad(gy.array, x.array, mean_.array, inv_std.array, w, over.centred)
-            return tuple(TensorBase.result(g) if need else None for g, need in zip(grads, (need_x, need_w, need_b), strict=True))
+            grads = k.norm_grad(gy.array, *given, over.centred, ctx.relu)
+            return tuple(TensorBase.result(g) if need else None for g, need in zip(grads, (need_x, need_w, need_b), strict=True)) + (None, None)
         # The same with operations that can be differentiated again; the statistics are functions of x here.  Channels are two axes,
         # groups and channels of a group.
+        if ctx.relu:
+            gy = ActivationGrad.apply(gy, TensorBase.result(k.norm(*given, True)), "relu")
         shape = x.shape
         each = shape[1] // over.groups
         split = (shape[0], over.groups, each, *shape[2:])
@@ -73,26 +76,29 @@ class Norm(Function):
             gx = g - xhat * mean(g * xhat, axes, True)
             gx = (rate * (gx - mean(g, axes, True) if over.centred else rate * gx)).reshape(shape)
         rest = (0, *range(3, len(split)))
-        return gx, sum(gy * xhat, rest).reshape(-1) if need_w else None, sum(gy, rest).reshape(-1) if need_b else None
+        return gx, sum(gy * xhat, rest).reshape(-1) if need_w else None, sum(gy, rest).reshape(-1) if need_b else None, None, None
 
 
 class Normalise(Function):
-    """y = (x - mean) * inv_std * weight + bias with given statistics [C]."""
+    """y = (x - mean) * inv_std * weight + bias with given statistics [C], and max(y, 0) with `relu`."""
 
     @staticmethod
-    def forward(ctx, x, weight, bias, mean_, inv_std):
-        ctx.save_for_backward(x, weight, mean_, inv_std)
-        return kernels(x).norm(x, mean_[None], inv_std[None], weight, bias)
+    def forward(ctx, x, weight, bias, mean_, inv_std, relu):
+        y = kernels(x).norm(x, mean_[None], inv_std[None], weight, bias, relu)
+        ctx.save_for_backward(x, weight, mean_, inv_std, y if relu else None)
+        return y
 
     @staticmethod
     def backward(ctx, gy):
-        x, weight, mean_, inv_std = ctx.saved_tensors
-        need_x, need_w, need_b, _, _ = ctx.needs_input_grad
+        x, weight, mean_, inv_std, y = ctx.saved_tensors
+        need_x, need_w, need_b, *_ = ctx.needs_input_grad
+        if y is not None:
+            gy = ActivationGrad.apply(gy, y, "relu")
         over = (0, *range(2, x.ndim))
         rate = _channels(inv_std, x.ndim)
         gx = gy * (rate if weight is None else rate * _channels(weight, x.ndim)) if need_x else None
         gw = sum(gy * (x - _channels(mean_, x.ndim)) * rate, over) if need_w else None
-        return gx, gw, sum(gy, over) if need_b else None, None, None
+        return gx, gw, sum(gy, over) if need_b else None, None, None, None
 
 
 def _channels(t: Any, ndim: int) -> Any:
@@ -133,10 +139,12 @@ def _track(running_mean: Any, running_var: Any, mean_: np.ndarray, var: np.ndarr
                 version_of(running)[0] += 1
 
 
-def _by_running(op: str, x: Any, running_mean: Any, running_var: Any, weight: Any, bias: Any, eps: float, flag: str) -> Any:
+def _by_running(
+    op: str, x: Any, running_mean: Any, running_var: Any, weight: Any, bias: Any, eps: float, flag: str, relu: bool = False
+) -> Any:  # fmt: skip
     if running_mean is None or running_var is None:
         raise ValueError(f"{op}: {flag}=False needs running_mean and running_var")
-    return Normalise.apply(x, weight, bias, running_mean.array.copy(), _rate(running_var.array, eps, x.dtype))
+    return Normalise.apply(x, weight, bias, running_mean.array.copy(), _rate(running_var.array, eps, x.dtype), relu)
 
 
 def over_groups(op: str, x: Any, groups: int, weight: Any, bias: Any, eps: float) -> Any:
@@ -147,19 +155,20 @@ def over_groups(op: str, x: Any, groups: int, weight: Any, bias: Any, eps: float
     if groups < 1 or x.shape[1] % groups:
         raise ValueError(f"{op}: num_groups must divide the channels, got {groups} for input {list(x.shape)}")
     _check(op, x, x.shape[1:2], "one number a channel", weight=weight, bias=bias)
-    return Norm.apply(x, weight, bias, Over(int(groups), False, checks.number(op, "eps", eps)))[0]
+    return Norm.apply(x, weight, bias, Over(int(groups), False, checks.number(op, "eps", eps)), False)[0]
 
 
 # --------------------------------------------------------------------------------------- functions
 def batch_norm(
     input: Any, running_mean: Any = None, running_var: Any = None, weight: Any = None, bias: Any = None,
-    training: bool = False, momentum: float = 0.1, eps: float = 1e-5,
+    training: bool = False, momentum: float = 0.1, eps: float = 1e-5, *, relu: bool = False,
 ) -> Any:  # fmt: skip
     """input [N, C, ...] normalised for each channel: y = (input - mean) / sqrt(var + eps) * weight + bias.
 
     With `training` the statistics are the batch's (variance divided by the count), and running_mean and running_var, if given,
     move towards them in place by `momentum` (the variance then divided by count - 1, as in torch).  Otherwise the running
-    statistics are used.  weight, bias and statistics have shape [C].
+    statistics are used.  weight, bias and statistics have shape [C].  With `relu` the result is max(y, 0), in the same pass over
+    memory, and so is its gradient; `Sequential` asks for it by itself.
 
     Raises:
         ValueError: a wrong shape; in training, a single number a channel, or eps not positive; else, no running statistics.
@@ -179,11 +188,11 @@ def batch_norm(
     if eps < 0 or training and eps == 0:
         raise ValueError(f"batch_norm: eps must be {'positive' if training else 'at least 0'}, got {eps}")
     if not training:
-        return _by_running("batch_norm", input, running_mean, running_var, weight, bias, eps, "training")
+        return _by_running("batch_norm", input, running_mean, running_var, weight, bias, eps, "training", relu)
     count = input.array.size // max(1, input.shape[1])
     if count <= 1 and input.array.size:
         raise ValueError(f"batch_norm: needs more than one value a channel to train, got input {list(input.shape)}")
-    y, batch_mean, batch_var = Norm.apply(input, weight, bias, Over(input.shape[1], True, eps))
+    y, batch_mean, batch_var = Norm.apply(input, weight, bias, Over(input.shape[1], True, eps), relu)
     _track(running_mean, running_var, batch_mean.array, batch_var.array, count, momentum)
     return y
 
@@ -215,7 +224,7 @@ def instance_norm(
     count = math.prod(input.shape[2:])
     if count == 1:
         raise ValueError(f"instance_norm: needs more than one value a channel to normalise, got input {list(input.shape)}")
-    y, means, variances = Norm.apply(input, weight, bias, Over(input.shape[1], False, eps))
+    y, means, variances = Norm.apply(input, weight, bias, Over(input.shape[1], False, eps), False)
     _track(running_mean, running_var, means.array, variances.array, count, momentum)
     return y
 
@@ -248,7 +257,7 @@ def _over_last(op: str, x: Any, normalized_shape: Any, weight: Any, bias: Any, o
     _check(op, x, shape, "the normalized_shape", weight=weight, bias=bias)
     rows = math.prod(x.shape[: x.ndim - len(shape)])
     flat = [None if t is None else t.reshape(-1) for t in (weight, bias)]
-    return Norm.apply(x.reshape(rows, math.prod(shape)), *flat, over)[0].reshape(x.shape)
+    return Norm.apply(x.reshape(rows, math.prod(shape)), *flat, over, False)[0].reshape(x.shape)
 
 
 def layer_norm(input: Any, normalized_shape: Any, weight: Any = None, bias: Any = None, eps: float = 1e-5) -> Any:

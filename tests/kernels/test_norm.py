@@ -22,9 +22,10 @@ shapes = st.tuples(st.integers(1, 4), st.integers(1, 5), st.integers(1, 3), st.l
     other=layouts,
     affine=st.booleans(),
     centred=st.booleans(),
+    relu=st.booleans(),
     seed=st.integers(0, 99),
 )
-def test_norm_and_its_gradient(case, batch, dtype, layout, other, affine, centred, seed):
+def test_norm_and_its_gradient(case, batch, dtype, layout, other, affine, centred, relu, seed):
     shape, groups = case
     x, gy = LAYOUTS[layout](numbers(seed, shape, dtype, mean=0.5)), LAYOUTS[other](numbers(seed + 1, shape, dtype))
     mean, variance = kernels.norm_stats(x, groups, batch)
@@ -36,12 +37,36 @@ def test_norm_and_its_gradient(case, batch, dtype, layout, other, affine, centre
     inv_std = (1 / np.sqrt(variance + 0.1)).astype(dtype)
     mean = mean if centred else np.zeros_like(mean)
     weight, bias = (numbers(seed + 2, shape[1:2], dtype), numbers(seed + 3, shape[1:2], dtype)) if affine else (None, None)
-    y = kernels.norm(x, mean, inv_std, weight, bias)
-    expected = reference.norm(x, mean, inv_std, weight, bias)
+    y = kernels.norm(x, mean, inv_std, weight, bias, relu)
+    expected = reference.norm(x, mean, inv_std, weight, bias, relu)
     assert y.dtype == dtype and relative_error(y, expected, np.abs(expected) + 1) < limit
-    got = kernels.norm_grad(gy, x, mean, inv_std, weight, centred)
-    for a, b in zip(got, reference.norm_grad(gy, x, mean, inv_std, weight, centred), strict=True):
-        assert a.dtype == dtype and np.linalg.norm(a - b) < 10 * limit * (np.linalg.norm(b) + np.linalg.norm(gy))
+    if relu:  # a number too near to the bend is cut off by one of the two only
+        near = np.abs(reference.norm(x, mean, inv_std, weight, bias, False)) < 1e-5
+        gy = np.where(near, dtype(0), gy)
+    got = kernels.norm_grad(gy, x, mean, inv_std, weight, bias, centred, relu)
+    for a, b in zip(got, reference.norm_grad(gy, x, mean, inv_std, weight, bias, centred, relu), strict=True):
+        assert a.dtype == dtype and np.linalg.norm(a - b) <= 10 * limit * (np.linalg.norm(b) + np.linalg.norm(gy))
+
+
+@pytest.mark.parametrize("shape, groups", [((3, 5, 40, 41), 5), ((3, 6, 9, 9), 2), ((2, 1, 30, 31), 1), ((40, 70), 1), ((2, 3, 1, 1), 3)])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_relu_in_the_same_pass_has_the_same_bits(shape, groups, dtype):
+    x, gy, weight, bias = (numbers(i, s, dtype) for i, s in enumerate((shape, shape, shape[1:2], shape[1:2])))
+    weight[0], bias[0] = -0.0, -0.0  # a channel of zeros
+    x.flat[-1] = np.nan
+    x.flat[-2] = np.inf
+    mean, variance = kernels.norm_stats(numbers(5, shape, dtype), groups, True)
+    for layout in (np.ascontiguousarray, channels_last_copy):
+        x, gy = layout(x), layout(gy)
+        y = kernels.norm(x, mean, variance, weight, bias, False)
+        fused = kernels.norm(x, mean, variance, weight, bias, True)
+        expected = kernels.activation("threshold", y)
+        assert same(fused, expected) and np.array_equal(np.signbit(fused), np.signbit(expected))
+        finite = np.where(np.isfinite(x), x, 0)
+        cut = kernels.activation_grad("threshold", gy, kernels.norm(finite, mean, variance, weight, bias, False))
+        got = kernels.norm_grad(gy, finite, mean, variance, weight, bias, True, True)
+        for a, b in zip(got, kernels.norm_grad(cut, finite, mean, variance, weight, None, True, False), strict=True):
+            assert same(a, b)
 
 
 # Shapes that are cut into several parts and tasks, and rows that are joined.
@@ -62,9 +87,9 @@ def test_large_arrays(shape, groups, batch, dtype):
         assert relative_error(mean, wide.mean(axes).reshape(blocks, groups)) < tolerance(dtype, 1e-7, 1e-15)
         assert relative_error(variance, wide.var(axes).reshape(blocks, groups)) < tolerance(dtype, 2e-7, 1e-14)
         inv_std = 1 / np.sqrt(variance)
-        y = kernels.norm(layout(x), mean, inv_std, None, None)
+        y = kernels.norm(layout(x), mean, inv_std, None, None, False)
         assert abs(y.mean(dtype=np.float64)) < 1e-5 and abs(y.std(dtype=np.float64) - 1) < 1e-5
-        gx, gweight, gbias = kernels.norm_grad(layout(gy), layout(x), mean, inv_std, None, True)
+        gx, gweight, gbias = kernels.norm_grad(layout(gy), layout(x), mean, inv_std, None, None, True, False)
         columns = tuple(i for i in range(len(shape)) if i != 1)
         assert relative_error(gbias, gy.sum(columns, dtype=np.longdouble)) < tolerance(dtype, 1e-6, 1e-13)
         assert relative_error(gweight, (gy * y.astype(np.longdouble)).sum(columns)) < tolerance(dtype, 1e-5, 1e-12)
@@ -102,8 +127,8 @@ def test_nothing_and_one():
         mean, variance = kernels.norm_stats(np.zeros((0, 3, 2, 2), np.float32), 3, batch)
         assert mean.shape == variance.shape == (blocks, 3) and np.isnan(mean).all() and np.isnan(variance).all()
     one = np.ones((1, 3), np.float32)
-    assert kernels.norm(np.zeros((0, 3, 2, 2), np.float32), one, one, None, None).shape == (0, 3, 2, 2)
-    gx, gweight, gbias = kernels.norm_grad(np.zeros((0, 3), np.float32), np.zeros((0, 3), np.float32), one, one, one[0], True)
+    assert kernels.norm(np.zeros((0, 3, 2, 2), np.float32), one, one, None, None, False).shape == (0, 3, 2, 2)
+    gx, gweight, gbias = kernels.norm_grad(np.zeros((0, 3), np.float32), np.zeros((0, 3), np.float32), one, one, one[0], None, True, True)
     assert gx.shape == (0, 3) and not gweight.any() and not gbias.any()
     mean, variance = kernels.norm_stats(np.full((1, 3), 7, np.float32), 3, True)
     assert same(mean, 7 * one) and not variance.any()
@@ -115,5 +140,5 @@ def test_same_bits_whatever_the_number_of_threads(groups, batch):
     mean, variance = kernels.norm_stats(x, groups, batch)
     weight = numbers(3, (21,), np.float32)
     assert same_with_one_and_two_threads(lambda: kernels.norm_stats(x, groups, batch))
-    assert same_with_one_and_two_threads(lambda: kernels.norm(x, mean, variance, weight, weight))
-    assert same_with_one_and_two_threads(lambda: kernels.norm_grad(gy, x, mean, variance, weight, True))
+    assert same_with_one_and_two_threads(lambda: kernels.norm(x, mean, variance, weight, weight, True))
+    assert same_with_one_and_two_threads(lambda: kernels.norm_grad(gy, x, mean, variance, weight, weight, True, True))

@@ -51,16 +51,34 @@ def test_values_in_evaluation(shape, dtype, layout, affine, seed):
     assert np.array_equal(tensors[0].numpy(), mean)  # statistics stay
 
 
+@settings(max_examples=20)
+@given(shape=shapes, dtype=dtypes, layout=both_layouts, affine=st.booleans(), training=st.booleans(), seed=seeds)
+def test_relu_is_that_of_two_operations(shape, dtype, layout, affine, training, seed):
+    x, gy = numbers(seed, shape, dtype), convkit.from_numpy(numbers(seed + 4, shape, dtype))
+    x.flat[0] = np.nan if seed % 3 == 0 else x.flat[0]
+    x = LAYOUTS[layout](x)
+    both = []
+    for relu in (False, True):
+        inputs = [Tensor(t.copy(order="K"), requires_grad=True) for t in (x, *numbers(seed + 1, (2, shape[1]), dtype))]
+        mean, var = convkit.from_numpy(numbers(5, shape[1:2], dtype)), convkit.ones(shape[1], dtype=dtype)
+        y = F.batch_norm(inputs[0], mean, var, *(inputs[1:] if affine else (None, None)), training=training, relu=relu)
+        y = y if relu else F.relu(y)
+        y.backward(gy)
+        both.append([y, mean, var, *(t.grad for t in inputs[: 3 if affine else 1])])
+    for a, b in zip(*both, strict=True):
+        np.testing.assert_array_equal(a.detach().numpy(), b.detach().numpy())
+
+
 small = st.sampled_from([(2, 1), (3, 2), (2, 2, 2), (2, 1, 1, 3), (2, 2, 1, 2, 1)])
 
 
 @settings(max_examples=20)
-@given(shape=small, layout=both_layouts, affine=st.booleans(), training=st.booleans(), seed=seeds)
-def test_gradients(shape, layout, affine, training, seed):
+@given(shape=small, layout=both_layouts, affine=st.booleans(), training=st.booleans(), relu=st.booleans(), seed=seeds)
+def test_gradients(shape, layout, affine, training, relu, seed):
     inputs = [leaf(seed, shape, layout)] + [leaf(seed + 1, shape[1:2]), leaf(seed + 2, shape[1:2])] * affine
     mean, var = convkit.from_numpy(numbers(1, shape[1:2])), convkit.ones(shape[1], dtype=np.float64)
     statistics = (None, None) if training else (mean, var)
-    check_gradients(lambda x, w=None, b=None: F.batch_norm(x, *statistics, w, b, training=training, eps=0.1), *inputs)
+    check_gradients(lambda x, w=None, b=None: F.batch_norm(x, *statistics, w, b, training=training, eps=0.1, relu=relu), *inputs)
 
 
 @pytest.mark.parametrize("training", [True, False])
@@ -79,11 +97,12 @@ def test_memory_order_stays(training):
     assert memory_order(y) == memory_order(gx) == memory_order(x.array)
 
 
+@pytest.mark.parametrize("relu", [True, False])
 @pytest.mark.parametrize("training", [True, False])
 @pytest.mark.parametrize("shape", [(0, 2), (0, 2, 3, 3), (2, 3, 0), (1, 1, 2, 1)])
-def test_nothing_and_one(shape, training):
+def test_nothing_and_one(shape, training, relu):
     statistics = convkit.zeros(shape[1], dtype=np.float64), convkit.ones(shape[1], dtype=np.float64)
-    f = lambda x, w, b: F.batch_norm(x, *statistics, w, b, training=training)
+    f = lambda x, w, b: F.batch_norm(x, *statistics, w, b, training=training, relu=relu)
     inputs = lambda: (leaf(1, shape), leaf(2, shape[1:2]), leaf(3, shape[1:2]))
     assert gradients(f, *inputs())[0].shape == shape
     second_order_runs(f, *inputs())

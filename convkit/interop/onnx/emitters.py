@@ -220,7 +220,12 @@ def linear(g: Any, call: Any) -> str:
 
 @emits("Normalise")
 def normalise(g: Any, call: Any) -> str:
-    """(x, weight, bias, mean, inverse standard deviation): batch normalisation with running statistics, under their names if a layer has them."""
+    """(x, weight, bias, mean, 1 / standard deviation, relu): batch normalisation with running statistics, under their names if a layer has them."""
+    y = _normalised(g, call)
+    return g.node("Relu", [y]) if call.args[5] else y
+
+
+def _normalised(g: Any, call: Any) -> str:
     mean, inv_std = call.args[3:5]
     channels = call.args[0].shape[1]
     scale = g.argument(1) if call.args[1] is not None else g.constant(np.ones(channels, mean.dtype))

@@ -1,5 +1,8 @@
 """Normalisation: y = (x - mean) inv_std weight + bias over batches, layers, groups or instances, the statistics, and the gradient.
 
+With `relu` the result is max(y, 0), in the same pass, and the gradient knows where y was cut off by computing it again from x, which it
+reads anyway: `_affine` is strict so that all of them get the same bits.
+
 All see x, in channels-last memory, as blocks [O, M, C], with statistics for each block and each of G groups of channels:
 
     batch       S. Ioffe, C. Szegedy, 2015                  O = 1, M = N S      G = C
@@ -26,13 +29,14 @@ from . import mathfunctions as m
 from . import tasks
 from .copy import contiguous
 from .elementwise import in_order_of
-from .runtime import FASTMATH
+from .runtime import FASTMATH, inline
 
 # Elements that a task sums, that one normalises, and to which rows are joined; and how long a plane of C order must be not to be copied.
 SUM, MAP, WIDTH, PLANE = 65536, 16384, 256, 32
 
 # A plan is (units, parts, size, step, together, width, groups): a unit is a part of `step` numbers of a block of `size`, a task takes
-# `together` of them, and columns repeat every `width` numbers, the joined row.
+# `together` of them, and columns repeat every `width` numbers, the joined row.  plan[7] asks for sums of columns, plan[8] is `relu`.
+# `affine` holds weight and bias of a joined row.
 _part_of = register_jitable(fastmath=FASTMATH, error_model="numpy")
 
 
@@ -56,6 +60,19 @@ def _add_groups(columns, group_of, width, sums, groups):
         sums[g] = 0.0
     for w in range(width):
         sums[group_of[w]] += columns[w]
+
+
+@inline
+def _affine(x, center, scale, shift):
+    return (x - center) * scale + shift
+
+
+@_part_of
+def _cut_off(x, center, scale, shift, gy, out):
+    # out = gy where y = (x - center) scale + shift is above 0 (or NaN), else 0
+    zero = out.dtype.type(0)
+    for w in range(x.size):
+        out[w] = zero if _affine(x[w], center[w], scale[w], shift[w]) <= zero else gy[w]
 
 
 # --------------------------------------------------------------------------------------- statistics
@@ -114,71 +131,97 @@ def _moments_of_columns(task, plan, group_of, x, partial, scratch, d, e, f, g):
 
 
 # ------------------------------------------------------------------------------------- normalisation
-def _lines(task, plan, group_of, x, table, weight, bias, y, f, g):
-    # y = (x - mean) scale weight + bias + shift, table[block] = (mean, scale, shift)
-    width, of = plan[5], numba.carray(table, (plan[0], 3))
+def _lines(task, plan, group_of, x, table, affine, y, e, f, g):
+    # y = (x - mean) scale weight + bias + shift, table[block] = (mean, inv_std, scale, shift)
+    width, relu, of, two = plan[5], plan[8] != 0, numba.carray(table, (plan[0], 4)), numba.carray(affine, (2, plan[5]))
+    weight, bias = two[0], two[1]
     for unit in range(task * plan[4], min(plan[0], (task + 1) * plan[4])):
         part, out = _cut(x, unit, plan), _cut(y, unit, plan)
         block = unit // plan[1]
-        mean, scale, shift = of[block, 0], of[block, 1], of[block, 2]
+        mean, scale, shift = of[block, 0], of[block, 2], of[block, 3]
+        zero = part.dtype.type(0)
         for at in range(0, part.size, width):
             row, z = part[at : at + width], out[at : at + width]
             for w in range(row.size):
-                z[w] = (row[w] - mean) * (scale * weight[w]) + (bias[w] + shift)
+                value = _affine(row[w], mean, scale * weight[w], bias[w] + shift)
+                z[w] = zero if relu & (value <= zero) else value
 
 
-def _columns(task, plan, group_of, x, mean, inv_std, weight, bias, y, scratch):
-    # y = (x - mean) inv_std weight + bias
-    width, groups = plan[5], plan[6]
-    room = _rows(scratch, task, 4, width)
+def _columns(task, plan, group_of, x, table, affine, y, scratch, f, g):
+    # y = (x - mean) inv_std weight + bias, table = mean and inv_std of all blocks and groups
+    width, relu, groups = plan[5], plan[8] != 0, plan[6]
+    room, two = _rows(scratch, task, 2, width), numba.carray(affine, (2, width))
     center, scale = room[0], room[1]
+    weight, bias = two[0], two[1]
+    of = numba.carray(table, (2, plan[0] // plan[1] * groups))
     for unit in range(task * plan[4], min(plan[0], (task + 1) * plan[4])):
         part, out = _cut(x, unit, plan), _cut(y, unit, plan)
         first = unit // plan[1] * groups
         for w in range(width):
-            center[w] = mean[first + group_of[w]]
-            scale[w] = inv_std[first + group_of[w]] * weight[w]
+            center[w] = of[0, first + group_of[w]]
+            scale[w] = of[1, first + group_of[w]] * weight[w]
+        zero = part.dtype.type(0)
         for at in range(0, part.size, width):
             row, z = part[at : at + width], out[at : at + width]
             for w in range(row.size):
-                z[w] = (row[w] - center[w]) * scale[w] + bias[w]
+                value = _affine(row[w], center[w], scale[w], bias[w])
+                z[w] = zero if relu & (value <= zero) else value
 
 
 # ------------------------------------------------------------------------------------------ gradient
-def _sums_of_lines(task, plan, group_of, gy, x, table, weight, partial, columns, g):
-    # partial[unit] = (sum of gy weight, sum of gy weight xhat), xhat = (x - mean) scale, table[block] = (mean, scale);
+def _sums_of_lines(task, plan, group_of, gy, x, table, affine, partial, columns, scratch):
+    # partial[unit] = (sum of gy weight, sum of gy weight xhat), xhat = (x - mean) inv_std, table[block] = (mean, inv_std, scale, shift);
     # columns[task] = (sum of gy, sum of gy xhat), a column each, unless the plan asks for none.
-    width, of, out = plan[5], numba.carray(table, (plan[0], 2)), numba.carray(partial, (plan[0], 2))
-    sums = _rows(columns, task, 2, width)
+    width, of, out = plan[5], numba.carray(table, (plan[0], 4)), numba.carray(partial, (plan[0], 2))
+    sums, room, two = _rows(columns, task, 2, width), _rows(scratch, task, 4, width), numba.carray(affine, (2, width))
+    weight = two[0]
     if plan[7]:
         for w in range(width):
             sums[0, w] = 0.0
             sums[1, w] = 0.0
     for unit in range(task * plan[4], min(plan[0], (task + 1) * plan[4])):
         part, grad = _cut(x, unit, plan), _cut(gy, unit, plan)
-        mean, scale = of[unit // plan[1], 0], of[unit // plan[1], 1]
+        mean, inv_std = of[unit // plan[1], 0], of[unit // plan[1], 1]
+        if plan[8]:
+            _line(of[unit // plan[1]], two, room)
         total, product = 0.0, 0.0
         for at in range(0, part.size, width):
             row, h = part[at : at + width], grad[at : at + width]
+            if plan[8]:
+                _cut_off(row, room[0], room[1], room[2], h, room[3])
+                h = room[3]
             for w in range(row.size):
                 total += h[w] * weight[w]
-                product += h[w] * weight[w] * ((row[w] - mean) * scale)
+                product += h[w] * weight[w] * ((row[w] - mean) * inv_std)
             if plan[7]:
                 first, second = sums[0], sums[1]
                 for w in range(row.size):
                     first[w] += h[w]
-                    second[w] += h[w] * ((row[w] - mean) * scale)
+                    second[w] += h[w] * ((row[w] - mean) * inv_std)
         out[unit, 0], out[unit, 1] = total, product
 
 
-def _sums_of_columns(task, plan, group_of, gy, x, mean, inv_std, weight, partial, columns):
-    # The same for each group, partial[unit, 0 or 1, group]; columns[task] = (as above, and room for four more).
+@_part_of
+def _line(numbers, affine, room):
+    # The center, scale and shift of each column of a line, for `_cut_off`, as `_lines` has them.
+    for w in range(affine.shape[1]):
+        room[0, w] = numbers[0]
+        room[1, w] = numbers[2] * affine[0, w]
+        room[2, w] = affine[1, w] + numbers[3]
+
+
+def _sums_of_columns(task, plan, group_of, gy, x, table, affine, partial, columns, scratch):
+    # The same for each group, partial[unit, 0 or 1, group], table = mean and inv_std of all blocks and groups;
+    # columns[task] = (as above, and room for four more).
     width, groups = plan[5], plan[6]
     out = numba.carray(partial, (plan[0], 2, groups))
-    room = _rows(columns, task, 6, width)
+    room, own, two = _rows(columns, task, 6, width), _rows(scratch, task, 3, width), numba.carray(affine, (2, width))
     all_first, all_second = room[0], room[1]
     first, second = room[2], room[3]
     center, scale = room[4], room[5]
+    weight, bias = two[0], two[1]
+    middle, steep, kept = own[0], own[1], own[2]
+    of = numba.carray(table, (2, plan[0] // plan[1] * groups))
     for w in range(width):
         all_first[w] = 0.0
         all_second[w] = 0.0
@@ -186,12 +229,16 @@ def _sums_of_columns(task, plan, group_of, gy, x, mean, inv_std, weight, partial
         part, grad = _cut(x, unit, plan), _cut(gy, unit, plan)
         start = unit // plan[1] * groups
         for w in range(width):
-            center[w] = mean[start + group_of[w]]
-            scale[w] = inv_std[start + group_of[w]]
+            center[w] = middle[w] = of[0, start + group_of[w]]
+            scale[w] = of[1, start + group_of[w]]
+            steep[w] = of[1, start + group_of[w]] * weight[w]
             first[w] = 0.0
             second[w] = 0.0
         for at in range(0, part.size, width):
             row, h = part[at : at + width], grad[at : at + width]
+            if plan[8]:
+                _cut_off(row, middle, steep, bias, h, kept)
+                h = kept
             for w in range(row.size):
                 first[w] += h[w]
                 second[w] += (row[w] - center[w]) * h[w]
@@ -205,26 +252,35 @@ def _sums_of_columns(task, plan, group_of, gy, x, mean, inv_std, weight, partial
         _add_groups(second, group_of, width, out[unit, 1], groups)
 
 
-def _grad_of_lines(task, plan, group_of, gy, x, table, weight, gx, f, g):
-    # gx = scale (gy weight own - first - xhat second), first and second being the means of gy weight and of gy weight xhat,
-    # table[block] = (mean, scale, first, second, own)
-    width, of = plan[5], numba.carray(table, (plan[0], 5))
+def _grad_of_lines(task, plan, group_of, gy, x, table, affine, gx, scratch, g):
+    # gx = inv_std (gy weight own - first - xhat second), first and second being the means of gy weight and of gy weight xhat,
+    # table[block] = (mean, inv_std, scale, shift, first, second, own)
+    width, of = plan[5], numba.carray(table, (plan[0], 7))
+    room, two = _rows(scratch, task, 6, width), numba.carray(affine, (2, width))
+    weight = two[0]
     for unit in range(task * plan[4], min(plan[0], (task + 1) * plan[4])):
         part, grad, out = _cut(x, unit, plan), _cut(gy, unit, plan), _cut(gx, unit, plan)
         row = of[unit // plan[1]]
-        mean, scale, first, second, own = row[0], row[1], row[2], row[3], row[4]
+        mean, scale, first, second, own = row[0], row[1], row[4], row[5], row[6]
+        if plan[8]:
+            _line(row, two, room)
         for at in range(0, part.size, width):
             p, h, z = part[at : at + width], grad[at : at + width], out[at : at + width]
+            if plan[8]:
+                _cut_off(p, room[0], room[1], room[2], h, room[3])
+                h = room[3]
             for w in range(p.size):
                 z[w] = scale * (h[w] * (weight[w] * own) - first - (p[w] - mean) * scale * second)
 
 
-def _grad_of_columns(task, plan, group_of, gy, x, table, weight, gx, scratch, g):
+def _grad_of_columns(task, plan, group_of, gy, x, table, affine, gx, scratch, g):
     # The same, table = mean, inv_std, first and second of all blocks and groups.
     width, groups = plan[5], plan[6]
-    room = _rows(scratch, task, 4, width)
+    room, two = _rows(scratch, task, 6, width), numba.carray(affine, (2, width))
     center, scale = room[0], room[1]
     first, second = room[2], room[3]
+    steep, kept = room[4], room[5]
+    weight, bias = two[0], two[1]
     of = numba.carray(table, (4, plan[0] // plan[1] * groups))
     for unit in range(task * plan[4], min(plan[0], (task + 1) * plan[4])):
         part, grad, out = _cut(x, unit, plan), _cut(gy, unit, plan), _cut(gx, unit, plan)
@@ -233,8 +289,12 @@ def _grad_of_columns(task, plan, group_of, gy, x, table, weight, gx, scratch, g)
             k = start + group_of[w]
             center[w], scale[w] = of[0, k], of[1, k]
             first[w], second[w] = of[2, k], of[3, k]
+            steep[w] = of[1, k] * weight[w]
         for at in range(0, part.size, width):
             p, h, z = part[at : at + width], grad[at : at + width], out[at : at + width]
+            if plan[8]:
+                _cut_off(p, center, steep, bias, h, kept)
+                h = kept
             for w in range(p.size):
                 z[w] = scale[w] * (h[w] * weight[w] - first[w] - (p[w] - center[w]) * scale[w] * second[w])
 
@@ -252,11 +312,13 @@ class _Blocks:
         self.width, self.units = joined * channels, blocks * self.parts
         self.group_of = np.arange(self.width) % channels // (channels // groups)
         self.tasks = -(-self.units // together)
-        self.plan = np.array([self.units, self.parts, rows * channels, step * channels, together, self.width, groups, 0])
+        self.plan = np.array([self.units, self.parts, rows * channels, step * channels, together, self.width, groups, 0, 0])
 
-    def repeat(self, vector: np.ndarray | None, value: float, dtype: np.dtype) -> np.ndarray:
-        """A vector [C], or one full of `value`, as often as rows are joined."""
-        return np.full(self.width, value, dtype) if vector is None else np.tile(np.asarray(vector, dtype), self.width // self.channels)
+    def affine(self, weight: np.ndarray | None, bias: np.ndarray | None, dtype: np.dtype) -> np.ndarray:
+        """weight and bias [C], or ones and zeros, as often as rows are joined."""
+        both = np.empty((2, self.width // self.channels, self.channels), dtype)
+        both[0], both[1] = 1 if weight is None else weight, 0 if bias is None else bias
+        return both
 
     def counts(self) -> np.ndarray:
         """Elements of a group in each part."""
@@ -294,9 +356,19 @@ def _of_planes(table: np.ndarray, x: np.ndarray) -> np.ndarray:
     return np.broadcast_to(np.repeat(table, x.shape[1] // table.shape[-1], axis=-1), x.shape[:2])
 
 
-def _table(*columns: np.ndarray | float, dtype: np.dtype, shape: tuple[int, ...]) -> np.ndarray:
-    """Columns, each broadcast to `shape`, side by side: the numbers of a line together."""
-    table = np.empty((*shape, len(columns)), dtype)
+def _numbers_of_lines(
+    x: np.ndarray, planes: bool, mean: np.ndarray, inv_std: np.ndarray, weight: np.ndarray | None, bias: np.ndarray | None
+) -> list[np.ndarray | float]:  # fmt: skip
+    """Mean, inv_std, scale and shift of each line: those of a plane hold its channel's weight and bias."""
+    if not planes:
+        return [mean, inv_std, inv_std, 0]
+    mean, inv_std = _of_planes(mean, x), _of_planes(inv_std, x)
+    return [mean, inv_std, inv_std if weight is None else inv_std * np.asarray(weight, x.dtype), 0 if bias is None else bias]
+
+
+def _table(dtype: np.dtype, *columns: np.ndarray | float) -> np.ndarray:
+    """Columns, each broadcast to the first, side by side: the numbers of a line together."""
+    table = np.empty((*np.shape(columns[0]), len(columns)), dtype)
     for i, column in enumerate(columns):
         table[..., i] = column
     return table
@@ -333,8 +405,10 @@ def norm_stats(x: np.ndarray, groups: int, batch: bool) -> tuple[np.ndarray, np.
     return means.astype(x.dtype), (squares / count).astype(x.dtype)
 
 
-def norm(x: np.ndarray, mean: np.ndarray, inv_std: np.ndarray, weight: np.ndarray | None, bias: np.ndarray | None) -> np.ndarray:
-    """(x - mean) inv_std weight + bias for x [N, C, *S], mean and inv_std [1 or N, G], weight and bias [C] or None.
+def norm(
+    x: np.ndarray, mean: np.ndarray, inv_std: np.ndarray, weight: np.ndarray | None, bias: np.ndarray | None, relu: bool
+) -> np.ndarray:  # fmt: skip
+    """y = (x - mean) inv_std weight + bias for x [N, C, *S], mean and inv_std [1 or N, G], weight and bias [C] or None; max(y, 0) with `relu`.
 
     Channels-last, or in C order if x is and has planes of some length.
     """
@@ -344,29 +418,28 @@ def norm(x: np.ndarray, mean: np.ndarray, inv_std: np.ndarray, weight: np.ndarra
     if not x.size:
         return _shaped(y, planes)
     by = _blocks(x, planes, mean.shape[0], mean.shape[1], MAP)
-    if planes:
-        scale = _of_planes(inv_std, x) if weight is None else _of_planes(inv_std, x) * np.asarray(weight, dtype)
-        table = _table(_of_planes(mean, x), scale, 0 if bias is None else bias, dtype=dtype, shape=x.shape[:2])
-        by.run(_lines, dtype, (), memory, table, by.repeat(None, 1, dtype), by.repeat(None, 0, dtype), y)
-    elif by.groups == 1:
-        table = _table(mean, inv_std, 0, dtype=dtype, shape=mean.shape)
-        by.run(_lines, dtype, (), memory, table, by.repeat(weight, 1, dtype), by.repeat(bias, 0, dtype), y)
+    by.plan[8] = relu
+    rows = by.affine(None, None, dtype) if planes else by.affine(weight, bias, dtype)
+    if by.groups == 1:
+        by.run(_lines, dtype, (), memory, _table(dtype, *_numbers_of_lines(x, planes, mean, inv_std, weight, bias)), rows, y)
     else:
-        scratch = np.empty((by.tasks, 4, by.width), dtype)
-        by.run(_columns, dtype, (), memory, contiguous(mean), contiguous(inv_std), by.repeat(weight, 1, dtype), by.repeat(bias, 0, dtype), y, scratch)
+        scratch = np.empty((by.tasks, 2, by.width), dtype)
+        by.run(_columns, dtype, (), memory, np.stack([mean, inv_std]), rows, y, scratch)
     return _shaped(y, planes)
 
 
 def norm_grad(
-    gy: np.ndarray, x: np.ndarray, mean: np.ndarray, inv_std: np.ndarray, weight: np.ndarray | None, centred: bool
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    gy: np.ndarray, x: np.ndarray, mean: np.ndarray, inv_std: np.ndarray,
+    weight: np.ndarray | None, bias: np.ndarray | None, centred: bool, relu: bool,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # fmt: skip
     """(gx, gweight [C], gbias [C]) of `norm` where mean and inv_std are the statistics of x itself.  gx has the memory order of `norm`.
 
     xhat    = (x - mean) inv_std
     gbias   = sum gy,   gweight = sum gy xhat
     gx      = inv_std (gy weight - mean(gy weight) - xhat mean(gy weight xhat))         means over what the statistics are over
 
-    Without `centred`, mean is a constant 0, as in root mean square normalisation, and the first mean is left out.
+    Without `centred`, mean is a constant 0, as in root mean square normalisation, and the first mean is left out.  With `relu` gy counts as 0
+    where xhat weight + bias <= 0; bias is used for nothing else.
     """
     x = normal(x)
     memory, planes = _memory(x)
@@ -377,21 +450,17 @@ def norm_grad(
     gmemory = gy if planes else gy.transpose(0, *range(2, gy.ndim), 1)
     blocks, groups = mean.shape
     by = _blocks(x, planes, blocks, groups, SUM)
-    ones = by.repeat(None, 1, dtype)
-    weights = ones if planes else by.repeat(weight, 1, dtype)
+    rows = by.affine(None, None, dtype) if planes else by.affine(weight, bias, dtype)
+    by.plan[8] = relu
     partial = np.empty((by.units, 2, by.groups))
     if by.groups == 1:
         by.plan[7] = not planes
-        columns = np.empty((1 if planes else by.tasks, 2, by.width))
-        table = (
-            _table(_of_planes(mean, x), _of_planes(inv_std, x), dtype=dtype, shape=x.shape[:2])
-            if planes
-            else _table(mean, inv_std, dtype=dtype, shape=mean.shape)
-        )
-        by.run(_sums_of_lines, dtype, (4, 5), gmemory, memory, table, weights, partial, columns)
+        columns, scratch = np.empty((1 if planes else by.tasks, 2, by.width)), np.empty((by.tasks, 4, by.width), dtype)
+        lines = _numbers_of_lines(x, planes, mean, inv_std, weight, bias)
+        by.run(_sums_of_lines, dtype, (4, 5), gmemory, memory, _table(dtype, *lines), rows, partial, columns, scratch)
     else:
-        columns = np.empty((by.tasks, 6, by.width))
-        by.run(_sums_of_columns, dtype, (5, 6), gmemory, memory, contiguous(mean), contiguous(inv_std), weights, partial, columns)
+        columns, scratch = np.empty((by.tasks, 6, by.width)), np.empty((by.tasks, 3, by.width), dtype)
+        by.run(_sums_of_columns, dtype, (4, 5), gmemory, memory, np.stack([mean, inv_std]), rows, partial, columns, scratch)
     with np.errstate(all="ignore"):
         if planes:
             sums = partial.reshape(x.shape[0], channels, by.parts, 2).sum(axis=2)
@@ -406,13 +475,13 @@ def norm_grad(
         sums = (sums * (blocks * groups / x.size)).astype(dtype)
         first, second = sums[:, 0] if centred else np.zeros_like(sums[:, 0]), sums[:, 1]
     by = _blocks(x, planes, blocks, groups, MAP)
+    by.plan[8] = relu
+    scratch = np.empty((by.tasks, 6, by.width), dtype)
     if by.groups > 1:
-        table, scratch = np.stack([mean, inv_std, first, second]), np.empty((by.tasks, 4, by.width), dtype)
-        by.run(_grad_of_columns, dtype, (), gmemory, memory, table, weights, gx, scratch)
+        by.run(_grad_of_columns, dtype, (), gmemory, memory, np.stack([mean, inv_std, first, second]), rows, gx, scratch)
     else:
-        lines = [mean, inv_std, first, second]
         if planes:
-            lines = [_of_planes(a, x) for a in lines]
-        table = _table(*lines, 1 if weight is None or not planes else weight, dtype=dtype, shape=lines[0].shape)
-        by.run(_grad_of_lines, dtype, (), gmemory, memory, table, weights, gx)
+            first, second = _of_planes(first, x), _of_planes(second, x)
+        table = _table(dtype, *lines, first, second, 1 if weight is None or not planes else weight)
+        by.run(_grad_of_lines, dtype, (), gmemory, memory, table, rows, gx, scratch)
     return _shaped(gx, planes), gweight, gbias
