@@ -101,12 +101,24 @@ def opened(chromium: str, driver: str):
             process.terminate()
 
 
+def figures(folder):
+    """{benchmark: what to ask the page for to see a figure of it}, from what asv published."""
+    found = {}
+    names = json.loads((folder / "index.json").read_text(encoding="utf-8"))["benchmarks"]
+    for path in sorted((folder / "graphs").rglob("*.json")):
+        machine = [part.removeprefix("machine-") for part in path.parts if part.startswith("machine-")]
+        points = json.loads(path.read_text(encoding="utf-8"))
+        if machine and path.stem in names and points:
+            values = points[-1][1] if isinstance(points[-1][1], list) else [points[-1][1]]  # one for each choice of parameters
+            series = [number for number, value in enumerate(values) if value is not None]
+            found[path.stem] = urllib.parse.urlencode({"view": "explore", "bench": path.stem, "machine": machine[0], "params": (series or [0])[0]})
+    return found
+
+
 def look(browser, address, measured):
     """Raises SystemExit unless the page that is served there lists what was measured and draws it, from files that lie there."""
-    browser.ask("/url", url=address)
-    browser.until(TEXT, lambda text: any(name in text for name in measured))
-    for count, name in enumerate(measured):  # another query, so that the page is read anew
-        browser.ask("/url", url=f"{address}/?{count}#view=explore&bench={urllib.parse.quote(name)}")
+    for count, (name, where) in enumerate(measured.items()):  # another query, so that the page is read anew
+        browser.ask("/url", url=f"{address}/?{count}#{where}")
         text = browser.until(TEXT, lambda text: all(name in text for name in measured))
         if missing := [name for name in measured if name not in text]:
             raise SystemExit(f"dashboard: the page does not list {', '.join(missing)}; it says {text[:500]!r}")
@@ -125,8 +137,7 @@ def main() -> None:
     chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
     if not chromium or not driver:
         return print("dashboard: not looked at, for chromium and chromedriver are not installed")
-    names = json.loads((args.folder / "index.json").read_text(encoding="utf-8"))["benchmarks"]
-    measured = sorted(name for name in names if (args.folder / "graphs" / "summary" / f"{name}.json").exists())
+    measured = figures(args.folder)
     if not measured:
         raise SystemExit("dashboard: nothing was measured")
     with opened(chromium, driver) as browser, served(args.folder) as address:
