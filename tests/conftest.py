@@ -16,6 +16,9 @@ from tests import helpers
 ROOT = Path(__file__).resolve().parents[1]
 DATA = ROOT.parent / "shared" / "data"
 
+# Tests choose algorithms by the built-in constants, whatever `convkit warmup` found on this machine.
+os.environ["CONVKIT_CALIBRATION"] = "off"
+
 # A kernel's first call may compile for seconds, so there is no deadline; on a build server the same examples run every time.
 _slow = [hypothesis.HealthCheck.too_slow, hypothesis.HealthCheck.filter_too_much]
 hypothesis.settings.register_profile("local", deadline=None, suppress_health_check=_slow)

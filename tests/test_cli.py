@@ -365,7 +365,7 @@ def test_info(run):
     assert (code, err) == (0, "") and facts["convkit"] == convkit.__version__ and facts["numpy"] == np.__version__
     text = "\n".join(lines)
     assert re.search(r"vector units +(avx512|avx2|neon|plain), \d+ bits", text) and re.search(r"threads +\d+, by (tbb|omp|workqueue)", text)
-    assert re.search(r"kernel cache +.*kernels.* files, ", text)
+    assert re.search(r"kernel cache +.*kernels.* files, ", text) and re.search(r"costs of convolutions +built in$", text, re.M)
 
 
 # Kernels that no operation reaches in float32, and those that measure the machine.
@@ -384,6 +384,19 @@ def test_warmup_compiles_every_kernel(run):
             if hasattr(value, "dispatcher") and value.__module__ == module.__name__ and not value.dispatcher.signatures:
                 cold.add(f"{info.name}.{name}")
     assert cold <= NOT_WARMED
+
+
+def test_warmup_keeps_what_it_measures(monkeypatch, tmp_path):
+    from convkit_kernels.cpu import calibration
+
+    found = {"direct": {"sums": 1.5, "outer": 1.0}, "winograd": {"sums": 2.0, "outer": 0.5}}
+    monkeypatch.setattr(calibration, "measured", lambda: found)
+    monkeypatch.setattr(calibration, "path", lambda: tmp_path / "folder" / "costs.json")
+    factors = "direct 1.5 (sums) and 1 (outer), winograd 2 (sums) and 0.5 (outer)"
+    assert warmup._calibrated() == f"costs of convolutions: {factors} times the built-in ones; used from the next start on"
+    assert calibration.parsed((tmp_path / "folder" / "costs.json").read_bytes()) == found
+    monkeypatch.setattr(calibration, "path", lambda: tmp_path / "folder" / "costs.json" / "no folder")
+    assert "; not kept: " in warmup._calibrated()
 
 
 def test_warmup_in_float64():

@@ -29,10 +29,10 @@ def gather() -> dict[str, str]:
     from importlib import metadata
 
     import convkit
-    from convkit_kernels.cpu import runtime
+    from convkit_kernels.cpu import calibration, runtime
     from convkit_kernels.cpu.microkernel import isa
 
-    unit = isa()
+    unit, used = isa(), calibration.factors()
     folder = runtime.cache_folder()
     files = [path for path in folder.rglob("*") if path.is_file()] if folder.is_dir() else []
     versions = {"convkit": convkit.__version__, "python": platform.python_version()}
@@ -49,6 +49,7 @@ def gather() -> dict[str, str]:
         "threads": f"{convkit.get_num_threads()}, by {runtime.layer}",
         "system": platform.platform(),
         "kernel cache": f"{folder} ({len(files)} files, {sum(path.stat().st_size for path in files) / 1e6:.1f} MB)",
+        "costs of convolutions": "built in" if used is calibration.BUILT_IN else f"measured here, {calibration.told(used)} times the built-in ones",
         **versions,
     }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import time
 from collections.abc import Callable
 from typing import Any
@@ -12,6 +13,7 @@ import numpy as np
 import convkit
 
 from .. import nn, optim
+from ..files import write_whole
 from ..nn import functional as F
 
 
@@ -19,16 +21,17 @@ def add(commands: Any) -> None:
     """Adds the parser."""
     parser = commands.add_parser(
         "warmup",
-        help="compile the kernels ahead",
-        description="Compile every kernel, in float32, and keep it in the user's cache folder (see: convkit info).",
+        help="compile the kernels ahead, measure the machine",
+        description="Compile every kernel, in float32, and keep it in the user's cache folder (see: convkit info).  Then measure what the algorithms "
+        "of convolutions cost on this machine, for the choice between them.",
     )
     parser.add_argument("--float64", action="store_true", help="and in float64")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Runs every part on tiny arrays and prints the seconds that each kernel took to compile."""
-    from convkit_kernels.cpu import runtime
+    """Runs every part on tiny arrays and prints the seconds that each kernel took to compile; measures convolutions."""
+    from convkit_kernels.cpu import calibration, runtime
 
     tasks = [(part, np.dtype(dtype)) for dtype in (["float32", "float64"] if args.float64 else ["float32"]) for part in PARTS]
     start = time.perf_counter()
@@ -36,9 +39,24 @@ def run(args: argparse.Namespace) -> int:
         part(dtype)
     for name, seconds in sorted(runtime.compile_seconds.items(), key=lambda item: -item[1]):
         print(f"{seconds:6.2f} s  {name}")
+    if calibration.wished():
+        print(_calibrated())
     compiled = f"{len(runtime.compile_seconds)} kernels compiled in {sum(runtime.compile_seconds.values()):.1f} s"
     print(f"{compiled}, {time.perf_counter() - start:.1f} s in all; kept in {runtime.cache_folder()}")
     return 0
+
+
+def _calibrated() -> str:
+    """Measures what convolutions cost, keeps it for the processes to come, and says so."""
+    from convkit_kernels.cpu import calibration
+
+    found = calibration.measured()
+    text = f"costs of convolutions: {calibration.told(found)} times the built-in ones"
+    try:
+        write_whole(calibration.path(), json.dumps(found).encode())
+    except OSError as error:
+        return f"{text}; not kept: {error}"
+    return f"{text}; used from the next start on"
 
 
 def _shown(tasks: list) -> Any:

@@ -1,6 +1,7 @@
 """How a convolution is done: what each algorithm would cost, and why one is taken.
 
-The costs are in vector instructions of one thread: an FMA of a register tile, or what takes as long.
+The costs are in vector instructions of one thread: an FMA of a register tile, or what takes as long.  The constants were measured on a Xeon with
+AVX-512; `calibration.py` knows how another machine differs.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import functools
 from typing import NamedTuple
 
 from .. import algorithm
+from .calibration import factors
 from .microkernel import isa
 
 Taps = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]  # of a window, in each dimension
@@ -45,11 +47,13 @@ def estimates(sum_: str, images: int, channels: int, filters: int, out: tuple[in
     steps = c * places * vectors
     if sum_ == "sums":  # with few filters, vectors lie along the sum: `microkernel.tile_for`
         steps = min(steps, k * (-(-c * places // lanes) + ADD_LANES))
-    direct = Estimate("direct", DIRECT[sum_] * pixels * groups * steps, "")
+    here = factors()  # what `convkit warmup` measured
+    direct = Estimate("direct", here["direct"][sum_] * DIRECT[sum_] * pixels * groups * steps, "")
     tiles = images * out[0] * tiles_along(out[1], spacing(taps[1])) * tiles_along(out[2], spacing(taps[2]))
     products = PRODUCT[sum_] * tiles * 36 * c * vectors
     patches = PATCH * tiles * (-(-c // lanes) + vectors)
-    return direct, Estimate("winograd", products + patches + WINDOW * c * vectors, _refused(taps, apart, groups, plane_by_plane))
+    cost = here["winograd"][sum_] * (products + patches + WINDOW * c * vectors)
+    return direct, Estimate("winograd", cost, _refused(taps, apart, groups, plane_by_plane))
 
 
 def _refused(taps: Taps, apart: tuple[int, ...], groups: int, plane_by_plane: bool) -> str:
