@@ -76,6 +76,7 @@ def kthvalue(input: Any, k: int, dim: int = -1, keepdim: bool = False) -> Values
 
 def median(input: Any, dim: int | None = None, keepdim: bool = False) -> Any:
     """The lower of the middle elements; nan if one is nan.  With `dim`, (values, indices); without, of all, where equals share the gradient."""
+    checks.tensor("median", input)
     if dim is None:
         flat = flatten(input).array
         if not flat.size:
@@ -83,7 +84,7 @@ def median(input: Any, dim: int | None = None, keepdim: bool = False) -> Any:
         middle = np.partition(flat, (flat.size - 1) // 2)[(flat.size - 1) // 2]
         value = np.asarray(flat.dtype.type(np.nan) if flat.dtype.kind == "f" and np.isnan(flat).any() else middle)
         return Chosen.apply(input, value) if input.requires_grad else TensorBase.result(value)
-    own = checks.tensor("median", input).ndim
+    own = input.ndim
     input, d, n = _axis_and_size("median", input, dim)
     if not n:
         raise ValueError(f"median: the middle of nothing is undefined; the input has shape {list(input.array.shape)}")
