@@ -68,3 +68,5 @@ class Accuracy:
         else:
             expected = np.array([[correlate(x[c], gy[k], "valid") for c in range(w.shape[1])] for k in range(len(w))])
         return float(np.linalg.norm(got - expected) / np.linalg.norm(expected))
+
+    track_error_against_scipy.less_is_better = True

@@ -46,3 +46,6 @@ class Startup:
 
     def track_compile_seconds(self, seen):
         return seen["cold"][2]
+
+    track_import_seconds.less_is_better = track_compile_seconds.less_is_better = True
+    track_first_step_seconds_warm.less_is_better = track_first_step_seconds_cold.less_is_better = True
