@@ -50,9 +50,24 @@ class Linear(Function):
         need_x, need_w, need_b = ctx.needs_input_grad
         return (
             MatMul.apply(gy, w) if need_x else None,
-            MatMul.apply(gy.transpose(0, 1), x) if need_w else None,
+            LinearWeightGrad.apply(x, gy) if need_w else None,
             Sum.apply(gy, (0,), False) if need_b else None,
         )
+
+
+class LinearWeightGrad(Function):
+    """gw = gy^T x with x [M, in], gy [M, out]."""
+
+    @staticmethod
+    def forward(ctx, x, gy):
+        ctx.save_for_backward(x, gy)
+        return kernels(x).matmul(gy.T, x)
+
+    @staticmethod
+    def backward(ctx, g):
+        x, gy = ctx.saved_tensors
+        need_x, need_gy = ctx.needs_input_grad
+        return MatMul.apply(gy, g) if need_x else None, Linear.apply(x, g, None) if need_gy else None
 
 
 def same_dtype(op: str, *, integers: bool = False, **tensors: Any) -> None:

@@ -53,8 +53,9 @@ class Sum(Function):
 
     @staticmethod
     def backward(ctx, gy):
-        kept = [1 if i in ctx.axes else n for i, n in enumerate(ctx.shape)]
-        return Expand.apply(gy.reshape(kept), ctx.shape), None, None
+        if gy.array.ndim < len(ctx.shape) and ctx.axes != tuple(range(len(ctx.axes))):  # axes that go from the front come back by broadcasting
+            gy = gy.reshape([1 if i in ctx.axes else n for i, n in enumerate(ctx.shape)])
+        return Expand.apply(gy, ctx.shape), None, None
 
 
 class Mean(Sum):
