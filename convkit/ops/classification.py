@@ -10,7 +10,7 @@ from ..autograd import Function, TensorBase, is_grad_enabled
 from ..device import kernels
 from . import checks
 from .activation import log_softmax, sigmoid, softmax
-from .elementwise import floating
+from .elementwise import Expand, floating
 from .functions import exp
 from .indexing import Gather, one_hot
 from .loss import Pointwise, Switch, check_reduction, of_one_shape, reduced, tensor, together
@@ -108,19 +108,24 @@ def nll_loss(
 
 
 class CrossEntropy(Function):
-    """loss[n, ...] = -sum over classes c of q[c] * log_softmax(x)[n, c, ...], with the target distribution q of `cross_entropy`."""
+    """loss[n, ...] = -sum over classes c of q[c] * log_softmax(x)[n, c, ...], with the target distribution q of `cross_entropy`.
+
+    With a `share`, their sum times that.
+    """
 
     @staticmethod
-    def forward(ctx, x, target, weight, ignore_index, label_smoothing):
-        ctx.args = target, weight, ignore_index, label_smoothing
+    def forward(ctx, x, target, weight, ignore_index, label_smoothing, share):
+        ctx.args, ctx.share = (target, weight, ignore_index, label_smoothing), share
         loss, logs = kernels(x).cross_entropy(x, *ctx.args)
         ctx.save_for_backward(x, logs)
-        return loss
+        return loss if share is None else kernels(x).mul(kernels(x).sum(loss, tuple(range(loss.ndim)), False), share)
 
     @staticmethod
     def backward(ctx, g):
         x, logs = ctx.saved_tensors
-        nothing = (None,) * 4
+        nothing = (None,) * 5
+        if ctx.share is not None:
+            g = Expand.apply(g * ctx.share, ctx.args[0].shape)
         if not is_grad_enabled():
             return TensorBase.result(kernels(g.array).cross_entropy_grad(g.array, logs.array, *ctx.args)), *nothing
         # gx = g * (softmax(x) * sum(q) - q), in operations that can be differentiated again; q does not depend on x.
@@ -164,8 +169,10 @@ def cross_entropy(
         loss = _of_probabilities(op, x, t, weight, size_average, ignore_index, reduce, reduction, label_smoothing)
     else:
         classes, per_class, share = _targets(op, x, t, weight, ignore_index)
-        losses = CrossEntropy.apply(x, classes, per_class, ignore_index, float(label_smoothing))
-        loss = _mean_by_share(op, losses, share, reduction, size_average, reduce)
+        check_reduction(op, reduction, size_average, reduce)
+        total = 1.0 if reduction == "sum" else float(classes.size) if share is None else float(share.sum(dtype=np.float64))
+        factor = None if reduction == "none" else 1.0 / total if total else float("nan")
+        loss = CrossEntropy.apply(x, classes, per_class, ignore_index, float(label_smoothing), factor)
     return loss.squeeze(0) if alone and reduction == "none" else loss
 
 

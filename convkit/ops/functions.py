@@ -99,16 +99,19 @@ def round(input: Any, *, decimals: int = 0) -> Any:
     return _round(input * scale) / scale if decimals > 0 else _round(input / scale) * scale
 
 
-def frac(input: Any) -> Any:
-    """input without its integer part, with the sign of input."""
-    return input - trunc(as_floating("frac", input))
-
-
 def as_floating(op: str, x: Any) -> Any:
     """x itself; TypeError unless it holds floats."""
     if not isinstance(x, TensorBase) or x.array.dtype.kind != "f":
         raise TypeError(f"{op}: needs a tensor of floats, got {x.dtype if isinstance(x, TensorBase) else type(x).__name__}")
     return x
+
+
+_frac: Any = _row("frac", "", lambda gy, x, y: gy, "", whole=True)
+
+
+def frac(input: Any) -> Any:
+    """input without its integer part, with the sign of input."""
+    return _frac(as_floating("frac", input))
 
 
 def positive(input: Any) -> Any:

@@ -264,7 +264,13 @@ def _whole(op: str, index: Any) -> np.ndarray:
 
 def _inside(op: str, index: np.ndarray, n: int, d: int, negative: bool = False) -> np.ndarray:
     """The index; IndexError if it leaves 0 .. n-1 (or -n .. n-1)."""
-    if index.size and (index.min() < (-n if negative else 0) or index.max() >= n):
+    if not index.size:
+        return index
+    everywhere = tuple(range(index.ndim))
+    if not negative and index.dtype == np.int64:  # one look: what is negative is very large as an unsigned number
+        if kernels(index).amax(index.view(np.uint64), everywhere, False) < n:
+            return index
+    if index.min() < (-n if negative else 0) or index.max() >= n:
         raise IndexError(f"{op}: indices {int(index.min())} to {int(index.max())} leave dimension {d} of size {n}")
     return index
 

@@ -186,7 +186,7 @@ def test_the_size_does_not_change_the_bits():
 ROUNDED = {"ceil", "floor", "round", "trunc", "isnan", "isinf", "isfinite", "signbit", "logical_not", "bitwise_not"}
 
 
-@pytest.mark.parametrize("name", sorted({*elementwise._UNARY, "rsqrt"}))
+@pytest.mark.parametrize("name", sorted({*elementwise._UNARY, "frac", "rsqrt"}))
 @settings(max_examples=15, deadline=None)
 @given(shape=shapes, dtype=dtypes, layout=layouts, seed=st.integers(0, 99))
 def test_unary_rows(name, shape, dtype, layout, seed):

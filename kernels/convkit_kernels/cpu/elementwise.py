@@ -73,6 +73,9 @@ formula = register_jitable(**STRICT)
 
 @kernel
 def _in_chunks(function, x, k, t, y, size, a, b, c):
+    if y.size <= size:  # to wake the other threads takes longer than little work
+        call_code(function, (address(x), address(k), address(t), address(y), y.size, a, b, c))
+        return
     # An operand that is shorter than y has at least `size` elements, the same for all chunks.
     x_step, k_step, t_step = x.itemsize * (x.size == y.size), k.itemsize * (k.size == y.size), t.itemsize * (t.size == y.size)
     for chunk in prange((y.size + size - 1) // size):
@@ -162,6 +165,11 @@ def _clamp_grad(g, x, a, b, c):
 @formula
 def _log1p(x, a, b, c):
     return m.log1p(x)
+
+
+@formula
+def _frac(x, a, b, c):
+    return x - np.trunc(x)
 
 
 @formula
@@ -466,7 +474,7 @@ _BINARY: dict[str, Callable] = {
 
 
 # Where NumPy's loop calls the C library for each number, or takes several passes.
-_FORMULAS = {"floor_divide": _floor_divide, "fmod": _fmod, "log1p": _log1p, "remainder": _remainder, "rsqrt": _rsqrt}
+_FORMULAS = {"floor_divide": _floor_divide, "fmod": _fmod, "frac": _frac, "log1p": _log1p, "remainder": _remainder, "rsqrt": _rsqrt}
 
 
 def unary(name: str, x: np.ndarray) -> np.ndarray:

@@ -85,14 +85,18 @@ def _scatter(x, index, base, y, sizes):
     put, based = sizes[8] != 0, sizes[9] != 0
     blocks = (inner + block - 1) // block
     zero = x.dtype.type(0)
+    wide = blocks == 1  # whole rows: a task begins with them; parts of rows would be spread over memory
+    if not wide:
+        for part in prange((y.size + 16383) // 16384):
+            for i in range(np.uint64(part * 16384), np.uint64(min(y.size, (part + 1) * 16384))):
+                y[i] = base[i] if based else zero
     for task in prange(sizes[0] * blocks):
         o, low = task // blocks, task % blocks * block
         width = np.uint64(min(block, inner - low))
         start = o * rows * inner + low
-        for r in range(rows):
-            to = np.uint64(start + r * inner)
-            for i in range(width):
-                y[to + i] = base[to + i] if based else zero
+        if wide:
+            for i in range(np.uint64(start), np.uint64(start + rows * inner)):
+                y[i] = base[i] if based else zero
         if inner == 1:
             for k in range(count):
                 at, r = np.uint64(o * count + k), index[np.uint64(o * po + k * pk)]
@@ -171,8 +175,8 @@ def scatter(x: np.ndarray, index: np.ndarray, axis: int, size: int, base: np.nda
     y = np.empty((*x.shape[:axis], size, *x.shape[axis + 1 :]), x.dtype)
     if y.size:
         outer, count, inner, steps = _walk(x.shape, index, axis)
-        # A few dozen tasks, of whole cache lines.
-        sizes = np.array([outer, count, inner, size, *steps, -(-inner * outer // 512) * 16, put, base is not None], np.int64)
+        block = min(inner, -(-inner * outer // 128) * 16)  # for eight tasks at least, of whole cache lines
+        sizes = np.array([outer, count, inner, size, *steps, max(1, block), put, base is not None], np.int64)
         _scatter(x.reshape(-1), _ints(index), (x if base is None else contiguous(normal(base))).reshape(-1), y.reshape(-1), sizes)
     return y
 

@@ -23,9 +23,17 @@ from numba.extending import intrinsic
 from ..layout import flat, order_of
 from .denormals import FLUSH, float_mode, set_float_mode
 from .microkernel import address, call_code
-from .runtime import in_threads, kernel, native
+from .runtime import in_threads, inline, kernel, native
 
 FLOATS = 7  # operands of the float type
+
+
+@inline
+def _run_one(function, flush, operands):
+    before = float_mode()
+    set_float_mode(before | flush)
+    call_code(function, operands)
+    set_float_mode(before)
 
 
 @kernel
@@ -33,11 +41,11 @@ def _each(function, count, flush, plan, index, a, b, c, d, e, f, g):
     # Addresses outside the loop: numbers are cheaper to hand to a parallel loop than arrays, in compiling too.
     i, j = address(plan), address(index)
     p, q, r, s, t, u, v = address(a), address(b), address(c), address(d), address(e), address(f), address(g)
-    for task in prange(count):
-        before = float_mode()
-        set_float_mode(before | flush)
-        call_code(function, (task, i, j, p, q, r, s, t, u, v))
-        set_float_mode(before)
+    if count == 1:  # to wake the other threads takes longer than little work
+        _run_one(function, flush, (0, i, j, p, q, r, s, t, u, v))
+    else:
+        for task in prange(count):
+            _run_one(function, flush, (task, i, j, p, q, r, s, t, u, v))
 
 
 def run(function: int, count: int, plan: np.ndarray, index: np.ndarray, *floats: np.ndarray, flush: bool = False) -> None:
