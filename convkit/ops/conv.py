@@ -110,7 +110,7 @@ def conv(rank: int, x: Any, weight: Any, bias: Any, stride: Any, padding: Any, d
     inside = shape[2:] if len(shape) == rank + 2 else None  # another rank is refused below
     window = geometry.window(op, sizes[2:], stride, padding, dilation, groups, inside=inside)
     geometry.conv_shapes(op, shape, sizes, _shape(bias), window)
-    return Conv.apply(in_channels_last(x), weight, bias, window)
+    return Conv.apply(x if window.pointwise else in_channels_last(x), weight, bias, window)
 
 
 def conv_transpose(rank: int, x: Any, weight: Any, bias: Any, stride: Any, padding: Any, output_padding: Any, groups: int, dilation: Any) -> Any:

@@ -61,6 +61,11 @@ class Window:
         return tuple(d * (r - 1) + 1 for r, d in zip(self.size, self.dilation, strict=True))
 
     @cached_property
+    def pointwise(self) -> bool:
+        """One tap, every pixel, all channels: a product of matrices?"""
+        return self.groups == 1 and set(self.size) == {1} and set(self.stride) == {1} and not any(map(any, self.padding))
+
+    @cached_property
     def canonical(self) -> tuple[Triple, Triple, tuple[tuple[int, int], ...], Triple]:
         """(size, stride, padding, dilation) with leading dimensions of size 1 up to three."""
         extra = MAX_RANK - self.rank

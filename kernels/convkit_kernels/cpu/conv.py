@@ -28,12 +28,12 @@ import numpy as np
 from numba import prange
 
 from ..geometry import Triple, Window
-from ..layout import from_channels_last
+from ..layout import from_channels_last, is_channels_last
 from . import winograd
 from .choice import Taps, chosen, estimates, spacing
 from .copy import channels_last, contiguous
 from .denormals import flush_denormals, set_float_mode
-from .matmul import matmul2d, pack
+from .matmul import matmul, matmul2d, pack
 from .microkernel import address, call_code, clear_bytes, copy_bytes, row_split, split_kernels, tile_for
 from .runtime import MOST_THREADS, inline, kernel
 
@@ -48,12 +48,15 @@ PARTIALS = 16  # at most; their number fixes the order of the sums, so it does n
 # ------------------------------------------------------------------------------------- public
 def conv_forward(x: np.ndarray, w: np.ndarray, bias: np.ndarray | None, window: Window) -> np.ndarray:
     """x [N, C, *in] with w [K, C/groups, *window] and bias [K] -> y [N, K, *out], channels-last in memory."""
-    source = channels_last(x)
     out = (1,) * (3 - window.rank) + window.output_size(x.shape[2:])
+    if window.pointwise and x.flags.c_contiguous and w.size and not is_channels_last(x):  # planes are read where they lie
+        y = matmul(x.reshape(*x.shape[:2], -1).swapaxes(1, 2), w.reshape(w.shape[:2]).T[None], bias)
+        return from_channels_last(y.reshape(x.shape[0], *out, w.shape[0]), window.rank)
+    source = channels_last(x)
     y = np.empty((x.shape[0], *out, w.shape[0]), x.dtype)
     if not w.size:  # no channels
         y[...] = 0 if bias is None else bias
-    elif _pointwise(window):
+    elif window.pointwise:
         matmul2d(source.reshape(-1, x.shape[1]), w.reshape(w.shape[:2]).T, bias, y.reshape(-1, w.shape[0]))
     else:
         _window_sums(source, _weights(w, window), bias, _taps(window), window.canonical[1], y, (0, 0, 0), (1, 1, 1))
@@ -71,7 +74,7 @@ def conv_input_grad(gy: np.ndarray, w: np.ndarray, bias: np.ndarray | None, inpu
     gx = np.empty((gy.shape[0], *inside, channels), gy.dtype)
     if not gx.size:
         return from_channels_last(gx, window.rank)
-    if _pointwise(window):
+    if window.pointwise:
         matmul2d(source.reshape(-1, w.shape[0]), w.reshape(w.shape[:2]), bias, gx.reshape(-1, channels))
         return from_channels_last(gx, window.rank)
     groups, k, c = window.groups, w.shape[0] // window.groups, w.shape[1]
@@ -96,11 +99,11 @@ def conv_weight_grad(x: np.ndarray, gy: np.ndarray, window: Window) -> np.ndarra
     _, stride, _, _ = window.canonical
     source, grad = channels_last(x), channels_last(gy)
     c, k, groups = x.shape[1] // window.groups, gy.shape[1] // window.groups, window.groups
-    if _pointwise(window):
+    if window.pointwise:
         return matmul2d(grad.reshape(-1, k).T, source.reshape(-1, c)).reshape(k, c, *window.size)
     taps = _taps(window)
     if taps[:2] == ((0,), (0,)) and stride[:2] == (1, 1):  # no row sees another: they are the rows of one image, and make long sums
-        source, grad = (a.reshape(1, 1, -1, *a.shape[3:]) for a in (source, grad))
+        source, grad = (a.reshape(1, 1, math.prod(a.shape[:3]), *a.shape[3:]) for a in (source, grad))
     return _window_outer(source, grad, taps, stride, groups).reshape(groups * k, c, *window.size)
 
 
@@ -109,11 +112,6 @@ def _taps(window: Window) -> Taps:
     """Where the taps of each dimension stand, relative to an output pixel's place in the input."""
     size, _, padding, dilation = window.canonical
     return tuple(tuple(r * d - p for r in range(n)) for n, d, (p, _) in zip(size, dilation, padding, strict=True))  # type: ignore[return-value]
-
-
-def _pointwise(window: Window) -> bool:
-    """Is this a product of matrices: one tap, every pixel, all channels?"""
-    return window.groups == 1 and set(window.size) == {1} and set(window.stride) == {1} and not any(map(any, window.padding))
 
 
 def _planes(a: np.ndarray) -> np.ndarray:
