@@ -212,6 +212,12 @@ def matmul(g: Any, call: Any) -> str:
     return g.node("MatMul", [g.argument(0), g.argument(1)])
 
 
+@emits("ChannelsLast")
+def channels_last(g: Any, call: Any) -> str:
+    """(x): the same numbers in another order of memory, which ONNX does not know"""
+    return g.argument(0)
+
+
 @emits("Linear")
 def linear(g: Any, call: Any) -> str:
     """(x [M, in], weight [out, in], bias)"""
