@@ -32,6 +32,7 @@ MACS: dict[str, Callable[[tuple, np.ndarray], int]] = {
     "ConvInputGrad": lambda given, y: given[0].size * given[1][0].size,
     "ConvWeightGrad": lambda given, w: given[1].size * w[0].size,
     "Linear": lambda given, y: y.size * given[1].shape[-1],
+    "LinearWeightGrad": lambda given, w: w.size * given[0].shape[0],
     "MatMul": lambda given, y: y.size * given[0].shape[-1],
 }
 

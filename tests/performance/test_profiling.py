@@ -28,7 +28,8 @@ def test_work_by_hand():
     pixels, weights = 4 * 6 * 7, 8 * 3 * 9
     assert conv.output_shape == (4, 8, 6, 7) and conv.kind == "Conv2d"
     assert conv.forward.macs == pixels * weights and conv.backward.macs == pixels * weights  # no gradient for the images
-    assert conv.forward.bytes == 4 * (pixels * 3 + weights + 8 + pixels * 8) and conv.memory == 4 * pixels * 8
+    # The images are read and written once more, to bring them to channels-last memory.
+    assert conv.forward.bytes == 4 * (3 * pixels * 3 + weights + 8 + pixels * 8) and conv.memory == 4 * pixels * (3 + 8)
     assert out.forward.macs == 4 * 8 * 5 and out.backward.macs == 2 * 4 * 8 * 5
     assert layers["norm"].forward.macs == 0 and layers["norm"].backward.bytes >= 4 * 3 * pixels * 8
     assert all(layer.forward.seconds > 0 and layer.backward.seconds > 0 for layer in found.layers)
