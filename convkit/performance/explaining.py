@@ -82,7 +82,7 @@ def explain(op: Callable[..., Any], *inputs: Any, repeats: int = 5) -> Explanati
     >>> import convkit
     >>> from convkit import nn
     >>> found = convkit.explain(nn.Conv2d(3, 8, 5), convkit.ones(2, 3, 16, 16), repeats=1)
-    >>> step = found.steps[0]
+    >>> step = found.steps[1]  # the first brings the images to channels-last memory
     >>> step.operation, step.output, [(c.algorithm, c.taken, c.refused) for c in step.candidates]
     ('Conv', '2x8x12x12 channels-last', [('direct', True, ''), ('winograd', False, 'a window of 1x5x5 taps, not 1x3x3')])
     """
