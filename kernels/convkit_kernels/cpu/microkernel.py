@@ -26,8 +26,9 @@ from __future__ import annotations
 import functools
 import os
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from llvmlite import binding as llvm
@@ -165,27 +166,53 @@ def _row_addresses(b: ir.IRBuilder, xrow: Any, rows: int, itemsize: int, fp: ir.
     return row_at
 
 
-def _emit(tile: Tile, rows: int, dtype: np.dtype, unit_rows: bool, masked: bool, lanewise: bool) -> tuple[ir.Module, str]:
-    lanes, vectors = tile.lanes, tile.vectors
+class _Start(NamedTuple):
+    """What emitting any tile begins with."""
+
+    module: ir.Module
+    fn: ir.Function
+    scalar: ir.Type
+    vec: ir.VectorType
+    fma: ir.Function
+    load: Callable[..., Any]  # (builder, pointer, mask or None): a vector, 0 where the mask is not set
+
+
+def _start(kind: str, shape: str, dtype: np.dtype, lanes: int) -> _Start:
+    """A module with the function of a tile, which takes the 14 arguments that `call_code` lists."""
     scalar, suffix = (ir.FloatType(), "f32") if dtype.itemsize == 4 else (ir.DoubleType(), "f64")
     vec, fp, ip = ir.VectorType(scalar, lanes), scalar.as_pointer(), I64.as_pointer()
     mask_type = ir.VectorType(I1, lanes)
-    kind = ("_unit" if unit_rows else "") + ("_masked" if masked else "") + ("_lanewise" if lanewise else "")
-    name = f"tile_{suffix}_{rows}x{vectors}x{lanes}{kind}"
+    name = f"{kind}_{suffix}_{shape}"
     module = ir.Module(name)
     module.triple = llvm.get_process_triple()
     fn = ir.Function(module, ir.FunctionType(ir.VoidType(), [fp, ip, I64, I64, fp, ip, I64, I64, I64, fp, I64, fp, I64, I64]), name)
-    x, xtaps, xrow, xinc, w, wtaps, winc, ntaps, run, start, ldstart, y, ldy, cols = fn.args
     # fmuladd becomes one FMA where the target has it, a product and a sum where not (never a call of the C library).
     fma = ir.Function(module, ir.FunctionType(vec, [vec] * 3), f"llvm.fmuladd.v{lanes}{suffix}")
     load_some = ir.Function(module, ir.FunctionType(vec, [vec.as_pointer(), I32, mask_type, vec]), f"llvm.masked.load.v{lanes}{suffix}.p0")
-    store_type = ir.FunctionType(ir.VoidType(), [vec, vec.as_pointer(), I32, mask_type])
-    store_some = ir.Function(module, store_type, f"llvm.masked.store.v{lanes}{suffix}.p0")
+    align, zero = ir.Constant(I32, dtype.itemsize), ir.Constant(vec, [0.0] * lanes)
+
+    def load(b: ir.IRBuilder, ptr: Any, mask: Any = None) -> Any:
+        ptr = b.bitcast(ptr, vec.as_pointer())
+        if mask is not None:
+            return b.call(load_some, [ptr, align, mask, zero])
+        value = b.load(ptr)
+        value.align = dtype.itemsize
+        return value
+
+    return _Start(module, fn, scalar, vec, fma, load)
+
+
+def _emit(tile: Tile, rows: int, dtype: np.dtype, unit_rows: bool, masked: bool, lanewise: bool) -> tuple[ir.Module, str]:
+    lanes, vectors = tile.lanes, tile.vectors
+    kind = ("_unit" if unit_rows else "") + ("_masked" if masked else "") + ("_lanewise" if lanewise else "")
+    module, fn, scalar, vec, fma, load_at = _start("tile", f"{rows}x{vectors}x{lanes}{kind}", dtype, lanes)
+    x, xtaps, xrow, xinc, w, wtaps, winc, ntaps, run, start, ldstart, y, ldy, cols = fn.args
+    store_type = ir.FunctionType(ir.VoidType(), [vec, vec.as_pointer(), I32, ir.VectorType(I1, lanes)])
+    store_some = ir.Function(module, store_type, f"llvm.masked.store.v{lanes}f{8 * dtype.itemsize}.p0")
     blocks = ("entry", "whole_start", "part_start", "tap", "inner", "tap_end", "done", "whole_store", "part_store", "exit")
     entry, whole_start, part_start, tap, inner, tap_end, done, whole_store, part_store, exit_ = (fn.append_basic_block(n) for n in blocks)
     b = ir.IRBuilder(entry)
     align = ir.Constant(I32, dtype.itemsize)
-    zero = ir.Constant(vec, [0.0] * lanes)
 
     def const(n: int) -> ir.Constant:
         return ir.Constant(I64, n)
@@ -195,17 +222,12 @@ def _emit(tile: Tile, rows: int, dtype: np.dtype, unit_rows: bool, masked: bool,
         return b.shuffle_vector(b.insert_element(undef, value, ir.Constant(I32, 0)), undef, ir.Constant(ir.VectorType(I32, lanes), [0] * lanes))
 
     def load(ptr: Any, mask: Any = None) -> Any:
-        ptr = b.bitcast(ptr, vec.as_pointer())
-        if mask is not None:
-            return b.call(load_some, [ptr, align, mask, zero])
-        value = b.load(ptr)
-        value.align = dtype.itemsize
-        return value
+        return load_at(b, ptr, mask)
 
     def at(ptr: Any, i: int, j: int, ld: Any) -> Any:
         return b.gep(b.gep(ptr, [b.mul(ld, const(i))]), [const(j * lanes)])
 
-    row_at = _row_addresses(b, None if unit_rows else xrow, rows, dtype.itemsize, fp)
+    row_at = _row_addresses(b, None if unit_rows else xrow, rows, dtype.itemsize, scalar.as_pointer())
     grid = [(i, j) for i in range(rows) for j in range(vectors)]
     index = ir.VectorType(I64, lanes)
     masks = [b.icmp_signed("<", ir.Constant(index, list(range(j * lanes, (j + 1) * lanes))), splat(cols, index)) for j in range(vectors)]
@@ -226,7 +248,7 @@ def _emit(tile: Tile, rows: int, dtype: np.dtype, unit_rows: bool, masked: bool,
     b.branch(inner)
 
     b.position_at_end(inner)
-    t, xt, wt = b.phi(I64), b.phi(fp), b.phi(fp)
+    t, xt, wt = b.phi(I64), b.phi(scalar.as_pointer()), b.phi(scalar.as_pointer())
     sums = {ij: b.phi(vec) for ij in grid}
     weights = [load(b.gep(wt, [const(j * lanes)]), masks[j] if masked else None) for j in range(vectors)]
     new = {}
@@ -268,27 +290,19 @@ def _emit(tile: Tile, rows: int, dtype: np.dtype, unit_rows: bool, masked: bool,
     b.branch(exit_)
     b.position_at_end(exit_)
     b.ret_void()
-    return module, name
+    return module, module.name
 
 
 def _emit_column(rows: int, dtype: np.dtype) -> tuple[ir.Module, str]:
     """A tile of one column: y[i] = start[i] + sum over taps k, t < run of x[xtaps[k] + i*xrow + t] * w[wtaps[k] + t], vectors lying along t."""
     lanes = isa().bytes // dtype.itemsize
-    scalar, suffix = (ir.FloatType(), "f32") if dtype.itemsize == 4 else (ir.DoubleType(), "f64")
-    vec, fp, ip = ir.VectorType(scalar, lanes), scalar.as_pointer(), I64.as_pointer()
-    mask_type = ir.VectorType(I1, lanes)
-    name = f"column_{suffix}_{rows}x{lanes}"
-    module = ir.Module(name)
-    module.triple = llvm.get_process_triple()
-    fn = ir.Function(module, ir.FunctionType(ir.VoidType(), [fp, ip, I64, I64, fp, ip, I64, I64, I64, fp, I64, fp, I64, I64]), name)
+    module, fn, scalar, vec, fma, load = _start("column", f"{rows}x{lanes}", dtype, lanes)
     x, xtaps, xrow, _, w, wtaps, _, ntaps, run, start, ldstart, y, ldy, _ = fn.args
-    fma = ir.Function(module, ir.FunctionType(vec, [vec] * 3), f"llvm.fmuladd.v{lanes}{suffix}")
-    load_some = ir.Function(module, ir.FunctionType(vec, [vec.as_pointer(), I32, mask_type, vec]), f"llvm.masked.load.v{lanes}{suffix}.p0")
-    add_lanes = ir.Function(module, ir.FunctionType(scalar, [scalar, vec]), f"llvm.vector.reduce.fadd.v{lanes}{suffix}")
+    add_lanes = ir.Function(module, ir.FunctionType(scalar, [scalar, vec]), f"llvm.vector.reduce.fadd.v{lanes}f{8 * dtype.itemsize}")
     entry, tap, inner, rest, part, tap_end, done = (fn.append_basic_block(n) for n in ("entry", "tap", "inner", "rest", "part", "tap_end", "done"))
     b = ir.IRBuilder(entry)
-    align, zero = ir.Constant(I32, dtype.itemsize), ir.Constant(vec, [0.0] * lanes)
-    row_at = _row_addresses(b, xrow, rows, dtype.itemsize, fp)
+    zero = ir.Constant(vec, [0.0] * lanes)
+    row_at = _row_addresses(b, xrow, rows, dtype.itemsize, scalar.as_pointer())
     whole = b.and_(run, ir.Constant(I64, -lanes))
     index = ir.VectorType(I64, lanes)
     undef = ir.Constant(index, ir.Undefined)
@@ -298,16 +312,8 @@ def _emit_column(rows: int, dtype: np.dtype) -> tuple[ir.Module, str]:
     b.branch(tap)
 
     def step(sums: list, xt: Any, wt: Any, mask: Any = None) -> list:
-        def load(ptr: Any) -> Any:
-            ptr = b.bitcast(ptr, vec.as_pointer())
-            if mask is not None:
-                return b.call(load_some, [ptr, align, mask, zero])
-            value = b.load(ptr)
-            value.align = dtype.itemsize
-            return value
-
-        weights = load(wt)
-        return [b.call(fma, [load(row_at(xt, i)), weights, total]) for i, total in enumerate(sums)]
+        weights = load(b, wt, mask)
+        return [b.call(fma, [load(b, row_at(xt, i), mask), weights, total]) for i, total in enumerate(sums)]
 
     b.position_at_end(tap)
     k, before = b.phi(I64), [b.phi(vec) for _ in range(rows)]
@@ -344,7 +350,7 @@ def _emit_column(rows: int, dtype: np.dtype) -> tuple[ir.Module, str]:
         first = b.load(b.gep(start, [b.mul(ldstart, ir.Constant(I64, i))]))
         b.store(b.call(add_lanes, [first, after[i]], fastmath=("reassoc",)), b.gep(y, [b.mul(ldy, ir.Constant(I64, i))]))
     b.ret_void()
-    return module, name
+    return module, module.name
 
 
 @functools.cache
