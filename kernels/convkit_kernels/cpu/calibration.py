@@ -37,7 +37,9 @@ def path() -> pathlib.Path:
     """The file of this processor and these kernels."""
     import llvmlite.binding as llvm
 
-    return runtime.cache_folder() / f"costs-{llvm.get_host_cpu_name()}-{isa().name}.json"
+    from . import conv
+
+    return runtime.cache_folder() / f"costs-{llvm.get_host_cpu_name()}-{isa().name}-{runtime.state(conv.__file__)}.json"
 
 
 @functools.cache

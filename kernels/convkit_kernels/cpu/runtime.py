@@ -10,6 +10,7 @@ import inspect
 import itertools
 import os
 import pathlib
+import re
 import threading
 import time
 import warnings
@@ -39,19 +40,46 @@ compile_seconds: dict[str, float] = {}
 
 # ------------------------------------------------------------------------------------------ cache
 def cache_folder() -> pathlib.Path:
-    """Where compiled kernels are kept: CONVKIT_CACHE_DIR or the user's cache folder, then one folder for each state of the sources.
-
-    Numba notices a change in a kernel's own file only; the fingerprint also covers the functions it calls from other files.
-    """
+    """Where compiled kernels are kept: CONVKIT_CACHE_DIR or the user's cache folder, then one folder for each place where the sources may lie."""
     root = os.environ.get("CONVKIT_CACHE_DIR") or platformdirs.user_cache_dir("convkit", appauthor=False)
-    return pathlib.Path(root) / "kernels" / _fingerprint()
+    return pathlib.Path(root) / "kernels" / _digest(str(_HERE), numba.__version__)
 
 
 @functools.cache
-def _fingerprint() -> str:
-    here = pathlib.Path(__file__).parent
-    stamps = [(p.name, p.stat().st_mtime_ns, p.stat().st_size) for p in sorted(here.glob("*.py"))]
-    return hashlib.sha256(repr((str(here), numba.__version__, stamps)).encode()).hexdigest()[:16]
+def state(path: str | pathlib.Path) -> str:
+    """A name for the present state of a file of kernels and of those whose functions are compiled into them.
+
+    Numba notices a change in a kernel's own file only.  This covers the files that it imports, and those that they import; all of this
+    folder for a file of somewhere else.
+    """
+    start = pathlib.Path(path).resolve()
+    waiting = [start] if start.parent == _HERE else [start, *_HERE.glob("*.py")]
+    found: dict[pathlib.Path, tuple] = {}
+    while waiting:
+        file = waiting.pop()
+        if file not in found:
+            found[file], imported = _stamp(file)
+            waiting.extend(imported)
+    return _digest(*sorted(found.values()))
+
+
+_HERE = pathlib.Path(__file__).resolve().parent
+_IMPORT = re.compile(r"^\s*from (\.+)(\w*) import ([\w, ]*)", re.MULTILINE)
+
+
+@functools.cache
+def _stamp(file: pathlib.Path) -> tuple[tuple, list[pathlib.Path]]:
+    """What differs when a file has changed, and the files of this package that it imports."""
+    try:
+        stat, text = file.stat(), file.read_text(encoding="utf-8")
+    except OSError:  # a notebook's cell, or a name that is no file
+        return (file.name,), []
+    imports = ((file.parents[len(dots) - 1], [module] if module else names.split(",")) for dots, module, names in _IMPORT.findall(text))
+    return (file.name, stat.st_mtime_ns, stat.st_size), [folder / f"{name.split()[0]}.py" for folder, names in imports for name in names]
+
+
+def _digest(*values: Any) -> str:
+    return hashlib.sha256(repr(values).encode()).hexdigest()[:16]
 
 
 class _Place:
@@ -70,19 +98,15 @@ class _Place:
 
     def get_cache_path(self) -> str:
         """The folder: one for each folder of sources."""
-        return str(cache_folder() / hashlib.sha256(os.path.dirname(os.path.abspath(self.path)).encode()).hexdigest()[:8])
+        return str(cache_folder() / _digest(os.path.dirname(os.path.abspath(self.path)))[:8])
 
     def get_source_stamp(self) -> Any:
-        """What differs when the function's file has changed."""
-        try:
-            stat = os.stat(self.path)
-        except OSError:  # a notebook's cell
-            return inspect.getsource(self.function)
-        return stat.st_mtime_ns, stat.st_size
+        """What differs when the function has changed, beside the file's name: the text of what is in no file, as a notebook's cell."""
+        return "" if os.path.exists(self.path) else inspect.getsource(self.function)
 
     def get_disambiguator(self) -> str:
-        """Tells functions of one name apart."""
-        return str(self.function.__code__.co_firstlineno)
+        """Tells functions of one name apart, and the states of one function, which so never overwrite each other."""
+        return f"{self.function.__code__.co_firstlineno}-{state(self.path)}"
 
     def ensure_cache_path(self) -> None:
         """Make the folder."""
