@@ -116,6 +116,8 @@ def window(size, stride=1, padding=0, dilation=1, groups=1):
 @example(Case(window((3, 3), 1, 1), 2, (5, 5), 3, 16))
 @example(Case(window((1, 1)), 2, (3, 4), 33, 10))  # a plain product of matrices
 @example(Case(window((1, 1), 2), 2, (3, 4), 6, 10))  # a stride over single pixels: phases of the input that no window sees
+@example(Case(window((1, 1), 1, ((0, 1), (0, 0))), 2, (1, 1), 1, 1))  # rows of output that see padding alone
+@example(Case(window((1, 3), (2, 1)), 2, (1, 5), 2, 3))
 @example(Case(window((2, 2), 3), 1, (7, 7), 3, 6))
 @example(Case(window((3, 3), 1, 1, groups=6), 2, (5, 4), 6, 6))
 @example(Case(window((3, 3), 1, 1, groups=3), 1, (5, 4), 3, 9))

@@ -30,7 +30,7 @@ from numba import prange
 from ..geometry import Triple, Window
 from ..layout import from_channels_last, is_channels_last
 from . import winograd
-from .choice import Taps, chosen, estimates, spacing
+from .choice import Estimate, Taps, chosen, estimates, spacing
 from .copy import channels_last, contiguous
 from .denormals import flush_denormals, set_float_mode
 from .matmul import matmul, matmul2d, pack
@@ -48,7 +48,7 @@ PARTIALS = 16  # at most; their number fixes the order of the sums, so it does n
 # ------------------------------------------------------------------------------------- public
 def conv_forward(x: np.ndarray, w: np.ndarray, bias: np.ndarray | None, window: Window) -> np.ndarray:
     """x [N, C, *in] with w [K, C/groups, *window] and bias [K] -> y [N, K, *out], channels-last in memory."""
-    out = (1,) * (3 - window.rank) + window.output_size(x.shape[2:])
+    out = _out(window, x.shape[2:])
     if window.pointwise and x.flags.c_contiguous and w.size and not is_channels_last(x):  # planes are read where they lie
         y = matmul(x.reshape(*x.shape[:2], -1).swapaxes(1, 2), w.reshape(w.shape[:2]).T[None], bias)
         return from_channels_last(y.reshape(x.shape[0], *out, w.shape[0]), window.rank)
@@ -102,9 +102,16 @@ def conv_weight_grad(x: np.ndarray, gy: np.ndarray, window: Window) -> np.ndarra
     if window.pointwise:
         return matmul2d(grad.reshape(-1, k).T, source.reshape(-1, c)).reshape(k, c, *window.size)
     taps = _taps(window)
-    if taps[:2] == ((0,), (0,)) and stride[:2] == (1, 1):  # no row sees another: they are the rows of one image, and make long sums
+    if taps[:2] == ((0,), (0,)) and stride[:2] == (1, 1) and source.shape[:3] == grad.shape[:3]:
+        # Each row sees itself alone: they are the rows of one image, and make long sums.
         source, grad = (a.reshape(1, 1, math.prod(a.shape[:3]), *a.shape[3:]) for a in (source, grad))
     return _window_outer(source, grad, taps, stride, groups).reshape(groups * k, c, *window.size)
+
+
+@functools.lru_cache(maxsize=1024)
+def _out(window: Window, inside: tuple[int, ...]) -> Triple:
+    """Output pixels for an input of spatial size `inside`."""
+    return (1,) * (3 - window.rank) + window.output_size(inside)  # type: ignore[return-value]
 
 
 @functools.lru_cache(maxsize=1024)
@@ -132,7 +139,12 @@ class _Weights(NamedTuple):
 def _weights(w: np.ndarray, window: Window) -> _Weights:
     """w [K, C/groups, *window] as the forward pass reads it."""
     groups, k, c, ntaps = window.groups, w.shape[0] // window.groups, w.shape[1], math.prod(window.size)
-    return _Weights(contiguous(w).reshape(-1), np.arange(ntaps), (groups, c, k), (k * c * ntaps, ntaps, c * ntaps))
+    return _Weights(contiguous(w).reshape(-1), _numbered(ntaps), (groups, c, k), (k * c * ntaps, ntaps, c * ntaps))
+
+
+@functools.lru_cache(maxsize=1024)
+def _numbered(taps: int) -> np.ndarray:
+    return np.arange(taps)
 
 
 # --------------------------------------------------------------------------- the walk over bands
@@ -153,7 +165,6 @@ TAP_STEP = 22
 TAP_COLUMNS = 23
 
 
-@functools.lru_cache(maxsize=1024)
 def _walk(shape: tuple[int, ...], itemsize: int, taps: Taps, step: Triple, counts: Triple, groups: int) -> tuple[np.ndarray, np.ndarray]:
     """Plan the walk of a window with `taps` in each dimension, `step` apart, over `counts` output pixels of a source of `shape`:
     the walk, and for each tap the offset of its first element in the box."""
@@ -188,10 +199,10 @@ def _unit(walk, u):
     return u // (walk[COUNT] * bands), u // bands % walk[COUNT], p0, min(p0 + walk[BAND], walk[COUNT + 1])
 
 
-def _frames(walk: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    """A frame for each thread: whole cache lines."""
+def _frames(walk: np.ndarray) -> tuple[int, int]:
+    """The shape of frames, one for each thread: whole cache lines."""
     size = int(walk[BOX] * walk[BOX + 1] * walk[BOX + 2] * walk[C] * walk[FRAMED])
-    return np.empty((MOST_THREADS, -(-size // LINE) * LINE), dtype)
+    return MOST_THREADS, -(-size // LINE) * LINE
 
 
 @inline
@@ -233,12 +244,6 @@ def _tap_rows(walk, p):
     return k0 * walk[TAP_COLUMNS], k1 * walk[TAP_COLUMNS]
 
 
-def _chosen(sum_: str, source: np.ndarray, result: np.ndarray, counts: Triple, taps: Taps, apart: tuple[int, ...], groups: int) -> str:
-    """The algorithm for one of the two sums over `counts` places, `apart` from each other."""
-    images, depth, *_, channels = source.shape
-    return chosen(estimates(sum_, images, channels, result.shape[4], counts, taps, apart, groups, counts[0] == depth, result.itemsize))
-
-
 def _nine(taps: Taps) -> winograd.Taps:
     """The taps of a 1x3x3 window."""
     return winograd.Taps((taps[1][0], taps[2][0]), (spacing(taps[1]), spacing(taps[2])))
@@ -250,28 +255,69 @@ def _window_sums(
     y: np.ndarray, first: tuple[int, ...], spread: Triple,
 ) -> None:  # fmt: skip
     """y[n, first + spread*o] = window sums for every o that stays inside y."""
-    groups, c, k = w.shape
-    counts: Triple = tuple(max(0, -(-(n - a) // s)) for n, a, s in zip(y.shape[1:4], first, spread, strict=True))  # type: ignore[assignment]
-    if not y.shape[0] or not all(counts):
+    shapes = source.shape, y.shape, y.dtype, w.shape, taps, step, first, spread
+    found = _estimates_of_sums(*shapes)
+    if not found:
         return
-    start = np.zeros(groups * k, y.dtype) if bias is None else contiguous(bias)
-    apart = tuple(s * p for s, p in zip(step, spread, strict=True))
-    if _chosen("sums", source, y, counts, taps, apart, groups) == "winograd":
+    start = np.zeros(y.shape[4], y.dtype) if bias is None else contiguous(bias)
+    if chosen(found) == "winograd":
         winograd.sums(_planes(source), *w, start, _nine(taps), _planes(y))
         return
-    walk, offsets = _walk(source.shape, source.itemsize, taps, step, counts, groups)
+    plan = _plan_sums(*shapes)
+    if plan.depthwise:  # all channels are one group, in which each column of a tile reads its own
+        w = w._replace(shape=(1, 1, y.shape[4]), strides=(0, 0, w.strides[0]))
+    packed = pack(*w, plan.columns)
+    _sum_tiles(source.reshape(-1), plan.walk, np.empty(plan.frames, y.dtype), plan.offsets, packed.reshape(*packed.shape[:2], -1), plan.woffsets,
+               start, y.reshape(-1), y.shape, first, spread, plan.split, plan.kernels, plan.columns,
+               plan.columns if plan.depthwise else 0)  # fmt: skip
+
+
+def _counts(y: tuple[int, ...], first: tuple[int, ...], spread: Triple) -> Triple:
+    """How many pixels first + spread*o are inside y."""
+    return tuple(max(0, -(-(n - a) // s)) for n, a, s in zip(y[1:4], first, spread, strict=True))  # type: ignore[return-value]
+
+
+@functools.lru_cache(maxsize=1024)
+def _estimates_of_sums(
+    source: tuple[int, ...], y: tuple[int, ...], dtype: np.dtype, w: Triple, taps: Taps, step: Triple, first: tuple[int, ...], spread: Triple
+) -> tuple[Estimate, ...]:  # fmt: skip
+    """What each algorithm would cost; nothing if there is nothing to do.  `w` is (groups, C, K)."""
+    counts = _counts(y, first, spread)
+    if not y[0] or not all(counts):
+        return ()
+    apart = tuple(s * p for s, p in zip(step, spread, strict=True))
+    return estimates("sums", source[0], source[4], y[4], counts, taps, apart, w[0], counts[0] == source[1], dtype.itemsize)
+
+
+class _SumsPlan(NamedTuple):
+    """What direct sums take besides arrays."""
+
+    walk: np.ndarray
+    offsets: np.ndarray  # of taps, in a box of the source
+    woffsets: np.ndarray  # and in a block of packed weights
+    frames: tuple[int, int]
+    columns: int
+    split: Triple
+    kernels: tuple[int, ...]
+    depthwise: bool
+
+
+@functools.lru_cache(maxsize=1024)
+def _plan_sums(
+    source: tuple[int, ...], y: tuple[int, ...], dtype: np.dtype, w: Triple, taps: Taps, step: Triple, first: tuple[int, ...], spread: Triple
+) -> _SumsPlan:  # fmt: skip
+    groups, c, k = w
+    counts = _counts(y, first, spread)
+    walk, offsets = _walk(source, dtype.itemsize, taps, step, counts, groups)
     depthwise = c == k == 1 and groups > 1
-    if depthwise:  # all channels are one group, in which each column of a tile reads its own
-        w = w._replace(shape=(1, 1, groups), strides=(0, 0, w.strides[0]))
-        groups, k = 1, groups
-    tile = tile_for(counts[2], k, y.dtype, 0 if depthwise else int(walk[RUN]), len(offsets))
-    packed = pack(*w, tile.columns)
+    if depthwise:
+        k = groups
+    tile = tile_for(counts[2], k, dtype, 0 if depthwise else int(walk[RUN]), len(offsets))
     split = row_split(counts[2], tile.rows)
+    whole = split_kernels(tile, split, dtype, lanewise=depthwise)
+    part = split_kernels(tile.last(k), split, dtype, masked=depthwise, lanewise=depthwise) if k % tile.columns else whole
     woffsets = np.arange(len(offsets)) * (walk[RUN] * tile.columns)
-    whole = split_kernels(tile, split, y.dtype, lanewise=depthwise)
-    part = split_kernels(tile.last(k), split, y.dtype, masked=depthwise, lanewise=depthwise) if k % tile.columns else whole
-    _sum_tiles(source.reshape(-1), walk, _frames(walk, y.dtype), offsets, packed.reshape(groups, packed.shape[1], -1), woffsets, start,
-               y.reshape(-1), y.shape, first, spread, split, whole + part, tile.columns, tile.columns if depthwise else 0)  # fmt: skip
+    return _SumsPlan(walk, offsets, woffsets, _frames(walk), tile.columns, split, whole + part, depthwise)
 
 
 @kernel
@@ -318,40 +364,76 @@ def _window_outer(source: np.ndarray, grad: np.ndarray, taps: Taps, step: Triple
     Units of work go into `parts` partial sums, added in order: scratch of at most PARTIAL_BYTES or two partial sums.
     Each partial sum is cut into `slices` of output channels that stay in the second-level cache while the units pass.
     """
-    counts: Triple = grad.shape[1:4]  # type: ignore[assignment]
-    c, k, ntaps = source.shape[4] // groups, grad.shape[4] // groups, len(taps[0]) * len(taps[1]) * len(taps[2])
-    gw = np.empty((groups * k, c, ntaps), grad.dtype)
+    c, k, ntaps = source.shape[4] // groups, grad.shape[4], len(taps[0]) * len(taps[1]) * len(taps[2])
+    gw = np.empty((k, c, ntaps), grad.dtype)
     if not grad.size or not source.size:
         gw[...] = 0
         return gw
-    if _chosen("outer", source, grad, counts, taps, step, groups) == "winograd":
+    shapes = source.shape, grad.shape, grad.dtype, taps, step, groups
+    if chosen(_estimates_of_outer(*shapes)) == "winograd":
         sums = winograd.outer(_planes(source), _planes(grad), _nine(taps))
         _add_parts(sums.reshape(len(sums), 1, 1, -1, sums.shape[-1]), gw)
         return gw
-    walk, offsets = _walk(source.shape, source.itemsize, taps, step, counts, groups)
-    units = int(grad.shape[0] * counts[0] * walk[BANDS])
-    size = groups * ntaps * c * k * grad.itemsize
+    plan = _plan_outer(*shapes)
+    sums = np.empty(plan.sums, grad.dtype)
+    _outer_tiles(source.reshape(-1), plan.walk, np.empty(plan.frames, grad.dtype), plan.offsets, grad.reshape(-1), plan.xrows, plan.grows, sums,
+                 plan.k, plan.split, plan.kernels, plan.columns, plan.rows)  # fmt: skip
+    _add_parts(sums, gw)
+    return gw
+
+
+@functools.lru_cache(maxsize=1024)
+def _estimates_of_outer(
+    source: tuple[int, ...], grad: tuple[int, ...], dtype: np.dtype, taps: Taps, step: Triple, groups: int
+) -> tuple[Estimate, ...]:  # fmt: skip
+    """What each algorithm would cost."""
+    counts: Triple = grad[1:4]  # type: ignore[assignment]
+    return estimates("outer", source[0], source[4], grad[4], counts, taps, step, groups, counts[0] == source[1], dtype.itemsize)
+
+
+class _OuterPlan(NamedTuple):
+    """What direct outer sums take besides arrays."""
+
+    walk: np.ndarray
+    offsets: np.ndarray  # of taps, in a box of the source
+    xrows: np.ndarray  # where rows of the source begin
+    grows: np.ndarray  # and of the gradient
+    frames: tuple[int, int]
+    sums: tuple[int, ...]  # the shape of partial sums: [parts, slices, groups, taps * C, K of a slice]
+    k: int
+    columns: int
+    split: Triple
+    kernels: tuple[int, ...]
+    rows: tuple[int, ...]  # of a tile, as `_outer_tiles` says
+
+
+@functools.lru_cache(maxsize=1024)
+def _plan_outer(source: tuple[int, ...], grad: tuple[int, ...], dtype: np.dtype, taps: Taps, step: Triple, groups: int) -> _OuterPlan:
+    counts: Triple = grad[1:4]  # type: ignore[assignment]
+    c, k, ntaps = source[4] // groups, grad[4] // groups, len(taps[0]) * len(taps[1]) * len(taps[2])
+    walk, offsets = _walk(source, dtype.itemsize, taps, step, counts, groups)
+    units = int(grad[0] * counts[0] * walk[BANDS])
+    size = groups * ntaps * c * k * dtype.itemsize
     parts = min(units, PARTIALS, max(2, PARTIAL_BYTES // size))
     run, apart, depthwise = int(walk[RUN]), 1, c == k == 1 and groups > 1
     if depthwise:  # all channels are one group, in which each column of a tile reads its own; rows of a tile are the taps of a row
         run, apart = len(taps[2]), (taps[2][1] - taps[2][0]) * groups if len(taps[2]) > 1 else 0
         offsets = contiguous(offsets[::run])
         k, groups = groups, 1
-    tile = tile_for(run, k, grad.dtype)
+    tile = tile_for(run, k, dtype)
     blocks = -(-k // tile.columns)
     blocks_of_slice = -(-blocks // -(-size // SLICE_BYTES))
     wide = k if blocks_of_slice == blocks else blocks_of_slice * tile.columns
-    sums = np.empty((parts, -(-k // wide), groups, ntaps * c, wide), grad.dtype)
     split = row_split(run, tile.rows)
-    part = split_kernels(tile.last(k), split, grad.dtype, not depthwise, True, depthwise) if k % tile.columns else (0, 0)
-    whole = split_kernels(tile, split, grad.dtype, not depthwise, False, depthwise) if k >= tile.columns else part
-    xrows = np.arange(walk[BAND]) * (step[1] * walk[BOX + 2] * source.shape[4])
-    grows = np.arange(walk[BAND]) * (counts[2] * grad.shape[4])
-    across = walk[TAP_COLUMNS] if not depthwise else 1
-    _outer_tiles(source.reshape(-1), walk, _frames(walk, grad.dtype), offsets, grad.reshape(-1), xrows, grows, sums, k, split, whole + part,
-                 tile.columns, (run, apart, int(across), max(1, OUTER_PIXELS // counts[2]), int(depthwise)))  # fmt: skip
-    _add_parts(sums, gw)
-    return gw
+    part = split_kernels(tile.last(k), split, dtype, not depthwise, True, depthwise) if k % tile.columns else (0, 0)
+    whole = split_kernels(tile, split, dtype, not depthwise, False, depthwise) if k >= tile.columns else part
+    across = 1 if depthwise else int(walk[TAP_COLUMNS])
+    rows = np.arange(walk[BAND])
+    return _OuterPlan(
+        walk, offsets, rows * (step[1] * walk[BOX + 2] * source[4]), rows * (counts[2] * grad[4]), _frames(walk),
+        (parts, -(-k // wide), groups, ntaps * c, wide), k, tile.columns, split, whole + part,
+        (run, apart, across, max(1, OUTER_PIXELS // counts[2]), int(depthwise)),
+    )  # fmt: skip
 
 
 @kernel

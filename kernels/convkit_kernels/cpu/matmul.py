@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import functools
 import math
+from typing import NamedTuple
 
 import numpy as np
 from numba import prange
@@ -60,28 +61,54 @@ def _multiply(a: np.ndarray, b: np.ndarray, bias: np.ndarray | None, y: np.ndarr
     if not k:
         y[...] = start
         return
-    tile = tile_for(m, n, a.dtype)
-    of_a, of_b = _places(a.shape[:-2], tuple(batch)), _places(b.shape[:-2], tuple(batch))
-    across, down = a.swapaxes(-1, -2), b.swapaxes(-1, -2)
-    by_columns = across.flags.c_contiguous and not a.flags.c_contiguous
-    a = contiguous(across if by_columns else a)
-    xrow, xinc = (1, m) if by_columns else (k, 1)
-    if m >= PACK_FROM_ROWS:
+    by_columns = not a.flags.c_contiguous and a.swapaxes(-1, -2).flags.c_contiguous
+    plan = _plan(a.shape, b.shape, tuple(batch), a.dtype, by_columns)
+    a = contiguous(a.swapaxes(-1, -2) if by_columns else a)
+    if plan.packed:
+        down = b.swapaxes(-1, -2)
         flat, strides = (down.reshape(-1), (k * n, 1, k)) if down.flags.carray else (contiguous(b).reshape(-1), (k * n, n, 1))
-        b = pack(flat, np.zeros(1, np.int64), (flat.size // (k * n), k, n), strides, tile.columns)
-        winc, wblock, many, masked = tile.columns, k * tile.columns, b[0].size, False
+        b = pack(flat, _NO_TAPS, (flat.size // (k * n), k, n), strides, plan.columns)
     else:
-        b, winc, wblock, many, masked = contiguous(b), n, tile.columns, k * n, n % tile.columns != 0
-    split = row_split(m, tile.rows)
-    whole = split_kernels(tile, split, a.dtype, by_columns)
-    part = split_kernels(tile.last(n), split, a.dtype, by_columns, masked) if n % tile.columns else whole
-    chunk = CHUNK_BY_COLUMNS if by_columns else CHUNK
-    spare = split[2] * -(-n // tile.columns) * of_a.size // (4 * MOST_THREADS)
-    numbers = (xrow, xinc, m * k, winc, wblock, many, k, chunk, max(4, min(TILES_OF_UNIT, spare)))
-    _products(a.reshape(-1), b.reshape(-1), start, y.reshape(-1, n), of_a, of_b, numbers, split, whole + part, tile.columns)
+        b = contiguous(b)
+    _products(a.reshape(-1), b.reshape(-1), start, y.reshape(-1, n), plan.of_a, plan.of_b, plan.numbers, plan.split, plan.kernels, plan.columns)
+
+
+_NO_TAPS = np.zeros(1, np.int64)
+
+
+class _Plan(NamedTuple):
+    """What a product takes besides arrays."""
+
+    packed: bool  # b, into blocks of columns
+    of_a: np.ndarray
+    of_b: np.ndarray
+    numbers: tuple[int, ...]
+    split: tuple[int, int, int]
+    kernels: tuple[int, ...]
+    columns: int
 
 
 @functools.lru_cache(maxsize=1024)
+def _plan(a: tuple[int, ...], b: tuple[int, ...], batch: tuple[int, ...], dtype: np.dtype, by_columns: bool) -> _Plan:
+    """For operands of shapes a and b; `by_columns` where columns of a are contiguous."""
+    m, k, n = a[-2], a[-1], b[-1]
+    tile = tile_for(m, n, dtype)
+    of_a, of_b = _places(a[:-2], batch), _places(b[:-2], batch)
+    xrow, xinc = (1, m) if by_columns else (k, 1)
+    packed = m >= PACK_FROM_ROWS
+    if packed:
+        winc, wblock, many = tile.columns, k * tile.columns, -(-n // tile.columns) * tile.columns * k
+    else:
+        winc, wblock, many = n, tile.columns, k * n
+    split = row_split(m, tile.rows)
+    whole = split_kernels(tile, split, dtype, by_columns)
+    part = split_kernels(tile.last(n), split, dtype, by_columns, not packed) if n % tile.columns else whole
+    chunk = CHUNK_BY_COLUMNS if by_columns else CHUNK
+    spare = split[2] * -(-n // tile.columns) * of_a.size // (4 * MOST_THREADS)
+    numbers = (xrow, xinc, m * k, winc, wblock, many, k, chunk, max(4, min(TILES_OF_UNIT, spare)))
+    return _Plan(packed, of_a, of_b, numbers, split, whole + part, tile.columns)
+
+
 def _places(own: tuple[int, ...], batch: tuple[int, ...]) -> np.ndarray:
     """Which matrix of an operand with leading dimensions `own` each product of the batch takes."""
     return np.array(np.broadcast_to(np.arange(math.prod(own)).reshape(own), batch).reshape(-1))
