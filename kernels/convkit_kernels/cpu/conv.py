@@ -29,7 +29,7 @@ from numba import prange
 
 from ..geometry import Triple, Window
 from ..layout import from_channels_last, is_channels_last
-from . import winograd
+from . import tasks, winograd
 from .choice import Estimate, Taps, chosen, estimates, spacing
 from .copy import channels_last, contiguous
 from .denormals import flush_denormals, set_float_mode
@@ -42,6 +42,7 @@ PARTIAL_BYTES = 1 << 23  # for the partial sums of a weight gradient
 SLICE_BYTES = 1 << 19  # of one partial sum that a thread works on at a time
 OUTER_PIXELS = 128  # of both operands of a weight gradient that tiles pass over at a time: they stay in the first-level cache
 LINE = 16  # elements that are a multiple of a cache line, of either type
+PIECE = 4096  # numbers of partial sums that are added at a time
 PARTIALS = 16  # at most; their number fixes the order of the sums, so it does not depend on the threads
 
 
@@ -490,28 +491,38 @@ def _outer_tiles(source, walk, frame, offsets, grad, xrows, grows, sums, k, spli
 
 
 def _add_parts(sums: np.ndarray, gw: np.ndarray) -> None:
-    """gw[g*k + slice*wide + j, c, tap] = sum over parts of sums[part, slice, g, tap*C + c, j], which end in the first part."""
-    _add_and_turn(sums.reshape(len(sums), -1), sums[0], gw)
+    """gw[g*k + slice*wide + j, c, tap] = sum over parts of sums[part, slice, g, tap*C + c, j], which end in the first part.
+
+    First the sum, along memory; then the transposition, a cache line of j at a time, because sums are contiguous in j and gw is not.
+    """
+    parts, slices, groups, _, wide = sums.shape
+    filters, channels, ntaps = gw.shape
+    line, char = sums.reshape(-1), sums.dtype.char
+    if parts > 1:
+        pieces = -(-line.size // PIECE)
+        plan = np.array([parts, line.size // parts, pieces])
+        tasks.run(tasks.compiled(_add, char), pieces, plan, plan, line)
+    lines = -(-wide // LINE)
+    plan = np.array([slices, lines, wide, filters // groups, channels, ntaps, groups])
+    tasks.run(tasks.compiled(_turn, char), groups * slices * lines, plan, plan, line, gw.reshape(-1))
 
 
-@kernel
-def _add_and_turn(parts, sums, gw):
-    """First the sum, along memory; then the transposition, a cache line of j at a time, because sums are contiguous in j and gw is not."""
-    slices, groups, _, wide = sums.shape
-    K, channels, ntaps = gw.shape
-    k = K // groups
-    lines = (wide + 15) // 16
-    for piece in prange(64):
-        first, end = piece * parts.shape[1] // 64, (piece + 1) * parts.shape[1] // 64
-        total = parts[0, first:end]
-        for part in range(1, parts.shape[0]):
-            more = parts[part, first:end]
-            for e in range(total.size):
-                total[e] += more[e]
-    for u in prange(groups * slices * lines):
-        g, s, j0 = u // (slices * lines), u // lines % slices, u % lines * 16
-        j1 = min(wide, j0 + 16, k - s * wide)
-        for c in range(channels):
-            for tap in range(ntaps):
-                for j in range(j0, j1):
-                    gw[g * k + s * wide + j, c, tap] = sums[s, g, tap * channels + c, j]
+def _add(task, plan, index, sums, b, c, d, e, f, g):
+    # sums[0, i] += sum over the other parts of sums[part, i], for a piece of i
+    parts, size, pieces = plan[0], plan[1], plan[2]
+    for part in range(1, parts):
+        for i in range(task * size // pieces, (task + 1) * size // pieces):
+            sums[i] += sums[part * size + i]
+
+
+def _turn(task, plan, index, sums, gw, c, d, e, f, g):
+    # gw[group*k + slice*wide + j, channel, tap] = sums[slice, group, tap*C + channel, j]
+    slices, lines, wide = plan[0], plan[1], plan[2]
+    k, channels, ntaps = plan[3], plan[4], plan[5]
+    group, slice_, first = task // (slices * lines), task // lines % slices, task % lines * LINE
+    source = (slice_ * plan[6] + group) * ntaps * channels * wide
+    result = (group * k + slice_ * wide) * channels * ntaps
+    for channel in range(channels):
+        for tap in range(ntaps):
+            for j in range(first, min(wide, first + LINE, k - slice_ * wide)):
+                gw[result + (j * channels + channel) * ntaps + tap] = sums[source + (tap * channels + channel) * wide + j]

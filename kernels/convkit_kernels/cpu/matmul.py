@@ -20,6 +20,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import prange
 
+from . import tasks
 from .copy import contiguous
 from .denormals import flush_denormals, set_float_mode
 from .microkernel import address, call_code, copy_bytes, row_split, split_kernels, tile_for
@@ -118,38 +119,35 @@ def pack(b: np.ndarray, taps: np.ndarray, shape: tuple[int, int, int], strides: 
     """Flat b, whose element (tap, g, i, j) stands at taps[tap] + strides . (g, i, j), with (g, i, j) inside `shape`
     -> [G, blocks, taps * I, columns]: blocks of `columns` columns, the last filled up with zeros."""
     groups, rows, n = shape
-    packed = np.empty((groups, -(-n // columns), taps.size * rows, columns), b.dtype)
-    _pack(b, taps, shape, strides, columns, packed.reshape(-1))
+    blocks = -(-n // columns)
+    packed = np.empty((groups, blocks, taps.size * rows, columns), b.dtype)
+    plan = np.array([blocks, rows, n, columns, taps.size, *strides, columns if strides[2] == 1 else PIECE, b.itemsize], np.int64)
+    tasks.run(tasks.compiled(_pack, b.dtype.char), groups * blocks, plan, taps, b, packed.reshape(-1))
     return packed
 
 
-@kernel
-def _pack(b, taps, shape, strides, columns, packed):
-    """A piece of a row of a block at a time: where its columns come from as many places, these are few enough for their cache lines to stay in
-    the first-level cache until the rows and taps that share them are done (columns of weights are a power of two apart: few sets of the cache)."""
-    groups, rows, n = shape
-    sg, si, sj = strides
-    blocks = (n + columns - 1) // columns
-    size, ntaps = b.itemsize, taps.size
-    piece = columns if sj == 1 else PIECE
-    for u in prange(groups * blocks):
-        block = u % blocks * columns
-        for first in range(0, columns, piece):
-            width = min(piece, columns - first)
-            many = max(0, min(width, n - block - first))
-            start = u // blocks * sg + (block + first) * sj
-            for i in range(rows):
-                for tap in range(ntaps):
-                    at, to = start + taps[tap] + i * si, ((u * ntaps + tap) * rows + i) * columns + first
-                    row = packed[to : to + width]
-                    if sj == 1:
-                        copy_bytes(address(row), address(b) + size * at, size * many)
-                    elif many:
-                        places = b[at : at + (many - 1) * sj + 1]
-                        for j in range(many):
-                            row[j] = places[j * sj]
-                    for j in range(many, width):
-                        row[j] = 0
+def _pack(task, plan, taps, b, packed, c, d, e, f, g):
+    # A piece of a row of a block at a time: where its columns come from as many places, these are few enough for their cache lines to stay in
+    # the first-level cache until the rows and taps that share them are done (columns of weights are a power of two apart: few sets of the cache).
+    blocks, rows, n = plan[0], plan[1], plan[2]
+    columns, ntaps = plan[3], plan[4]
+    sg, si, sj = plan[5], plan[6], plan[7]
+    piece, size = plan[8], plan[9]
+    block, zero = task % blocks * columns, type(b[0])(0)
+    for first in range(0, columns, piece):
+        width = min(piece, columns - first)
+        many = max(0, min(width, n - block - first))
+        start = task // blocks * sg + (block + first) * sj
+        for i in range(rows):
+            for tap in range(ntaps):
+                at, to = start + taps[tap] + i * si, ((task * ntaps + tap) * rows + i) * columns + first
+                if sj == 1:
+                    copy_bytes(address(packed) + size * to, address(b) + size * at, size * many)
+                else:
+                    for j in range(many):
+                        packed[to + j] = b[at + j * sj]
+                for j in range(many, width):
+                    packed[to + j] = zero
 
 
 @kernel

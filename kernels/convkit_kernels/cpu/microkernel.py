@@ -389,10 +389,11 @@ def call_code(typing: Any, code: Any, args: Any) -> Any:
 
 @intrinsic
 def address(typing: Any, array: Any) -> Any:
-    """In @njit code: the address of an array's first element (`array.ctypes.data` compiles ten times slower)."""
+    """In @njit code: the address of an array's first element (`array.ctypes.data` compiles ten times slower), or of what a pointer points to."""
 
     def codegen(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        data = context.make_array(signature.args[0])(context, builder, values[0]).data
+        pointer = isinstance(array, types.CPointer)
+        data = values[0] if pointer else context.make_array(array)(context, builder, values[0]).data
         return builder.ptrtoint(data, context.get_value_type(types.intp))
 
     return types.intp(array), codegen

@@ -18,7 +18,6 @@ import functools
 import math
 from collections.abc import Callable, Sequence
 
-import numba
 import numpy as np
 from numba import prange
 
@@ -160,11 +159,10 @@ def _sees_everything(window: Windows, input_size: Sizes, output_size: Sizes) -> 
 @functools.cache
 def _scatter(kind: np.dtype) -> Callable:
     """The task for taps or places of this type."""
-    at_address = tasks.pointer(numba.from_dtype(kind))
 
     def scatter(task, plan, index, x, y, c, d, e, f, g):
         # y[n, base[i] + offset[won[n, i, c]], c] = x[n, i, c], or += it, and 0 elsewhere; all flat, with offsets times channels.
-        inputs, outputs, channels, blocks, add, won = plan[0], plan[1], plan[2], plan[3], plan[4] != 0, at_address(plan[5])
+        inputs, outputs, channels, blocks, add, won = plan[0], plan[1], plan[2], plan[3], plan[4] != 0, tasks.pointer(plan[5], kind)
         zero = type(x[0])(0)
         n, low = task // blocks, task % blocks * BLOCK
         start = n * outputs * channels + low

@@ -119,17 +119,14 @@ def stack(count: int, kind: types.Float | None = None) -> Any:
     return room
 
 
-def pointer(kind: types.Integer) -> Any:
-    """A function for tasks: an address, which the plan brings, as a pointer to numbers of another `kind` than the operands'."""
+@intrinsic
+def pointer(typing_context: Any, address: Any, kind: Any) -> Any:
+    """In a task: an address, which the plan brings, as a pointer to numbers of a NumPy type, which may be another than the operands'."""
 
-    @intrinsic
-    def pointed(typing_context: Any, address: Any) -> Any:
-        def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-            return builder.inttoptr(values[0], context.get_value_type(signature.return_type))
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        return builder.inttoptr(values[0], context.get_value_type(signature.return_type))
 
-        return types.CPointer(kind)(types.int64), generate
-
-    return pointed
+    return types.CPointer(kind.dtype)(types.int64, kind), generate
 
 
 # --------------------------------------------------------------------------------- along one axis
