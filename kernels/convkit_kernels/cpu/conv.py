@@ -6,8 +6,8 @@ Everything here is one of two sums over a window's taps.  With a source s, zero 
     window outer   w[t, c, k]    =           sum over n, o               of  s[n, o*step + t, c] * g[n, o, k]
 
 The forward pass is window sums of x with taps r*dilation - padding.  The input gradient is window sums of gy: for
-stride 1 with the taps mirrored, for larger strides once for each phase of the input (the pixels a, a + stride,
-a + 2*stride ... see the same taps).  A transposed convolution is that input gradient.  The weight gradient is window outer.
+stride 1 with the taps mirrored, for larger strides in phases (the pixels a, a + stride, a + 2*stride ... of the input see the
+same taps), all of a band before the next.  A transposed convolution is that input gradient.  The weight gradient is window outer.
 
 Memory is [N, D, H, W, C].  Where taps reach over an edge, a band of rows is copied into a zero-framed scratch buffer
 for each thread; otherwise the source is read where it lies.  Taps whose pixels are neighbours merge into one contiguous
@@ -60,15 +60,13 @@ def conv_forward(x: np.ndarray, w: np.ndarray, bias: np.ndarray | None, window: 
     elif window.pointwise:
         matmul2d(source.reshape(-1, x.shape[1]), w.reshape(w.shape[:2]).T, bias, y.reshape(-1, w.shape[0]))
     else:
-        _window_sums(source, _weights(w, window), bias, _taps(window), window.canonical[1], y, (0, 0, 0), (1, 1, 1))
+        _window_sums(source, _weights(w, window), bias, _one_phase(window), window.canonical[1], y, (1, 1, 1))
     return from_channels_last(y, window.rank)
 
 
 def conv_input_grad(gy: np.ndarray, w: np.ndarray, bias: np.ndarray | None, input_size: Sequence[int], window: Window) -> np.ndarray:
     """gy [N, K, *out] with w [K, C/groups, *window] -> gx [N, C, *input_size]: the adjoint of `conv_forward`, and the
     transposed convolution, for which `bias` [C] may be added."""
-    size, stride, padding, dilation = window.canonical
-    ntaps = math.prod(size)
     source = channels_last(gy)
     channels = w.shape[1] * window.groups
     inside = (1,) * (3 - window.rank) + tuple(input_size)
@@ -78,20 +76,13 @@ def conv_input_grad(gy: np.ndarray, w: np.ndarray, bias: np.ndarray | None, inpu
     if window.pointwise:
         matmul2d(source.reshape(-1, w.shape[0]), w.reshape(w.shape[:2]), bias, gx.reshape(-1, channels))
         return from_channels_last(gx, window.rank)
-    groups, k, c = window.groups, w.shape[0] // window.groups, w.shape[1]
-    weights = _weights(w, window)._replace(shape=(groups, k, c), strides=(k * c * ntaps, c * ntaps, ntaps))
-    for phase in product(*(range(s) for s in stride)):
-        # Input pixel a + stride*o sees output pixel o + t through tap r where a + padding - r*dilation = stride*t.
-        seen = [
-            [(r, (a + p - r * d) // s) for r in reversed(range(n)) if (a + p - r * d) % s == 0]
-            for a, n, s, (p, _), d in zip(phase, size, stride, padding, dilation, strict=True)
-        ]
-        taps: Taps = tuple(tuple(t for _, t in dim) for dim in seen)  # type: ignore[assignment]
-        if all(taps):
-            chosen = np.ravel_multi_index(np.ix_(*([r for r, _ in dim] for dim in seen)), size).reshape(-1)
-            _window_sums(source, weights._replace(taps=chosen), bias, taps, (1, 1, 1), gx, phase, stride)
-        else:
-            gx[(slice(None), *(slice(a, None, s) for a, s in zip(phase, stride, strict=True)))] = 0 if bias is None else bias
+    groups, k, c, ntaps = window.groups, w.shape[0] // window.groups, w.shape[1], math.prod(window.size)
+    phases, taps, unseen = _phases(window)
+    weights = _Weights(contiguous(w).reshape(-1), taps, (groups, k, c), (k * c * ntaps, c * ntaps, ntaps))
+    stride = window.canonical[1]
+    for first in unseen:
+        gx[(slice(None), *(slice(a, None, s) for a, s in zip(first, stride, strict=True)))] = 0 if bias is None else bias
+    _window_sums(source, weights, bias, phases, (1, 1, 1), gx, stride)
     return from_channels_last(gx, window.rank)
 
 
@@ -120,6 +111,38 @@ def _taps(window: Window) -> Taps:
     """Where the taps of each dimension stand, relative to an output pixel's place in the input."""
     size, _, padding, dilation = window.canonical
     return tuple(tuple(r * d - p for r in range(n)) for n, d, (p, _) in zip(size, dilation, padding, strict=True))  # type: ignore[return-value]
+
+
+class _Phase(NamedTuple):
+    """Output pixels first + spread*o that see the same taps."""
+
+    first: Triple
+    taps: Taps
+
+
+@functools.lru_cache(maxsize=1024)
+def _one_phase(window: Window) -> tuple[_Phase, ...]:
+    """The only phase of the forward pass."""
+    return (_Phase((0, 0, 0), _taps(window)),)
+
+
+@functools.lru_cache(maxsize=1024)
+def _phases(window: Window) -> tuple[tuple[_Phase, ...], np.ndarray, tuple[Triple, ...]]:
+    """Phases of the input gradient, the numbers of their taps one after the other, and where the phases that no tap sees begin."""
+    size, stride, padding, dilation = window.canonical
+    phases, taps, unseen = [], [], []
+    for first in product(*(range(s) for s in stride)):
+        # Input pixel a + stride*o sees output pixel o + t through tap r where a + padding - r*dilation = stride*t.
+        seen = [
+            [(r, (a + p - r * d) // s) for r in reversed(range(n)) if (a + p - r * d) % s == 0]
+            for a, n, s, (p, _), d in zip(first, size, stride, padding, dilation, strict=True)
+        ]
+        if all(seen):
+            phases.append(_Phase(first, tuple(tuple(t for _, t in dim) for dim in seen)))  # type: ignore[arg-type]
+            taps.append(np.ravel_multi_index(np.ix_(*([r for r, _ in dim] for dim in seen)), size).reshape(-1))
+        else:
+            unseen.append(first)
+    return tuple(phases), np.concatenate(taps), tuple(unseen)  # type: ignore[return-value, arg-type]
 
 
 def _planes(a: np.ndarray) -> np.ndarray:
@@ -153,28 +176,39 @@ def _numbered(taps: int) -> np.ndarray:
 # arrays and numbers, not records).  A unit of work is a band of rows of output; it reads a box of the source, which is a
 # zero-framed copy where the window reaches over an edge, and the source itself otherwise.
 N, D, H, W, C = range(5)  # shape of the source
-COUNT = 5  # 3 numbers: output pixels
+COUNT = 5  # 3 numbers: output pixels (of the phase that has most)
 STEP = 8  # 3: source pixels from one output pixel to the next
-LOW = 11  # 3: first tap, relative to the output pixel's first source pixel
+LOW = 11  # 3: first tap of any phase, relative to the output pixel's first source pixel
 BOX = 14  # 3: pixels of the box
 FRAMED = 17  # is the box a copy?
 BAND = 18  # rows of output in a unit
 BANDS = 19  # units that make the rows of one plane
-RUN = 20  # contiguous elements that each tap reads
-TAP_ROWS = 21  # rows of taps, TAP_STEP apart, each of TAP_COLUMNS taps (runs merged)
-TAP_STEP = 22
-TAP_COLUMNS = 23
+PHASES = 20  # whose numbers follow, PHASE for each:
+RUN = 21  # contiguous elements that each tap reads
+TAP_ROWS = 22  # rows of taps, TAP_STEP apart from TAP_LOW on, each of TAP_COLUMNS taps (runs merged)
+TAP_STEP = 23
+TAP_LOW = 24
+TAP_COLUMNS = 25
+TAPS = 26  # 2: its part of the table of taps
+FIRST = 28  # 3: its first output pixel
+COUNTS = 31  # 3: its output pixels
+PHASE = 13
 
 
-def _walk(shape: tuple[int, ...], itemsize: int, taps: Taps, step: Triple, counts: Triple, groups: int) -> tuple[np.ndarray, np.ndarray]:
-    """Plan the walk of a window with `taps` in each dimension, `step` apart, over `counts` output pixels of a source of `shape`:
-    the walk, and for each tap the offset of its first element in the box."""
+class _Walk(NamedTuple):
+    """The numbers above, and for each tap, or run of taps, where its first element stands in the box, and which of all taps it begins with."""
+
+    numbers: np.ndarray
+    offsets: np.ndarray
+    begins: np.ndarray
+
+
+def _walk(shape: tuple[int, ...], itemsize: int, phases: tuple[_Phase, ...], step: Triple, size: Triple, spread: Triple, groups: int) -> _Walk:
+    """Plan the walk over `size` output pixels, in phases whose pixels are `spread` apart and stand `step` pixels apart in a source of `shape`."""
     channels = shape[4]
-    low = (min(taps[0]), min(taps[1]), min(taps[2]))
-    reach = [max(t) - min(t) + 1 for t in taps]
-    run, columns = channels // groups, taps[2]
-    if groups == 1 and columns == tuple(range(columns[0], columns[0] + len(columns))):
-        run, columns = run * len(columns), columns[:1]
+    reached = [sorted({t for phase in phases for t in phase.taps[i]}) for i in range(3)]
+    low, reach = [r[0] for r in reached], [r[-1] - r[0] + 1 for r in reached]
+    counts = _counts(size, (0, 0, 0), spread)
     needs = [(n - 1) * s + r for n, s, r in zip(counts, step, reach, strict=True)]
     framed = any(a < 0 or a + n > inside for a, n, inside in zip(low, needs, shape[1:4], strict=True))
     row_bytes = max(1, reach[0] * needs[2] * channels * itemsize)
@@ -182,14 +216,28 @@ def _walk(shape: tuple[int, ...], itemsize: int, taps: Taps, step: Triple, count
     # Few images: cut them finer, so that there is work for several threads.
     bands = max(-(-counts[1] // rows), min(counts[1], -(-16 // (shape[0] * counts[0]))))
     band = -(-counts[1] // bands)
-    box: Triple = (reach[0], (band - 1) * step[1] + reach[1], needs[2]) if framed else shape[1:4]  # type: ignore[assignment]
+    box = (reach[0], (band - 1) * step[1] + reach[1], needs[2]) if framed else shape[1:4]
     pitch = (box[1] * box[2] * channels, box[2] * channels, channels)
-    at = [[(t - a) * p for t in tap] for tap, a, p in zip((taps[0], taps[1], columns), low, pitch, strict=True)]
-    offsets = np.array([i + j + k for i, j, k in product(*at)], np.int64)
-    # Rows of taps that fall outside the image are skipped; with several planes of taps they are not one piece of the table.
-    skip = (len(taps[1]) if len(taps[0]) == 1 else 0, spacing(taps[1]), len(columns))
-    plan = (*shape, *counts, *step, *low, *box, framed, band, -(-counts[1] // band), run, *skip)
-    return np.array(plan, np.int64), offsets
+    numbers: list[int] = [*shape, *counts, *step, *low, *box, framed, band, -(-counts[1] // band), 0]
+    offsets: list[int] = []
+    begins: list[int] = []
+    taps = 0
+    for first, (planes, lines, columns) in phases:
+        run, apart = channels // groups, 1
+        if groups == 1 and columns == tuple(range(columns[0], columns[0] + len(columns))):
+            run, apart = run * len(columns), len(columns)
+        own = _counts(size, first, spread)
+        if all(own):
+            at = [[(t - a) * p for t in tap] for tap, a, p in zip((planes, lines, columns[::apart]), low, pitch, strict=True)]
+            known = len(offsets)
+            offsets += [i + j + k for i, j, k in product(*at)]
+            begins += range(taps, taps + len(planes) * len(lines) * len(columns), apart)
+            # Rows of taps that fall outside the image are skipped; with several planes of taps they are not one piece of the table.
+            skip = (len(lines) if len(planes) == 1 else 0, spacing(lines), lines[0], len(columns) // apart)
+            numbers += [run, *skip, known, len(offsets), *first, *own]
+            numbers[PHASES] += 1
+        taps += len(planes) * len(lines) * len(columns)
+    return _Walk(*(np.array(a, np.int64) for a in (numbers, offsets, begins)))
 
 
 @inline
@@ -233,16 +281,17 @@ def _box(source, walk, n, d, p0, frame):
 
 
 @inline
-def _tap_rows(walk, p):
-    """Taps k0 to k1 of the table, those whose rows are inside the image for output row p; none at all where there are several planes."""
-    rows, spacing = walk[TAP_ROWS], walk[TAP_STEP]
-    top = p * walk[STEP + 1] + walk[LOW + 1]
+def _tap_rows(walk, phase, p):
+    """Which taps of the phase, in the table, are on rows inside the image for output row p; all if none are, or if they lie in several planes."""
+    rows, spacing = walk[phase + TAP_ROWS], walk[phase + TAP_STEP]
+    top = p * walk[STEP + 1] + walk[phase + TAP_LOW]
     k0, k1 = 0, rows
     while k0 < rows and top + k0 * spacing < 0:
         k0 += 1
     while k1 > k0 and top + (k1 - 1) * spacing >= walk[H]:
         k1 -= 1
-    return k0 * walk[TAP_COLUMNS], k1 * walk[TAP_COLUMNS]
+    first, columns = walk[phase + TAPS], walk[phase + TAP_COLUMNS]
+    return (first, walk[phase + TAPS + 1]) if k0 == k1 else (first + k0 * columns, first + k1 * columns)
 
 
 def _nine(taps: Taps) -> winograd.Taps:
@@ -252,42 +301,42 @@ def _nine(taps: Taps) -> winograd.Taps:
 
 # ---------------------------------------------------------------------------------- window sums
 def _window_sums(
-    source: np.ndarray, w: _Weights, bias: np.ndarray | None, taps: Taps, step: Triple,
-    y: np.ndarray, first: tuple[int, ...], spread: Triple,
+    source: np.ndarray, w: _Weights, bias: np.ndarray | None, phases: tuple[_Phase, ...], step: Triple, y: np.ndarray, spread: Triple
 ) -> None:  # fmt: skip
-    """y[n, first + spread*o] = window sums for every o that stays inside y."""
-    shapes = source.shape, y.shape, y.dtype, w.shape, taps, step, first, spread
+    """y[n, first + spread*o] = window sums for every o that stays inside y, for each phase."""
+    shapes = source.shape, y.shape, y.dtype, w.shape, phases, step, spread
     found = _estimates_of_sums(*shapes)
     if not found:
         return
     start = np.zeros(y.shape[4], y.dtype) if bias is None else contiguous(bias)
     if chosen(found) == "winograd":
-        winograd.sums(_planes(source), *w, start, _nine(taps), _planes(y))
+        winograd.sums(_planes(source), *w, start, _nine(phases[0].taps), _planes(y))
         return
     plan = _plan_sums(*shapes)
     if plan.depthwise:  # all channels are one group, in which each column of a tile reads its own
         w = w._replace(shape=(1, 1, y.shape[4]), strides=(0, 0, w.strides[0]))
     packed = pack(*w, plan.columns)
     _sum_tiles(source.reshape(-1), plan.walk, np.empty(plan.frames, y.dtype), plan.offsets, packed.reshape(*packed.shape[:2], -1), plan.woffsets,
-               start, y.reshape(-1), y.shape, first, spread, plan.split, plan.kernels, plan.columns,
-               plan.columns if plan.depthwise else 0)  # fmt: skip
+               start, y.reshape(-1), y.shape, spread, plan.tiles, plan.columns, plan.columns if plan.depthwise else 0)  # fmt: skip
 
 
-def _counts(y: tuple[int, ...], first: tuple[int, ...], spread: Triple) -> Triple:
-    """How many pixels first + spread*o are inside y."""
-    return tuple(max(0, -(-(n - a) // s)) for n, a, s in zip(y[1:4], first, spread, strict=True))  # type: ignore[return-value]
+def _counts(y: Sequence[int], first: Triple, spread: Triple) -> Triple:
+    """How many pixels first + spread*o are inside y, of so many pixels."""
+    return tuple(max(0, -(-(n - a) // s)) for n, a, s in zip(y, first, spread, strict=True))  # type: ignore[return-value]
 
 
 @functools.lru_cache(maxsize=1024)
 def _estimates_of_sums(
-    source: tuple[int, ...], y: tuple[int, ...], dtype: np.dtype, w: Triple, taps: Taps, step: Triple, first: tuple[int, ...], spread: Triple
+    source: tuple[int, ...], y: tuple[int, ...], dtype: np.dtype, w: Triple, phases: tuple[_Phase, ...], step: Triple, spread: Triple
 ) -> tuple[Estimate, ...]:  # fmt: skip
-    """What each algorithm would cost; nothing if there is nothing to do.  `w` is (groups, C, K)."""
-    counts = _counts(y, first, spread)
-    if not y[0] or not all(counts):
-        return ()
+    """What each algorithm would cost for all phases; nothing if there is nothing to do.  `w` is (groups, C, K)."""
     apart = tuple(s * p for s, p in zip(step, spread, strict=True))
-    return estimates("sums", source[0], source[4], y[4], counts, taps, apart, w[0], counts[0] == source[1], dtype.itemsize)
+    found = []
+    for first, taps in phases:
+        counts = _counts(y[1:4], first, spread)
+        if y[0] and all(counts):
+            found.append(estimates("sums", source[0], source[4], y[4], counts, taps, apart, w[0], counts[0] == source[1], dtype.itemsize))
+    return tuple(e[0]._replace(cost=sum(each.cost for each in e)) for e in zip(*found, strict=True))
 
 
 class _SumsPlan(NamedTuple):
@@ -298,32 +347,38 @@ class _SumsPlan(NamedTuple):
     woffsets: np.ndarray  # and in a block of packed weights
     frames: tuple[int, int]
     columns: int
-    split: Triple
-    kernels: tuple[int, ...]
+    tiles: np.ndarray  # for each phase: the places that follow
     depthwise: bool
+
+
+HEIGHT, MANY, TILES = range(3)  # a line of output is cut into tiles: `row_split`
+CODE = 3  # 4 numbers: the micro-kernels of whole blocks of columns and of the last
 
 
 @functools.lru_cache(maxsize=1024)
 def _plan_sums(
-    source: tuple[int, ...], y: tuple[int, ...], dtype: np.dtype, w: Triple, taps: Taps, step: Triple, first: tuple[int, ...], spread: Triple
+    source: tuple[int, ...], y: tuple[int, ...], dtype: np.dtype, w: Triple, phases: tuple[_Phase, ...], step: Triple, spread: Triple
 ) -> _SumsPlan:  # fmt: skip
     groups, c, k = w
-    counts = _counts(y, first, spread)
-    walk, offsets = _walk(source, dtype.itemsize, taps, step, counts, groups)
+    walk, offsets, begins = _walk(source, dtype.itemsize, phases, step, y[1:4], spread, groups)  # type: ignore[arg-type]
     depthwise = c == k == 1 and groups > 1
     if depthwise:
         k = groups
-    tile = tile_for(counts[2], k, dtype, 0 if depthwise else int(walk[RUN]), len(offsets))
-    split = row_split(counts[2], tile.rows)
-    whole = split_kernels(tile, split, dtype, lanewise=depthwise)
-    part = split_kernels(tile.last(k), split, dtype, masked=depthwise, lanewise=depthwise) if k % tile.columns else whole
-    woffsets = np.arange(len(offsets)) * (walk[RUN] * tile.columns)
-    return _SumsPlan(walk, offsets, woffsets, _frames(walk), tile.columns, split, whole + part, depthwise)
+    of_phases = [walk[i * PHASE :] for i in range(walk[PHASES])]
+    most = max(of_phases, key=lambda phase: phase[RUN] * (phase[TAPS + 1] - phase[TAPS]))
+    tile = tile_for(int(most[COUNTS + 2]), k, dtype, 0 if depthwise else int(most[RUN]), int(most[TAPS + 1] - most[TAPS]))
+    tiles = []
+    for phase in of_phases:
+        split = row_split(int(phase[COUNTS + 2]), tile.rows)
+        whole = split_kernels(tile, split, dtype, lanewise=depthwise)
+        part = split_kernels(tile.last(k), split, dtype, masked=depthwise, lanewise=depthwise) if k % tile.columns else whole
+        tiles.append(split + whole + part)
+    return _SumsPlan(walk, offsets, begins * (c * tile.columns), _frames(walk), tile.columns, np.array(tiles), depthwise)
 
 
 @kernel
-def _sum_tiles(source, walk, frame, offsets, w, woffsets, start, y, shape, first, spread, split, kernels, columns, xblock):
-    """Within a unit: groups, blocks of weights, rows, tiles of pixels; so a block of weights serves the whole band from the cache.
+def _sum_tiles(source, walk, frame, offsets, w, woffsets, start, y, shape, spread, tiles, columns, xblock):
+    """Within a unit: groups, phases, blocks of weights, rows, tiles of pixels; so a block of weights serves the whole band from the cache.
 
     From one block of columns to the next, x moves by `xblock` channels: 0 where every column reads every channel of its group.
     """
@@ -331,28 +386,30 @@ def _sum_tiles(source, walk, frame, offsets, w, woffsets, start, y, shape, first
     _, YD, YH, YW, K = shape
     groups, blocks = w.shape[0], w.shape[1]
     k, c, size = K // groups, channels // groups, source.itemsize
-    height, many, tiles = split
     row, xrow, ldy = walk[STEP + 1] * walk[BOX + 2] * channels, walk[STEP + 2] * channels, spread[2] * K
     for u in prange(walk[N] * walk[COUNT] * walk[BANDS]):
         before = flush_denormals()
         n, d, p0, p1 = _unit(walk, u)
         x = _box(source, walk, n, d, p0, frame)
-        for g in range(groups):
+        for unit in range(groups * walk[PHASES]):
+            g, i = unit // walk[PHASES], unit % walk[PHASES]
+            phase = i * PHASE
+            height, many = tiles[i, HEIGHT], tiles[i, MANY]
+            last = p1 if d < walk[phase + COUNTS] else p0
+            YP = (n * YD + walk[phase + FIRST] + d * spread[0]) * YH + walk[phase + FIRST + 1]
             for block in range(blocks):
                 j = g * k + block * columns
-                part = 2 if (block + 1) * columns > k else 0
-                for p in range(p0, p1):
-                    k0, k1 = _tap_rows(walk, p)
-                    if k0 == k1:
-                        k0, k1 = 0, woffsets.size
+                code = CODE + (2 if (block + 1) * columns > k else 0)
+                for p in range(p0, min(last, walk[phase + COUNTS + 1])):
+                    k0, k1 = _tap_rows(walk, phase, p)
                     xp = x + size * ((p - p0) * row + g * c + block * xblock)
-                    yp = address(y) + size * ((((n * YD + first[0] + d * spread[0]) * YH + first[1] + p * spread[1]) * YW + first[2]) * K + j)
-                    for t in range(tiles):
+                    yp = address(y) + size * (((YP + p * spread[1]) * YW + walk[phase + FIRST + 2]) * K + j)
+                    for t in range(tiles[i, TILES]):
                         q = t * height - max(0, t - many)
                         call_code(
-                            kernels[part + (0 if t < many else 1)],
+                            tiles[i, code + (0 if t < many else 1)],
                             (xp + size * q * xrow, address(offsets) + 8 * k0, xrow, 1,
-                             address(w) + size * (g * blocks + block) * w.shape[2], address(woffsets) + 8 * k0, columns, k1 - k0, walk[RUN],
+                             address(w) + size * (g * blocks + block) * w.shape[2], address(woffsets) + 8 * k0, columns, k1 - k0, walk[phase + RUN],
                              address(start) + size * j, 0, yp + size * q * ldy, ldy, min(columns, k - block * columns)),
                         )  # fmt: skip
         set_float_mode(before)
@@ -412,7 +469,7 @@ class _OuterPlan(NamedTuple):
 def _plan_outer(source: tuple[int, ...], grad: tuple[int, ...], dtype: np.dtype, taps: Taps, step: Triple, groups: int) -> _OuterPlan:
     counts: Triple = grad[1:4]  # type: ignore[assignment]
     c, k, ntaps = source[4] // groups, grad[4] // groups, len(taps[0]) * len(taps[1]) * len(taps[2])
-    walk, offsets = _walk(source, dtype.itemsize, taps, step, counts, groups)
+    walk, offsets, _ = _walk(source, dtype.itemsize, (_Phase((0, 0, 0), taps),), step, counts, (1, 1, 1), groups)
     units = int(grad[0] * counts[0] * walk[BANDS])
     size = groups * ntaps * c * k * dtype.itemsize
     parts = min(units, PARTIALS, max(2, PARTIAL_BYTES // size))
@@ -468,7 +525,7 @@ def _outer_tiles(source, walk, frame, offsets, grad, xrows, grows, sums, k, spli
                         # Output rows pa to pb are those for which this tap is inside the image.
                         pa, pb = first, min(first + together, p1)
                         if walk[TAP_ROWS]:
-                            top = walk[LOW + 1] + t // across * walk[TAP_STEP]
+                            top = walk[TAP_LOW] + t // across * walk[TAP_STEP]
                             while pa < pb and pa * walk[STEP + 1] + top < 0:
                                 pa += 1
                             while pb > pa and (pb - 1) * walk[STEP + 1] + top >= walk[H]:
