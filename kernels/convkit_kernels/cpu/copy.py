@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 from llvmlite import binding as llvm
 from llvmlite import ir
-from numba import prange
 
 from ..layout import dense_order, flat
+from . import tasks
 from .microkernel import I1, I32, I64, address, call_code, compiled, isa
-from .runtime import in_threads, kernel
+from .runtime import in_threads
 
 PART = 65536  # elements of a part that one thread copies
 LARGE = 4096  # elements, below which a copy by NumPy is done sooner
@@ -43,7 +43,13 @@ def contiguous(a: np.ndarray) -> np.ndarray:
 
         in_threads(copy, -(-a.shape[cut] // step))
         return y
-    _turn(flat(a).view(np.uint8), y.reshape(-1).view(np.uint8), turn, turner(a.itemsize), isa().bytes // a.itemsize, a.itemsize)  # type: ignore[union-attr]
+    P, I, J = turn
+    lanes = isa().bytes // a.itemsize
+    count, each = P * -(-I // lanes), max(1, LARGE // (lanes * J))
+    plan = np.array([I, J, count, each, turner(a.itemsize), lanes, a.itemsize])
+    # As float32, whatever they are: all that matters are the addresses.
+    x: Any = flat(a)
+    tasks.run(tasks.compiled(_turn, "f"), -(-count // each), plan, plan, x.view(np.float32), y.reshape(-1).view(np.float32))
     return y
 
 
@@ -71,12 +77,12 @@ def _turned(shape: tuple[int, ...], strides: tuple[int, ...], itemsize: int) -> 
     return p, i, j
 
 
-@kernel
-def _turn(x, y, shape, code, lanes, size):
-    """y[p, i, j] = x[p, j, i] of elements of `size` bytes, a block of lanes x lanes at a time."""
-    P, I, J = shape
+def _turn(task, plan, index, x, y, c, d, e, f, g):
+    # y[p, i, j] = x[p, j, i], a block of lanes x lanes at a time
+    I, J, count, each = plan[0], plan[1], plan[2], plan[3]
+    code, lanes, size = plan[4], plan[5], plan[6]
     blocks = (I + lanes - 1) // lanes
-    for u in prange(P * blocks):
+    for u in range(task * each, min(count, (task + 1) * each)):
         start, i = u // blocks * I * J, u % blocks * lanes
         for j in range(0, J, lanes):
             call_code(code, (address(x) + size * (start + j * I + i), size * I, address(y) + size * (start + i * J + j), size * J,

@@ -1,7 +1,7 @@
 """One step of an optimiser, in place, over all parameters at once.
 
 An optimiser is a formula for one element: from the weight w, its gradient g and up to three numbers kept between steps (a, b, c) to
-their new values.  `_walk` makes a kernel of it that reads each number once, and goes by a table of addresses, so that a step is one
+their new values.  `_walk` makes a task of it that reads each number once, and goes by a table of addresses, so that a step is one
 launch however many parameters there are.  Only what is used is compiled.  What depends on the step and not on the element (corrections for
 means that started at 0, rates that fall) is computed once, by the caller, and arrives as `numbers`.
 
@@ -16,15 +16,15 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import prange, types
+from numba import types
 from numba.extending import intrinsic, register_jitable
 
 from ..layout import flat
 from . import mathfunctions as m
-from .denormals import flush_denormals, set_float_mode
+from . import tasks
 from .elementwise import CHUNK, dense, in_order_of
 from .microkernel import address
-from .runtime import STRICT, kernel, serial
+from .runtime import STRICT, serial
 
 NUMBERS = 11  # a formula has at most so many
 ROW = 7  # of the table: the parameter's first chunk, its size, and where w, g, a, b and c are
@@ -132,28 +132,11 @@ def asgd(w, step, a, b, c, n):
 
 # ----------------------------------------------------------------------------------------- the walk
 @intrinsic
-def _pointers(typing: Any, table: Any, first: Any, low: Any, like: Any) -> Any:
-    """In a kernel: five addresses of the table, from `first` on, as pointers to elements `low` of arrays like `like`."""
-
-    def codegen(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        pointer = context.get_value_type(signature.return_type.dtype)
-        data = context.make_array(signature.args[0])(context, builder, values[0]).data
-        found = []
-        for k in range(5):
-            where = builder.load(builder.gep(data, [builder.add(values[1], ir.Constant(values[1].type, k))]))
-            found.append(builder.gep(builder.inttoptr(where, pointer), [values[2]]))
-        return context.make_tuple(builder, signature.return_type, found)
-
-    return types.UniTuple(types.CPointer(like.dtype), 5)(table, types.intp, types.intp, like), codegen
-
-
-@intrinsic
 def _loaded(typing: Any, numbers: Any) -> Any:
-    """In a kernel: the first `NUMBERS` elements of an array, as a tuple."""
+    """In a task: the first `NUMBERS` numbers that a pointer points to, as a tuple."""
 
     def codegen(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        data = context.make_array(signature.args[0])(context, builder, values[0]).data
-        found = [builder.load(builder.gep(data, [ir.Constant(ir.IntType(64), k)])) for k in range(NUMBERS)]
+        found = [builder.load(builder.gep(values[0], [ir.Constant(ir.IntType(64), k)])) for k in range(NUMBERS)]
         return context.make_tuple(builder, signature.return_type, found)
 
     return types.UniTuple(numbers.dtype, NUMBERS)(numbers), codegen
@@ -161,36 +144,32 @@ def _loaded(typing: Any, numbers: Any) -> Any:
 
 @functools.cache
 def _walk(kind: str, keeps_a: bool, keeps_b: bool, keeps_c: bool) -> Callable:
-    """The kernel of a formula that keeps these states."""
+    """The task of a formula that keeps these states: a chunk of one parameter."""
     formula = FORMULAS[kind]
 
-    def run(table, chunks, numbers):
-        for chunk in prange(chunks):
-            before = flush_denormals()
-            row = 0  # of the parameter that the chunk belongs to
-            while row + ROW < table.size and table[row + ROW] <= chunk:
-                row += ROW
-            low = (chunk - table[row]) * CHUNK
-            at = _pointers(table, row + 2, low, numbers)
-            w, g = at[0], at[1]
-            a, b, c = at[2], at[3], at[4]
-            n = _loaded(numbers)
-            none = n[0] - n[0]
-            for i in range(min(CHUNK, table[row + 1] - low)):
-                step = n[0] * g[i]
-                step = step + n[1] * w[i] if n[1] != none else step  # 0 times an infinite weight would be NaN
-                new = formula(w[i], step, a[i] if keeps_a else none, b[i] if keeps_b else none, c[i] if keeps_c else none, n)
-                w[i] = new[0]
-                if keeps_a:
-                    a[i] = new[1]
-                if keeps_b:
-                    b[i] = new[2]
-                if keeps_c:
-                    c[i] = new[3]
-            set_float_mode(before)
+    def chunk(task, table, index, numbers, b, c, d, e, f, g):
+        row = 0  # of the parameter that the chunk belongs to
+        while table[row + ROW] <= task:
+            row += ROW
+        low = (task - table[row]) * CHUNK
+        w, g = tasks.pointer(table[row + 2], numbers), tasks.pointer(table[row + 3], numbers)
+        a, b, c = tasks.pointer(table[row + 4], numbers), tasks.pointer(table[row + 5], numbers), tasks.pointer(table[row + 6], numbers)
+        n = _loaded(numbers)
+        none = n[0] - n[0]
+        for i in range(low, min(low + CHUNK, table[row + 1])):
+            step = n[0] * g[i]
+            step = step + n[1] * w[i] if n[1] != none else step  # 0 times an infinite weight would be NaN
+            new = formula(w[i], step, a[i] if keeps_a else none, b[i] if keeps_b else none, c[i] if keeps_c else none, n)
+            w[i] = new[0]
+            if keeps_a:
+                a[i] = new[1]
+            if keeps_b:
+                b[i] = new[2]
+            if keeps_c:
+                c[i] = new[3]
 
-    run.__name__ = run.__qualname__ = "_".join([kind, *(s for s, kept in zip("abc", (keeps_a, keeps_b, keeps_c), strict=True) if kept)])
-    return kernel(run)
+    chunk.__name__ = chunk.__qualname__ = "_".join([kind, *(s for s, kept in zip("abc", (keeps_a, keeps_b, keeps_c), strict=True) if kept)])
+    return chunk
 
 
 @serial
@@ -246,6 +225,7 @@ def optimizer_step(
     n = np.zeros(NUMBERS, params[0].dtype.newbyteorder("="))
     n[: len(numbers)] = numbers
     a, b, c = states[0]
-    _walk(kind, a is not None, b is not None, c is not None)(np.array(rows, np.int64), chunk, n)
+    table = np.array([*rows, chunk], np.int64)  # the last row begins behind the last chunk
+    tasks.run(tasks.compiled(_walk(kind, a is not None, b is not None, c is not None), n.dtype.char), chunk, table, table, n, flush=True)
     for array, copy in copies:
         array[...] = copy

@@ -42,10 +42,10 @@ def _each(function, count, flush, plan, index, a, b, c, d, e, f, g):
     i, j = address(plan), address(index)
     p, q, r, s, t, u, v = address(a), address(b), address(c), address(d), address(e), address(f), address(g)
     if count == 1:  # to wake the other threads takes longer than little work
-        _run_one(function, flush, (0, i, j, p, q, r, s, t, u, v))
+        _run_one(function, flush, (np.int64(0), i, j, p, q, r, s, t, u, v))
     else:
-        for task in prange(count):
-            _run_one(function, flush, (task, i, j, p, q, r, s, t, u, v))
+        for task in prange(count):  # unsigned; one type for both calls is one compilation
+            _run_one(function, flush, (np.int64(task), i, j, p, q, r, s, t, u, v))
 
 
 def run(function: int, count: int, plan: np.ndarray, index: np.ndarray, *floats: np.ndarray, flush: bool = False) -> None:
