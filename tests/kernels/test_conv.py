@@ -132,6 +132,56 @@ def test_against_plain_loops(case):
         assert error(got, expected, terms) <= small(case.dtype, case.algorithm), name
 
 
+def one_after_the_other(y, add, relu):
+    y = y if add is None else y + add
+    return np.where(y <= 0, y.dtype.type(0), y) if relu else y
+
+
+@given(st.one_of(cases(), windows_of_three()), st.booleans(), st.booleans(), st.sampled_from(KINDS))
+@example(Case(window((3, 3), 1, 1), 2, (5, 5), 64, 1), True, True, "C order")  # tiles of one column
+@example(Case(window((1, 1)), 2, (9, 4), 600, 10), True, True, "channels-last")  # a sum in several chunks
+@example(Case(window((1, 1)), 2, (9, 4), 600, 10, layout="channels-last"), True, True, "C order")
+@example(Case(window((3, 3), 1, 1, groups=16), 2, (9, 4), 16, 16), True, True, "C order")
+@settings(max_examples=100)
+def test_what_is_added_and_cut_off_in_the_same_pass_has_the_same_bits(case, adds, relu, kind):
+    add = LAYOUTS[kind](numbers(case.taps, (len(case.x), len(case.w), *case.out), case.dtype)) if adds else None
+    with conv_algorithm(case.algorithm):
+        y = conv_forward(case.x, case.w, case.b, case.window)
+        got = conv_forward(case.x, case.w, case.b, case.window, add, relu)
+    assert got.dtype == y.dtype and memory_order(got) == memory_order(y)
+    assert np.array_equal(got, one_after_the_other(y, add, relu))
+
+
+@given(cases(), st.booleans(), st.booleans())
+@settings(max_examples=30)
+def test_sums_that_go_on_against_plain_loops(case, adds, relu):
+    add = numbers(case.taps, (len(case.x), len(case.w), *case.out), case.dtype) if adds else None
+    got, expected = (k.conv_forward(case.x, case.w, case.b, case.window, add, relu) for k in (kernels, reference))
+    assert error(got, expected, case.terms[0]) <= small(case.dtype)
+
+
+@pytest.mark.parametrize("algorithm", ["direct", "winograd"])
+@pytest.mark.parametrize("filters", [1, 20])
+def test_nan_inf_and_signed_zeros_at_the_cut(algorithm, filters):
+    x, w = np.zeros((1, 16, 8, 8), np.float32), np.zeros((filters, 16, 3, 3), np.float32)
+    values = np.array([np.nan, np.inf, -np.inf, -0.0, 0.0, 1e-30, -1e-30, 2.0], np.float32)
+    add = np.broadcast_to(values, (1, filters, 8, 8))
+    with conv_algorithm(algorithm):
+        y = conv_forward(x, w, np.full(filters, -0.0, np.float32), window((3, 3), 1, 1), add, True)
+    expected = np.broadcast_to(np.array([np.nan, np.inf, 0, 0, 0, 1e-30, 0, 2.0], np.float32), add.shape)
+    assert np.array_equal(y, expected, equal_nan=True) and not np.signbit(y[~np.isnan(y)]).any()
+
+
+@pytest.mark.parametrize("name", ["bands", "Winograd", "1x1", "depthwise", "space"])
+def test_large_sums_that_go_on(name):
+    case = LARGE[name]
+    add = numbers(9, case.gy.shape, case.dtype)
+    with conv_algorithm(case.algorithm):
+        y = conv_forward(case.x, case.w, case.b, case.window)
+        assert np.array_equal(conv_forward(case.x, case.w, case.b, case.window, add, True), one_after_the_other(y, add, True))
+        assert same_with_one_and_two_threads(lambda: conv_forward(case.x, case.w, case.b, case.window, add, True))
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("groups", [1, 2])
 def test_zero_channels(dtype, groups):
@@ -140,6 +190,7 @@ def test_zero_channels(dtype, groups):
     x, w, b = np.zeros((2, 0, 3, 3), dtype), np.zeros((4, 0, 2, 2), dtype), numbers(0, (4,), dtype)
     y = conv_forward(x, w, b, win)
     assert np.array_equal(y, np.broadcast_to(b.reshape(1, 4, 1, 1), (2, 4, 4, 4)))
+    assert np.array_equal(conv_forward(x, w, b, win, y, True), np.maximum(y + y, 0))
     assert conv_input_grad(y, w, None, (3, 3), win).shape == x.shape
     assert conv_weight_grad(x, y, win).shape == w.shape
 
@@ -302,6 +353,8 @@ for dtype in (np.float32, np.float64):
         for case in cases:
             for got, expected, terms in zip(case.run(kernels), case.run(reference), case.terms):
                 assert error(got, expected, terms) <= small(dtype, case.algorithm), case
+            got, expected = (k.conv_forward(case.x, case.w, case.b, case.window, case.gy, True) for k in (kernels, reference))
+            assert error(got, expected, case.terms[0]) <= small(dtype), case
         for m in (1, 7, 130):
             a, b, bias = numbers(1, (m, channels), dtype), numbers(2, (channels, filters), dtype), numbers(3, (filters,), dtype)
             for left in (a, np.asfortranarray(a)):

@@ -50,6 +50,20 @@ def test_against_plain_sums(m, n, k, dtype, bias):
     assert error(matmul(a, b, c), reference.matmul(a, b, c), k) <= small(dtype)
 
 
+@given(st.integers(0, 9), st.integers(0, 9), st.sampled_from([0, 3, 300]), st.sampled_from([np.float32, np.float64]), st.booleans(), st.booleans())
+@settings(max_examples=30)
+def test_what_is_added_and_cut_off_in_the_same_pass_has_the_same_bits(m, n, k, dtype, adds, relu):
+    for shape in ((m, k), (3, m, k)):
+        a, b, bias = numbers(0, shape, dtype), numbers(1, (k, n), dtype), numbers(2, (n,), dtype)
+        add = numbers(3, (*shape[:-1], n), dtype) if adds else None
+        for left in (a, a.swapaxes(-1, -2).copy().swapaxes(-1, -2)):
+            y = matmul(left, b, bias)
+            y = y if add is None else y + add
+            assert np.array_equal(matmul(left, b, bias, add, relu), np.maximum(y, 0) if relu else y)
+        if m < 4 and n < 4:
+            assert error(matmul(a, b, bias, add, relu), reference.matmul(a, b, bias, add, relu), k) <= small(dtype)
+
+
 BATCHES = [
     ((2, 3), (3, 4), (2, 3, 4)),
     ((5, 2, 3), (3, 4), ()),

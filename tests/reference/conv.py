@@ -40,13 +40,14 @@ def with_bias(bias, shape):
 
 
 # Below: n image, g group, c input channel, k output channel of the group.
-def conv_forward(x, w, bias, window):
+def conv_forward(x, w, bias, window, add=None, relu=False):
     out = output_size(x.shape[2:], window)
     y = grouped(with_bias(bias, (x.shape[0], w.shape[0], *out)), window.groups, 1)
     x, w = grouped(x, window.groups, 1), grouped(w, window.groups, 0)
     for o, r, i in steps(x.shape[3:], out, window):
         y[(..., *o)] += np.einsum("ngc,gkc->ngk", x[(..., *i)], w[(..., *r)])
-    return y.reshape(y.shape[0], y.shape[1] * y.shape[2], *out)
+    y = y.reshape(y.shape[0], y.shape[1] * y.shape[2], *out) + (0 if add is None else add)
+    return np.where(y <= 0, 0, y) if relu else y
 
 
 def conv_input_grad(gy, w, bias, input_size, window):

@@ -2,7 +2,7 @@
 
 Everything here is one of two sums over a window's taps.  With a source s, zero outside its edges:
 
-    window sums    y[n, o, k]    = bias[k] + sum over taps t, channels c of  s[n, o*step + t, c] * w[t, c, k]
+    window sums    y[n, o, k]    = bias[k] + sum over taps t, channels c of  s[n, o*step + t, c] * w[t, c, k]      (+ add[n, o, k], max with 0)
     window outer   w[t, c, k]    =           sum over n, o               of  s[n, o*step + t, c] * g[n, o, k]
 
 The forward pass is window sums of x with taps r*dilation - padding.  The input gradient is window sums of gy: for
@@ -33,8 +33,8 @@ from . import tasks, winograd
 from .choice import Estimate, Taps, chosen, estimates, spacing
 from .copy import channels_last, contiguous
 from .denormals import flush_denormals, set_float_mode
-from .matmul import matmul, matmul2d, pack
-from .microkernel import address, call_code, clear_bytes, copy_bytes, row_split, split_kernels, tile_for
+from .matmul import finish, flat_or_none, matmul, multiply, pack
+from .microkernel import address, call_code, clear_bytes, copy_bytes, finish_kernel, row_split, split_kernels, tile_for
 from .runtime import MOST_THREADS, inline, kernel
 
 BAND_BYTES = 1 << 17  # of source in a band: it stays in the second-level cache beside the weights
@@ -47,20 +47,27 @@ PARTIALS = 16  # at most; their number fixes the order of the sums, so it does n
 
 
 # ------------------------------------------------------------------------------------- public
-def conv_forward(x: np.ndarray, w: np.ndarray, bias: np.ndarray | None, window: Window) -> np.ndarray:
-    """x [N, C, *in] with w [K, C/groups, *window] and bias [K] -> y [N, K, *out], channels-last in memory."""
+def conv_forward(
+    x: np.ndarray, w: np.ndarray, bias: np.ndarray | None, window: Window, add: np.ndarray | None = None, relu: bool = False
+) -> np.ndarray:  # fmt: skip
+    """x [N, C, *in] with w [K, C/groups, *window] and bias [K] -> y [N, K, *out], channels-last in memory.
+
+    Plus `add`, of y's shape, and then max(y, 0) with `relu`, before y is stored: the same bits as one after the other.
+    """
+    added = None if add is None else channels_last(add)
     out = _out(window, x.shape[2:])
     if window.pointwise and x.flags.c_contiguous and w.size and not is_channels_last(x):  # planes are read where they lie
-        y = matmul(x.reshape(*x.shape[:2], -1).swapaxes(1, 2), w.reshape(w.shape[:2]).T[None], bias)
+        y = matmul(x.reshape(*x.shape[:2], -1).swapaxes(1, 2), w.reshape(w.shape[:2]).T[None], bias, added, relu)
         return from_channels_last(y.reshape(x.shape[0], *out, w.shape[0]), window.rank)
     source = channels_last(x)
     y = np.empty((x.shape[0], *out, w.shape[0]), x.dtype)
     if not w.size:  # no channels
         y[...] = 0 if bias is None else bias
+        finish(y, added, relu)
     elif window.pointwise:
-        matmul2d(source.reshape(-1, x.shape[1]), w.reshape(w.shape[:2]).T, bias, y.reshape(-1, w.shape[0]))
+        multiply(source.reshape(-1, x.shape[1]), w.reshape(w.shape[:2]).T, bias, y.reshape(-1, w.shape[0]), added, relu)
     else:
-        _window_sums(source, _weights(w, window), bias, _one_phase(window), window.canonical[1], y, (1, 1, 1))
+        _window_sums(source, _weights(w, window), bias, _one_phase(window), window.canonical[1], y, (1, 1, 1), added, relu)
     return from_channels_last(y, window.rank)
 
 
@@ -74,7 +81,7 @@ def conv_input_grad(gy: np.ndarray, w: np.ndarray, bias: np.ndarray | None, inpu
     if not gx.size:
         return from_channels_last(gx, window.rank)
     if window.pointwise:
-        matmul2d(source.reshape(-1, w.shape[0]), w.reshape(w.shape[:2]), bias, gx.reshape(-1, channels))
+        multiply(source.reshape(-1, w.shape[0]), w.reshape(w.shape[:2]), bias, gx.reshape(-1, channels))
         return from_channels_last(gx, window.rank)
     groups, k, c, ntaps = window.groups, w.shape[0] // window.groups, w.shape[1], math.prod(window.size)
     phases, taps, unseen = _phases(window)
@@ -92,7 +99,7 @@ def conv_weight_grad(x: np.ndarray, gy: np.ndarray, window: Window) -> np.ndarra
     source, grad = channels_last(x), channels_last(gy)
     c, k, groups = x.shape[1] // window.groups, gy.shape[1] // window.groups, window.groups
     if window.pointwise:
-        return matmul2d(grad.reshape(-1, k).T, source.reshape(-1, c)).reshape(k, c, *window.size)
+        return matmul(grad.reshape(-1, k).T, source.reshape(-1, c)).reshape(k, c, *window.size)
     taps = _taps(window)
     if taps[:2] == ((0,), (0,)) and stride[:2] == (1, 1) and source.shape[:3] == grad.shape[:3]:
         # Each row sees itself alone: they are the rows of one image, and make long sums.
@@ -301,23 +308,26 @@ def _nine(taps: Taps) -> winograd.Taps:
 
 # ---------------------------------------------------------------------------------- window sums
 def _window_sums(
-    source: np.ndarray, w: _Weights, bias: np.ndarray | None, phases: tuple[_Phase, ...], step: Triple, y: np.ndarray, spread: Triple
+    source: np.ndarray, w: _Weights, bias: np.ndarray | None, phases: tuple[_Phase, ...], step: Triple, y: np.ndarray, spread: Triple,
+    add: np.ndarray | None = None, relu: bool = False,
 ) -> None:  # fmt: skip
-    """y[n, first + spread*o] = window sums for every o that stays inside y, for each phase."""
+    """y[n, first + spread*o] = window sums, plus `add` there, then max(y, 0) with `relu`, for every o that stays inside y, for each phase."""
     shapes = source.shape, y.shape, y.dtype, w.shape, phases, step, spread
     found = _estimates_of_sums(*shapes)
     if not found:
         return
     start = np.zeros(y.shape[4], y.dtype) if bias is None else contiguous(bias)
+    added = flat_or_none(add, y)
     if chosen(found) == "winograd":
-        winograd.sums(_planes(source), *w, start, _nine(phases[0].taps), _planes(y))
+        winograd.sums(_planes(source), *w, start, _nine(phases[0].taps), _planes(y), added, relu)
         return
     plan = _plan_sums(*shapes)
     if plan.depthwise:  # all channels are one group, in which each column of a tile reads its own
         w = w._replace(shape=(1, 1, y.shape[4]), strides=(0, 0, w.strides[0]))
     packed = pack(*w, plan.columns)
     _sum_tiles(source.reshape(-1), plan.walk, np.empty(plan.frames, y.dtype), plan.offsets, packed.reshape(*packed.shape[:2], -1), plan.woffsets,
-               start, y.reshape(-1), y.shape, spread, plan.tiles, plan.columns, plan.columns if plan.depthwise else 0)  # fmt: skip
+               start, y.reshape(-1), y.shape, spread, plan.tiles, plan.columns, plan.columns if plan.depthwise else 0,
+               finish_kernel(y.dtype, add is not None, relu), added)  # fmt: skip
 
 
 def _counts(y: Sequence[int], first: Triple, spread: Triple) -> Triple:
@@ -377,7 +387,7 @@ def _plan_sums(
 
 
 @kernel
-def _sum_tiles(source, walk, frame, offsets, w, woffsets, start, y, shape, spread, tiles, columns, xblock):
+def _sum_tiles(source, walk, frame, offsets, w, woffsets, start, y, shape, spread, tiles, columns, xblock, finish, add):
     """Within a unit: groups, phases, blocks of weights, rows, tiles of pixels; so a block of weights serves the whole band from the cache.
 
     From one block of columns to the next, x moves by `xblock` channels: 0 where every column reads every channel of its group.
@@ -403,15 +413,19 @@ def _sum_tiles(source, walk, frame, offsets, w, woffsets, start, y, shape, sprea
                 for p in range(p0, min(last, walk[phase + COUNTS + 1])):
                     k0, k1 = _tap_rows(walk, phase, p)
                     xp = x + size * ((p - p0) * row + g * c + block * xblock)
-                    yp = address(y) + size * (((YP + p * spread[1]) * YW + walk[phase + FIRST + 2]) * K + j)
+                    yp = size * (((YP + p * spread[1]) * YW + walk[phase + FIRST + 2]) * K + j)
                     for t in range(tiles[i, TILES]):
                         q = t * height - max(0, t - many)
+                        to = yp + size * q * ldy
                         call_code(
                             tiles[i, code + (0 if t < many else 1)],
                             (xp + size * q * xrow, address(offsets) + 8 * k0, xrow, 1,
                              address(w) + size * (g * blocks + block) * w.shape[2], address(woffsets) + 8 * k0, columns, k1 - k0, walk[phase + RUN],
-                             address(start) + size * j, 0, yp + size * q * ldy, ldy, min(columns, k - block * columns)),
+                             address(start) + size * j, 0, address(y) + to, ldy, min(columns, k - block * columns)),
                         )  # fmt: skip
+                        if finish:
+                            rows = height if t < many else height - 1
+                            call_code(finish, (address(y) + to, address(add) + to, ldy, rows, min(columns, k - block * columns)))
         set_float_mode(before)
 
 

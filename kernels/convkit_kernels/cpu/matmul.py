@@ -1,6 +1,6 @@
 """Matrix products by register tiles.
 
-    y[m, n] = bias[n] + sum over k of a[m, k] * b[k, n]
+    y[m, n] = bias[n] + sum over k of a[m, k] * b[k, n]      then, if asked for, + add[m, n], and max(y, 0)
 
 Rows of a tile are rows of a, columns are columns of b; a is read where it lies, by rows or by columns, so neither
 x @ w.T nor the gradient x.T @ g copies its first operand.  b is read in place if
@@ -23,7 +23,7 @@ from numba import prange
 from . import tasks
 from .copy import contiguous
 from .denormals import flush_denormals, set_float_mode
-from .microkernel import address, call_code, copy_bytes, row_split, split_kernels, tile_for
+from .microkernel import address, call_code, copy_bytes, finish_kernel, row_split, split_kernels, tile_for
 from .runtime import MOST_THREADS, kernel
 
 PACK_FROM_ROWS = 128  # below, packing b costs more than its strided reads
@@ -33,27 +33,23 @@ PIECE = 16  # columns that are packed at a time, if each stands in a cache line 
 CHUNK_BY_COLUMNS = 128  # where rows of a are far apart in memory, so that each number of the chunk stands in a cache line of its own
 
 
-def matmul(a: np.ndarray, b: np.ndarray, bias: np.ndarray | None = None) -> np.ndarray:
-    """a [..., M, K] times b [..., K, N], plus bias [N] -> [..., M, N]; leading dimensions broadcast."""
-    if a.ndim == b.ndim == 2:
-        return matmul2d(a, b, bias)
+def matmul(a: np.ndarray, b: np.ndarray, bias: np.ndarray | None = None, add: np.ndarray | None = None, relu: bool = False) -> np.ndarray:
+    """a [..., M, K] times b [..., K, N], plus bias [N] -> [..., M, N]; leading dimensions broadcast.
+
+    Plus `add`, of the shape of y, and then max(y, 0) with `relu`, before y is stored: the same bits as one after the other.
+    """
     if b.ndim == 2 and a.ndim > 2:  # one product of all rows
-        return matmul2d(contiguous(a).reshape(math.prod(a.shape[:-1]), a.shape[-1]), b, bias).reshape(*a.shape[:-1], b.shape[-1])
-    y = np.empty((*np.broadcast_shapes(a.shape[:-2], b.shape[:-2]), a.shape[-2], b.shape[-1]), a.dtype)
-    _multiply(a, b, bias, y)
+        rows, n = math.prod(a.shape[:-1]), b.shape[-1]
+        y = matmul(contiguous(a).reshape(rows, a.shape[-1]), b, bias, add, relu)
+        return y.reshape(*a.shape[:-1], n)
+    batch = () if a.ndim == b.ndim == 2 else np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+    y = np.empty((*batch, a.shape[-2], b.shape[-1]), a.dtype)
+    multiply(a, b, bias, y, add, relu)
     return y
 
 
-def matmul2d(a: np.ndarray, b: np.ndarray, bias: np.ndarray | None = None, y: np.ndarray | None = None) -> np.ndarray:
-    """a [M, K] times b [K, N], plus bias [N], into y [M, N] (contiguous) if given."""
-    if y is None:
-        y = np.empty((a.shape[0], b.shape[1]), a.dtype)
-    _multiply(a, b, bias, y)
-    return y
-
-
-def _multiply(a: np.ndarray, b: np.ndarray, bias: np.ndarray | None, y: np.ndarray) -> None:
-    """y [..., M, N], contiguous, = a [..., M, K] times b [..., K, N] + bias [N]."""
+def multiply(a: np.ndarray, b: np.ndarray, bias: np.ndarray | None, y: np.ndarray, add: np.ndarray | None = None, relu: bool = False) -> None:
+    """y [..., M, N], contiguous, = a [..., M, K] times b [..., K, N] + bias [N] + add [..., M, N], and max(y, 0) with `relu`."""
     *batch, m, n = y.shape
     k = a.shape[-1]
     if not y.size:
@@ -61,6 +57,7 @@ def _multiply(a: np.ndarray, b: np.ndarray, bias: np.ndarray | None, y: np.ndarr
     start = np.zeros(n, a.dtype) if bias is None else contiguous(bias)
     if not k:
         y[...] = start
+        finish(y, add, relu)
         return
     by_columns = not a.flags.c_contiguous and a.swapaxes(-1, -2).flags.c_contiguous
     plan = _plan(a.shape, b.shape, tuple(batch), a.dtype, by_columns)
@@ -71,7 +68,21 @@ def _multiply(a: np.ndarray, b: np.ndarray, bias: np.ndarray | None, y: np.ndarr
         b = pack(flat, _NO_TAPS, (flat.size // (k * n), k, n), strides, plan.columns)
     else:
         b = contiguous(b)
-    _products(a.reshape(-1), b.reshape(-1), start, y.reshape(-1, n), plan.of_a, plan.of_b, plan.numbers, plan.split, plan.kernels, plan.columns)
+    _products(a.reshape(-1), b.reshape(-1), start, y.reshape(-1, n), plan.of_a, plan.of_b, plan.numbers, plan.split, plan.kernels, plan.columns,
+              finish_kernel(a.dtype, add is not None, relu), flat_or_none(add, y))  # fmt: skip
+
+
+def finish(y: np.ndarray, add: np.ndarray | None, relu: bool) -> None:
+    """What is done to sums of products, for sums without products: y + add, then max(y, 0), in place."""
+    if add is not None:
+        y += add.reshape(y.shape)
+    if relu:
+        y[y <= 0] = 0
+
+
+def flat_or_none(add: np.ndarray | None, y: np.ndarray) -> np.ndarray:
+    """`add` in the order of the contiguous y: flat, of size 0 if there is nothing to add."""
+    return np.empty(0, y.dtype) if add is None else contiguous(add).reshape(-1)
 
 
 _NO_TAPS = np.zeros(1, np.int64)
@@ -151,7 +162,7 @@ def _pack(task, plan, taps, b, packed, c, d, e, f, g):
 
 
 @kernel
-def _products(a, b, start, y, of_a, of_b, numbers, split, kernels, columns):
+def _products(a, b, start, y, of_a, of_b, numbers, split, kernels, columns, finish, add):
     """All tiles of y: units of `together` tiles of rows x one block of columns of one product, in chunks of the sum."""
     n = y.shape[1]
     xrow, xinc, xmany, winc, wblock, wmany, run, chunk, together = numbers
@@ -169,11 +180,14 @@ def _products(a, b, start, y, of_a, of_b, numbers, split, kernels, columns):
         for k in range(0, run, chunk):
             for t in range(group * together, min(tiles, (group + 1) * together)):
                 i = t * height - max(0, t - many)
-                at = address(y) + size * ((item * m + i) * n + j)
+                to = size * ((item * m + i) * n + j)
+                at = address(y) + to
                 call_code(
                     kernels[part + (0 if t < many else 1)],
                     (x + size * (i * xrow + k * xinc), address(tap), xrow, xinc,
                      w + size * k * winc, address(tap), winc, 1, min(chunk, run - k),
                      at if k else address(start) + size * j, n if k else 0, at, n, min(columns, n - j)),
                 )  # fmt: skip
+                if finish and k + chunk >= run:
+                    call_code(finish, (at, address(add) + to, n, height if t < many else height - 1, min(columns, n - j)))
         set_float_mode(before)

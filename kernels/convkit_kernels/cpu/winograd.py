@@ -32,7 +32,7 @@ from numba import prange
 from .choice import tiles_along
 from .denormals import flush_denormals, set_float_mode
 from .matmul import pack
-from .microkernel import I1, I32, I64, address, call_code, clear_bytes, compiled, isa, row_split, split_kernels, tile_for
+from .microkernel import I1, I32, I64, address, call_code, clear_bytes, compiled, isa, positive, row_split, split_kernels, tile_for
 from .runtime import MOST_THREADS, inline, kernel
 
 LEAST_TILES = {"sums": 14, "outer": 56}  # that a block of transformed weights or weight gradients meets at once
@@ -40,7 +40,7 @@ PARTS, PARTS_BYTES = 16, 1 << 21  # of a weight gradient, at most
 TILES_BYTES = 1 << 18  # of transformed tiles beside a part's transformed weights, all in the second-level cache
 UNITS = 8  # of work at least, if there are tiles enough
 PLACES = 36  # of a transformed tile
-TABLE = PLACES + 16  # addresses of the pixels of a patch, and of a tile
+TABLE = PLACES + 16 + 16  # addresses of the pixels of a patch, of a tile, and of what is added to it
 
 
 # ------------------------------------------------------------------------------------- codelets
@@ -104,15 +104,17 @@ CODELETS = {
 _lock = threading.Lock()
 
 
-def codelet(name: str, dtype: np.dtype) -> int:
+def codelet(name: str, dtype: np.dtype, add: bool = False, relu: bool = False) -> int:
     """Address of a codelet, compiled on first use, in about 20 ms.  It takes (sources, source, results, result, bias, whole, rest): tables of
-    addresses and what is added to each, the address of the bias, whole vectors of channels and channels beyond them."""
+    addresses and what is added to each, the address of the bias, whole vectors of channels and channels beyond them.
+
+    With `add` the results' table goes on with the addresses of what is added to each; with `relu` what is not above 0 becomes 0."""
     with _lock:
-        return _codelet(name, np.dtype(dtype).char)
+        return _codelet(name, np.dtype(dtype).char, add, relu)
 
 
 @functools.cache
-def _codelet(name: str, char: str) -> int:
+def _codelet(name: str, char: str, added: bool, relu: bool) -> int:
     step, before, after, biased, masked_in, masked_out = CODELETS[name]
     dtype = np.dtype(char)
     lanes = isa().bytes // dtype.itemsize
@@ -158,6 +160,10 @@ def _codelet(name: str, char: str) -> int:
         for i in range(after):
             for j, value in enumerate(step(add, sub, mul, [column[i] for column in columns])):
                 to, value = place(results, i * after + j, result, offset), add(value, shift) if biased else value
+                if added:  # as an operation of its own, which a sum behind the convolution is
+                    value = b.fadd(value, load(place(results, (after + i) * after + j, result, offset), masked_out))
+                if relu:
+                    value = positive(b, value)
                 if masked_out and mask is not None:
                     b.call(store_some, [value, to, align, mask])
                 else:
@@ -206,7 +212,7 @@ class Taps(NamedTuple):
 
 
 def _plan(
-    source: np.ndarray, result: np.ndarray, taps: Taps, together: int, rows: int | None, columns: int, codelets: tuple[str, str], unit_rows: bool
+    source: np.ndarray, result: np.ndarray, taps: Taps, together: int, rows: int | None, columns: int, codelets: tuple[int, int], unit_rows: bool
 ) -> np.ndarray:  # fmt: skip
     """For `together` tiles at a time and products of `rows` (of a tile's channels, or else the tiles) by `columns`."""
     (n, *image, c), (_, p, q, k), dtype = source.shape, result.shape, result.dtype
@@ -220,7 +226,7 @@ def _plan(
     wide = _up(c, lanes), _up(k, lanes)
     planes = (_plane(together * n, dtype) for n in wide)
     return np.array([*image, c, *taps.corner, p, q, k, down, across, n * down * across, together, *taps.apart, *wide, *planes, lanes, tile.columns,
-                     *split, *(codelet(name, dtype) for name in codelets), *whole, *part], np.int64)  # fmt: skip
+                     *split, *codelets, *whole, *part], np.int64)  # fmt: skip
 
 
 def _up(n: int, lanes: int) -> int:
@@ -263,9 +269,9 @@ def _pixels(table, at, count, image, size, height, width, channels, tile, plan, 
 # ------------------------------------------------------------------------------------- the sums
 def sums(
     source: np.ndarray, w: np.ndarray, places: np.ndarray, shape: tuple[int, int, int], strides: tuple[int, int, int],
-    bias: np.ndarray, taps: Taps, y: np.ndarray,
+    bias: np.ndarray, taps: Taps, y: np.ndarray, add: np.ndarray, relu: bool,
 ) -> None:  # fmt: skip
-    """y [N, P, Q, K] = 3x3 window sums of source [N, H, W, C] plus bias [K].
+    """y [N, P, Q, K] = 3x3 window sums of source [N, H, W, C] plus bias [K], plus add (as y, flat, if it is not empty), then max(y, 0) with `relu`.
 
     The weights w, places, shape and strides are those that `matmul.pack` takes.  Scratch: the transformed weights, and for each thread the
     transformed tiles of a unit.
@@ -274,7 +280,8 @@ def sums(
     # As many tiles as make the traffic of tiles and of weights equal, if neither stays in the cache; units enough for several threads.
     most, tiles = max(LEAST_TILES["sums"], c * k // (2 * (c + k))), _tiles(y, taps)
     units = max(-(-tiles // most), min(UNITS, -(-tiles // 14)))
-    plan = _plan(source, y, taps, -(-tiles // units), None, k, ("input", "output"), False)
+    codelets = codelet("input", dtype), codelet("output", dtype, add.size > 0, relu)
+    plan = _plan(source, y, taps, -(-tiles // units), None, k, codelets, False)
     columns = int(plan[COLUMNS])
     blocks, many = -(-k // columns), c * columns
     packed = pack(w, places, shape, strides, columns)
@@ -285,7 +292,7 @@ def sums(
     scratch = np.empty((MOST_THREADS, PLACES * (planes[0] + planes[1]) + int(plan[WIDE_K])), dtype)
     starts = np.concatenate([_starts(plane, dtype) for plane in planes])
     zeros = np.zeros(max(c, columns), dtype)
-    _tile_sums(source.reshape(-1), u, bias, y.reshape(-1), scratch, starts, np.empty(MOST_THREADS * TABLE, np.int64), zeros, plan)
+    _tile_sums(source.reshape(-1), u, bias, y.reshape(-1), add, scratch, starts, np.empty(MOST_THREADS * TABLE, np.int64), zeros, plan)
 
 
 @kernel
@@ -304,7 +311,7 @@ def _transform(code, source, source_starts, result, result_starts, numbers):
 
 
 @kernel
-def _tile_sums(source, u, bias, y, scratch, starts, tables, zeros, plan):
+def _tile_sums(source, u, bias, y, add, scratch, starts, tables, zeros, plan):
     """A unit is `together` tiles: transform their patches, multiply at each of the 36 places, transform back."""
     together, columns, lanes, channels, filters = plan[TOGETHER], plan[COLUMNS], plan[LANES], plan[C], plan[K]
     wide_c, wide_k, plane_c, plane_k = plan[WIDE_C], plan[WIDE_K], plan[PLANE_C], plan[PLANE_K]
@@ -335,6 +342,8 @@ def _tile_sums(source, u, bias, y, scratch, starts, tables, zeros, plan):
         unread = m + size * PLACES * plane_k
         for t in range(count):
             _pixels(tables, mine + PLACES, 4, address(y), size, plan[P], plan[Q], filters, first + t, plan, 0, 0, unread)
+            if add.size:
+                _pixels(tables, mine + PLACES + 16, 4, address(add), size, plan[P], plan[Q], filters, first + t, plan, 0, 0, unread)
             call_code(plan[OUT], (address(starts) + 8 * PLACES, m + size * t * wide_k, table + 8 * PLACES, 0, address(bias),
                                      filters // lanes, filters % lanes))  # fmt: skip
         set_float_mode(before)
@@ -356,7 +365,7 @@ def outer(source: np.ndarray, grad: np.ndarray, taps: Taps) -> np.ndarray:
         together = max(LEAST_TILES["sums"], TILES_BYTES // (PLACES * (c + wide) * dtype.itemsize))
     else:
         parts, together = 1, max(LEAST_TILES["outer"], c * k // (c + k))
-    plan = _plan(source, grad, taps, min(tiles, together), c, wide, ("input", "gradient"), True)
+    plan = _plan(source, grad, taps, min(tiles, together), c, wide, (codelet("input", dtype), codelet("gradient", dtype)), True)
     planes = int(plan[PLANE_C]), int(plan[PLANE_K])
     scratch = np.empty((MOST_THREADS if alone else 1, PLACES * (planes[0] + planes[1])), dtype)
     starts = np.concatenate([_starts(plane, dtype) for plane in planes])
