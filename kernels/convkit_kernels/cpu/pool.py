@@ -140,13 +140,33 @@ def _divisors(window: Windows, input_size: Sizes, output_size: Sizes, count_incl
 
 
 @functools.lru_cache(maxsize=256)
-def _factors(
+def _shares(
     window: Windows, input_size: Sizes, output_size: Sizes, count_include_pad: bool, override: int | None, channels: int, dtype: np.dtype
-) -> tuple[np.ndarray, np.ndarray]:
-    """`_divisors` of the rows, and of the elements as a walk takes them."""
+) -> tuple[str, np.ndarray, np.ndarray]:
+    """How a walk makes means of sums: its operation, and the factors of its rows and elements."""
     rows, columns = _divisors(window, input_size, output_size, count_include_pad, override)
     elements = _walk(window, input_size, output_size, channels, dtype, False).elements
-    return rows.astype(dtype), np.where(elements < 0, 1, columns[elements // channels]).astype(dtype)
+    return _exactly(rows.astype(dtype), np.where(elements < 0, 1, columns[elements // channels]).astype(dtype))
+
+
+@functools.lru_cache(maxsize=256)
+def _shares_of_grad(
+    window: Windows, input_size: Sizes, output_size: Sizes, count_include_pad: bool, override: int | None, channels: int, dtype: np.dtype
+) -> tuple[np.ndarray | None, str, np.ndarray, np.ndarray]:
+    """The same for the walk of the gradient; windows of different sizes are divided by the array that stands first, before the sum."""
+    rows, columns = _divisors(window, input_size, output_size, count_include_pad, override)
+    alike = (rows == rows[:1]).all() and (columns == columns[:1]).all()
+    before = None if alike else np.multiply.outer(rows, columns).reshape(output_size).astype(dtype)
+    divisor = rows[0] * columns[0] if alike and rows.size and columns.size else 1
+    elements = _walk(window, input_size, output_size, channels, dtype, True).elements
+    return before, *_exactly(np.full(math.prod(input_size[:-1]), divisor, dtype), np.ones(elements.size, dtype))
+
+
+def _exactly(rows: np.ndarray, columns: np.ndarray) -> tuple[str, np.ndarray, np.ndarray]:
+    """Dividing by rows * columns, or, where these are powers of two, the product with the inverse, which is as exact and sooner there."""
+    if all((np.frexp(a)[0] == 0.5).all() for a in (rows, columns)):
+        return "scaled", 1 / rows, 1 / columns
+    return "sum", rows, columns
 
 
 @functools.lru_cache(maxsize=256)
@@ -339,8 +359,8 @@ def average_pool(x: np.ndarray, window: Windows, count_include_pad: bool, diviso
         return average_pool(planes, window, count_include_pad, divisor_override).reshape(batch, channels, *output)
     y = _images(batch, channels, output, x.dtype)
     if y.size:
-        factors = _factors(window, size, output, count_include_pad, divisor_override, channels, x.dtype)
-        windows.run("sum", _walk(window, size, output, channels, x.dtype, False), _flat(x), _flat(y), *factors)
+        op, rows, columns = _shares(window, size, output, count_include_pad, divisor_override, channels, x.dtype)
+        windows.run(op, _walk(window, size, output, channels, x.dtype, False), _flat(x), _flat(y), rows, columns)
     return y
 
 
@@ -356,13 +376,8 @@ def average_pool_grad(
     batch, channels, *output = gy.shape
     gx = _images(batch, channels, input_size, gy.dtype)
     if gx.size:
-        rows, columns = _divisors(window, tuple(input_size), tuple(output), count_include_pad, divisor_override)
-        divisor = 1
-        if gy.size and (rows == rows[0]).all() and (columns == columns[0]).all():
-            divisor = rows[0] * columns[0]
-        else:  # windows of different sizes: each must be divided before the sum
-            gy = div(gy, np.multiply.outer(rows, columns).reshape(output).astype(gy.dtype))
-        walk = _walk(window, tuple(input_size), tuple(output), channels, gy.dtype, True)
-        factors = np.full(math.prod(input_size[:-1]), divisor, gy.dtype), np.ones(walk.elements.size, gy.dtype)
-        windows.run("sum", walk, _flat(gy), _flat(gx), *factors)
+        shapes = window, tuple(input_size), tuple(output)
+        before, op, rows, columns = _shares_of_grad(*shapes, count_include_pad, divisor_override, channels, gy.dtype)
+        walk = _walk(*shapes, channels, gy.dtype, True)
+        windows.run(op, walk, _flat(gy if before is None else div(gy, before)), _flat(gx), rows, columns)
     return gx

@@ -119,7 +119,8 @@ def run(op: str, walk: Walk, x: np.ndarray, y: np.ndarray, rows: np.ndarray, col
     """Make the lines of y from those of x, both flat.
 
     'max'        and write the number of the tap that won to `won` (uint8 or int32): of equals the first, and of NaN the last
-    'sum'        divided by rows[row] * columns[unit], a factor for each of the walk's elements
+    'sum'        divided by rows[row] * columns[unit], a number for each of the walk's elements
+    'scaled'     the sum times them
     'weighted'   each tap times rows[row seen] * columns[tap], of a narrow tap one factor a lane
     """
     out = walk.plan[OUT - ROWS]
@@ -157,6 +158,7 @@ class _Emitter:
     def __init__(self, module: ir.Module, fn: ir.Function, dtype: np.dtype, op: str, vectors: int, step: int, taps: int, size: int):
         self.op, self.vectors, self.step, self.count, self.fn = op, vectors, step, taps, fn
         self.size, self.lanes = dtype.itemsize, lanes_of(dtype)
+        self.factor = op in ("sum", "scaled")
         scalar, suffix = (ir.FloatType(), "f32") if dtype.itemsize == 4 else (ir.DoubleType(), "f64")
         L = self.lanes
         self.scalar, self.vec, self.which, self.mask_type = scalar, ir.VectorType(scalar, L), ir.VectorType(I32, L), ir.VectorType(I1, L)
@@ -248,7 +250,7 @@ class _Emitter:
             self.row = b.urem(o, p[ROWS])
             self.image, self.out = b.mul(b.udiv(o, p[ROWS]), p[IMAGE]), b.mul(o, p[OUT])
             self.seen = self.integer(self.row_start, self.row), self.integer(self.row_start, b.add(self.row, self.const(1)))
-            if self.op == "sum":
+            if self.factor:
                 self.row_factor = self.number(self.at(self.by_row, self.row))
             self.loop(self.const(0), p[UNITS], 1, [], self.unit)
             return []
@@ -274,20 +276,20 @@ class _Emitter:
         """`vectors` vectors of a unit from its number c on; the lanes of `mask` of the only one."""
         if self.op == "max":
             carried = [self.fill] * vectors + [self.before_taps()] * vectors
-        elif self.op == "sum":
+        elif self.factor:
             carried = [self.zero] * vectors
         else:  # what is only copied keeps its sign, also -0
             some = self.b.and_(self.b.icmp_signed("<", *self.seen), self.b.icmp_signed("<", *self.seen_taps))
             carried = [self.b.select(some, self.minus, self.zero)] * vectors
         found = self.loop(self.seen[0], self.seen[1], 1, carried, lambda a, now: self.row_of(a, c, vectors, mask, now))
         place = self.b.add(self.b.add(self.out, self.to), c)
-        if self.op == "sum":
+        if self.factor:
             if self.vectors:
-                divisor = self.number(self.at(self.by_column, self.u))
+                factor = self.number(self.at(self.by_column, self.u))
             else:
-                divisor = self.load(self.at(self.by_column, self.b.mul(self.u, self.const(self.lanes))))
-            divisor = self.b.fmul(divisor, self.row_factor)
-            found = [self.b.fdiv(value, divisor) for value in found]
+                factor = self.load(self.at(self.by_column, self.b.mul(self.u, self.const(self.lanes))))
+            factor = self.b.fmul(factor, self.row_factor)
+            found = [(self.b.fdiv if self.op == "sum" else self.b.fmul)(value, factor) for value in found]
         for v in range(vectors):
             there = self.b.add(place, self.const(v * self.lanes))
             self.store(self.store_some, found[v], self.at(self.y, there), self.vec, self.size, mask)
@@ -337,13 +339,9 @@ class _Emitter:
         start = b.add(b.add(self.image, self.integer(self.row_seen, pair)), c)
         number = self.integer(self.row_seen, b.add(pair, self.const(1)))
         if self.op == "max":
-            return self.loop(
-                self.seen_taps[0], self.seen_taps[1], 1, now, lambda k, best: self.greater(k, number, self.values(k, start, vectors, mask), best)
-            )
-        sums = self.loop(
-            self.seen_taps[0], self.seen_taps[1], 1, [self.zero] * vectors, lambda k, sums: self.added(k, self.values(k, start, vectors, mask), sums)
-        )
-        if self.op == "sum":
+            return self.each_tap(now, lambda k, best: self.greater(k, number, self.values(k, start, vectors, mask), best))
+        sums = self.each_tap([self.zero] * vectors, lambda k, sums: self.added(k, self.values(k, start, vectors, mask), sums))
+        if self.factor:
             return [b.fadd(total, value) for total, value in zip(now, sums, strict=True)]
         weight = self.number(self.at(self.by_row, a))
         return [b.call(self.fma, [weight, value, total]) for total, value in zip(now, sums, strict=True)]
@@ -388,7 +386,7 @@ class _Emitter:
 
     def added(self, k: Any, values: list[Any], sums: list[Any]) -> Sequence[Any]:
         b = self.b
-        if self.op == "sum":
+        if self.factor:
             return [b.fadd(total, value) for total, value in zip(sums, values, strict=True)]
         weight = self.number(self.at(self.by_column, k)) if self.vectors else self.load(self.at(self.by_column, b.mul(k, self.const(self.lanes))))
         return [b.call(self.fma, [weight, value, total]) for total, value in zip(sums, values, strict=True)]
