@@ -109,6 +109,15 @@ def test_a_mean_much_larger_than_the_deviation(mean, groups, batch):
     assert relative_error(got[1].squeeze(), wide.var(axes).squeeze()) < 1e-6
 
 
+@pytest.mark.parametrize("shape, groups", [((8, 3, 16, 16), 3), ((2, 6, 9, 7), 2)])
+def test_squares_may_leave_the_range_of_floats_on_the_way(shape, groups):
+    x = channels_last_copy(numbers(0, shape, np.float32))
+    x[1, :, 4, 4] = 3e19
+    mean, variance = kernels.norm_stats(x, groups, True)
+    expected = reference.norm_stats(x, groups, True)
+    assert np.allclose(mean, expected[0], rtol=1e-6) and np.isfinite(variance).all() and np.allclose(variance, expected[1], rtol=1e-6)
+
+
 def test_nan_and_infinity_stay_in_their_group():
     x = numbers(1, (4, 6, 9, 9), np.float32)
     x[1, 2, 3, 3], x[2, 4, 1, 1] = np.nan, np.inf

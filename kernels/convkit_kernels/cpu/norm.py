@@ -17,6 +17,7 @@ image is such a line too; what planes have in common is put together afterwards.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 
@@ -33,10 +34,11 @@ from .runtime import FASTMATH, inline
 
 # Elements that a task sums, that one normalises, and to which rows are joined; and how long a plane of C order must be not to be copied.
 SUM, MAP, WIDTH, PLANE = 65536, 16384, 256, 32
+# Rows from whose mean sums of squares are taken; and that are added up in x's own type, before float64: short sums lose no digits.
+FIRST, FEW = 16, 8
 
-# A plan is (units, parts, size, step, together, width, groups): a unit is a part of `step` numbers of a block of `size`, a task takes
-# `together` of them, and columns repeat every `width` numbers, the joined row.  plan[7] asks for sums of columns, plan[8] is `relu`.
-# `affine` holds weight and bias of a joined row.
+# A plan is (units, parts, size, step, together, width, channels, columns, relu): a unit is a part of `step` numbers of a block of `size`, a task
+# takes `together` of them, and columns repeat every `width` numbers, the joined row.  `columns` asks for sums of columns beside those of lines.
 _part_of = register_jitable(fastmath=FASTMATH, error_model="numpy")
 
 
@@ -55,16 +57,27 @@ def _rows(scratch, task, count, width):
 
 
 @_part_of
-def _add_groups(columns, group_of, width, sums, groups):
-    for g in range(groups):
-        sums[g] = 0.0
-    for w in range(width):
-        sums[group_of[w]] += columns[w]
+def _add_joined(columns, sums):
+    # sums[c] = the sum of columns c, c + channels, c + 2 channels, ...
+    channels = sums.size
+    for c in range(channels):
+        sums[c] = columns[c]
+    for first in range(channels, columns.size, channels):
+        row = columns[first : first + channels]
+        for c in range(channels):
+            sums[c] += row[c]
 
 
 @inline
 def _affine(x, center, scale, shift):
     return (x - center) * scale + shift
+
+
+@inline
+def _kept(g, x, center, scale, shift, relu):
+    # g where y is above 0 (or NaN), else 0
+    zero = type(g)(0)
+    return zero if relu & (_affine(x, center, scale, shift) <= zero) else g
 
 
 @_part_of
@@ -76,7 +89,7 @@ def _cut_off(x, center, scale, shift, gy, out):
 
 
 # --------------------------------------------------------------------------------------- statistics
-def _moments_of_lines(task, plan, group_of, x, partial, c, d, e, f, g):
+def _moments_of_lines(task, plan, index, x, partial, c, d, e, f, g):
     # partial[unit] = (mean, sum of (x - mean)^2): two passes, the second from the cache.
     out = numba.carray(partial, (plan[0], 2))
     for unit in range(task * plan[4], min(plan[0], (task + 1) * plan[4])):
@@ -92,46 +105,65 @@ def _moments_of_lines(task, plan, group_of, x, partial, c, d, e, f, g):
         out[unit, 0], out[unit, 1] = total, rest
 
 
-def _moments_of_columns(task, plan, group_of, x, partial, scratch, d, e, f, g):
-    # The same for each group, partial[unit, 0 or 1, group].  One pass: sums of d and d^2, d = x - shift, shift being the mean of the first rows.
-    width, groups = plan[5], plan[6]
-    out = numba.carray(partial, (plan[0], 2, groups))
-    room = _rows(scratch, task, 4, width)
-    columns, squares = room[0], room[1]
-    center, shift = room[2], room[3]
+def _moments_of_columns(task, plan, index, x, partial, scratch, own, e, f, g):
+    # The same of each channel, partial[unit, 0 or 1, channel].  One pass: sums of d and d^2, d = x - shift, shift being the mean of the first rows.
+    width, channels = plan[5], plan[6]
+    out = numba.carray(partial, (plan[0], 2, channels))
+    sums, room = _rows(scratch, task, 2, width), _rows(own, task, 3, width)
+    columns, squares = sums[0], sums[1]
+    few, few_squares, center = room[0], room[1], room[2]
     for unit in range(task * plan[4], min(plan[0], (task + 1) * plan[4])):
         part = _cut(x, unit, plan)
         mean, square = out[unit, 0], out[unit, 1]
-        some = min(part.size, 4 * width)
-        for w in range(width):
-            columns[w] = 0.0
-            squares[w] = 0.0
-        for first in range(0, some, width):
-            for w in range(min(width, some - first)):  # the last row may be shorter
-                columns[w] += part[first + w]
-        _add_groups(columns, group_of, width, shift, groups)
-        for k in range(groups):
-            shift[k] /= some // groups
-            shift[k] = shift[k] if abs(shift[k]) < np.inf else 0.0
-        for w in range(width):
-            center[w] = shift[group_of[w]]
-            columns[w] = 0.0
-        for first in range(0, part.size, width):
-            row = part[first : first + width]
-            for w in range(row.size):
-                away = row[w] - center[w]
-                columns[w] += away
-                squares[w] += away * away
-        each = part.size // groups
-        _add_groups(columns, group_of, width, mean, groups)
-        _add_groups(squares, group_of, width, square, groups)
-        for k in range(groups):
-            square[k] = m.maximum(square[k] - mean[k] * mean[k] / each, 0.0)
-            mean[k] = shift[k] + mean[k] / each
+        rows = part.size // channels
+        some = min(rows, FIRST)
+        for c in range(channels):
+            mean[c] = 0.0
+        for r in range(some):
+            row = part[r * channels : (r + 1) * channels]
+            for c in range(channels):
+                mean[c] += row[c]
+        for first in range(0, width, channels):
+            shift = center[first : first + channels]
+            for c in range(channels):
+                shift[c] = mean[c] / some if abs(mean[c]) < np.inf else 0.0
+        quick = part.size
+        while True:
+            sums[:] = 0.0
+            for first in range(0, quick, FEW * width):
+                few[:] = 0
+                few_squares[:] = 0
+                for at in range(first, min(quick, first + FEW * width), width):
+                    row = part[at : at + width]  # the last one may be shorter
+                    tasks.ahead(row)
+                    for w in range(row.size):
+                        away = row[w] - center[w]
+                        few[w] += away
+                        few_squares[w] += away * away
+                for w in range(width):
+                    columns[w] += few[w]
+                    squares[w] += few_squares[w]
+            for at in range(quick, part.size, width):
+                row = part[at : at + width]
+                for w in range(row.size):
+                    away = np.float64(row[w]) - center[w]
+                    columns[w] += away
+                    squares[w] += away * away
+            _add_joined(columns, mean)
+            _add_joined(squares, square)
+            total = 0.0
+            for c in range(channels):
+                total += square[c]
+            if quick == 0 or total < np.inf:
+                break
+            quick = 0  # squares of floats left their range
+        for c in range(channels):
+            square[c] = m.maximum(square[c] - mean[c] * mean[c] / rows, 0.0)
+            mean[c] = center[c] + mean[c] / rows
 
 
 # ------------------------------------------------------------------------------------- normalisation
-def _lines(task, plan, group_of, x, table, affine, y, e, f, g):
+def _lines(task, plan, index, x, table, affine, y, e, f, g):
     # y = (x - mean) scale weight + bias + shift, table[block] = (mean, inv_std, scale, shift)
     width, relu, of, two = plan[5], plan[8] != 0, numba.carray(table, (plan[0], 4)), numba.carray(affine, (2, plan[5]))
     weight, bias = two[0], two[1]
@@ -147,29 +179,24 @@ def _lines(task, plan, group_of, x, table, affine, y, e, f, g):
                 z[w] = zero if relu & (value <= zero) else value
 
 
-def _columns(task, plan, group_of, x, table, affine, y, scratch, f, g):
-    # y = (x - mean) inv_std weight + bias, table = mean and inv_std of all blocks and groups
-    width, relu, groups = plan[5], plan[8] != 0, plan[6]
-    room, two = _rows(scratch, task, 2, width), numba.carray(affine, (2, width))
-    center, scale = room[0], room[1]
-    weight, bias = two[0], two[1]
-    of = numba.carray(table, (2, plan[0] // plan[1] * groups))
+def _columns(task, plan, index, x, table, y, d, e, f, g):
+    # y = (x - center) scale + shift, table[block] = these three, of a joined row
+    width, relu, of = plan[5], plan[8] != 0, numba.carray(table, (plan[0] // plan[1], 3, plan[5]))
     for unit in range(task * plan[4], min(plan[0], (task + 1) * plan[4])):
         part, out = _cut(x, unit, plan), _cut(y, unit, plan)
-        first = unit // plan[1] * groups
-        for w in range(width):
-            center[w] = of[0, first + group_of[w]]
-            scale[w] = of[1, first + group_of[w]] * weight[w]
+        three = of[unit // plan[1]]
+        center, scale, shift = three[0], three[1], three[2]
         zero = part.dtype.type(0)
         for at in range(0, part.size, width):
             row, z = part[at : at + width], out[at : at + width]
+            tasks.ahead(row)
             for w in range(row.size):
-                value = _affine(row[w], center[w], scale[w], bias[w])
+                value = _affine(row[w], center[w], scale[w], shift[w])
                 z[w] = zero if relu & (value <= zero) else value
 
 
 # ------------------------------------------------------------------------------------------ gradient
-def _sums_of_lines(task, plan, group_of, gy, x, table, affine, partial, columns, scratch):
+def _sums_of_lines(task, plan, index, gy, x, table, affine, partial, columns, scratch):
     # partial[unit] = (sum of gy weight, sum of gy weight xhat), xhat = (x - mean) inv_std, table[block] = (mean, inv_std, scale, shift);
     # columns[task] = (sum of gy, sum of gy xhat), a column each, unless the plan asks for none.
     width, of, out = plan[5], numba.carray(table, (plan[0], 4)), numba.carray(partial, (plan[0], 2))
@@ -210,53 +237,41 @@ def _line(numbers, affine, room):
         room[2, w] = affine[1, w] + numbers[3]
 
 
-def _sums_of_columns(task, plan, group_of, gy, x, table, affine, partial, columns, scratch):
-    # The same for each group, partial[unit, 0 or 1, group], table = mean and inv_std of all blocks and groups;
-    # columns[task] = (as above, and room for four more).
-    width, groups = plan[5], plan[6]
-    out = numba.carray(partial, (plan[0], 2, groups))
-    room, own, two = _rows(columns, task, 6, width), _rows(scratch, task, 3, width), numba.carray(affine, (2, width))
-    all_first, all_second = room[0], room[1]
-    first, second = room[2], room[3]
-    center, scale = room[4], room[5]
-    weight, bias = two[0], two[1]
-    middle, steep, kept = own[0], own[1], own[2]
-    of = numba.carray(table, (2, plan[0] // plan[1] * groups))
-    for w in range(width):
-        all_first[w] = 0.0
-        all_second[w] = 0.0
+def _sums_of_columns(task, plan, index, gy, x, table, partial, scratch, own, g):
+    # partial[unit] = (sum of gy, sum of gy (x - center)) of each channel, table[block] = (center, scale, shift) of a joined row
+    width, channels, relu = plan[5], plan[6], plan[8] != 0
+    out, of = numba.carray(partial, (plan[0], 2, channels)), numba.carray(table, (plan[0] // plan[1], 3, width))
+    sums, room = _rows(scratch, task, 2, width), _rows(own, task, 2, width)
+    first, second = sums[0], sums[1]
+    few, few_products = room[0], room[1]
     for unit in range(task * plan[4], min(plan[0], (task + 1) * plan[4])):
         part, grad = _cut(x, unit, plan), _cut(gy, unit, plan)
-        start = unit // plan[1] * groups
-        for w in range(width):
-            center[w] = middle[w] = of[0, start + group_of[w]]
-            scale[w] = of[1, start + group_of[w]]
-            steep[w] = of[1, start + group_of[w]] * weight[w]
-            first[w] = 0.0
-            second[w] = 0.0
-        for at in range(0, part.size, width):
-            row, h = part[at : at + width], grad[at : at + width]
-            if plan[8]:
-                _cut_off(row, middle, steep, bias, h, kept)
-                h = kept
-            for w in range(row.size):
-                first[w] += h[w]
-                second[w] += (row[w] - center[w]) * h[w]
-        for w in range(width):
-            second[w] *= scale[w]
-            all_first[w] += first[w]
-            all_second[w] += second[w]
-            first[w] *= weight[w]
-            second[w] *= weight[w]
-        _add_groups(first, group_of, width, out[unit, 0], groups)
-        _add_groups(second, group_of, width, out[unit, 1], groups)
+        three = of[unit // plan[1]]
+        center, scale, shift = three[0], three[1], three[2]
+        sums[:] = 0.0
+        for start in range(0, part.size, FEW * width):
+            few[:] = 0
+            few_products[:] = 0
+            for at in range(start, min(part.size, start + FEW * width), width):
+                p, h = part[at : at + width], grad[at : at + width]
+                tasks.ahead(p)
+                tasks.ahead(h)
+                for w in range(p.size):
+                    kept = _kept(h[w], p[w], center[w], scale[w], shift[w], relu)
+                    few[w] += kept
+                    few_products[w] += (p[w] - center[w]) * kept
+            for w in range(width):
+                first[w] += few[w]
+                second[w] += few_products[w]
+        _add_joined(first, out[unit, 0])
+        _add_joined(second, out[unit, 1])
 
 
-def _grad_of_lines(task, plan, group_of, gy, x, table, affine, gx, scratch, g):
+def _grad_of_lines(task, plan, index, gy, x, table, affine, gx, scratch, g):
     # gx = inv_std (gy weight own - first - xhat second), first and second being the means of gy weight and of gy weight xhat,
     # table[block] = (mean, inv_std, scale, shift, first, second, own)
     width, of = plan[5], numba.carray(table, (plan[0], 7))
-    room, two = _rows(scratch, task, 6, width), numba.carray(affine, (2, width))
+    room, two = _rows(scratch, task, 4, width), numba.carray(affine, (2, width))
     weight = two[0]
     for unit in range(task * plan[4], min(plan[0], (task + 1) * plan[4])):
         part, grad, out = _cut(x, unit, plan), _cut(gy, unit, plan), _cut(gx, unit, plan)
@@ -273,46 +288,36 @@ def _grad_of_lines(task, plan, group_of, gy, x, table, affine, gx, scratch, g):
                 z[w] = scale * (h[w] * (weight[w] * own) - first - (p[w] - mean) * scale * second)
 
 
-def _grad_of_columns(task, plan, group_of, gy, x, table, affine, gx, scratch, g):
-    # The same, table = mean, inv_std, first and second of all blocks and groups.
-    width, groups = plan[5], plan[6]
-    room, two = _rows(scratch, task, 6, width), numba.carray(affine, (2, width))
-    center, scale = room[0], room[1]
-    first, second = room[2], room[3]
-    steep, kept = room[4], room[5]
-    weight, bias = two[0], two[1]
-    of = numba.carray(table, (4, plan[0] // plan[1] * groups))
+def _grad_of_columns(task, plan, index, gy, x, table, gx, e, f, g):
+    # gx = gy scale - first - (x - center) second, table[block] = (center, scale, shift, first, second) of a joined row
+    width, relu, of = plan[5], plan[8] != 0, numba.carray(table, (plan[0] // plan[1], 5, plan[5]))
     for unit in range(task * plan[4], min(plan[0], (task + 1) * plan[4])):
         part, grad, out = _cut(x, unit, plan), _cut(gy, unit, plan), _cut(gx, unit, plan)
-        start = unit // plan[1] * groups
-        for w in range(width):
-            k = start + group_of[w]
-            center[w], scale[w] = of[0, k], of[1, k]
-            first[w], second[w] = of[2, k], of[3, k]
-            steep[w] = of[1, k] * weight[w]
+        five = of[unit // plan[1]]
+        center, scale, shift = five[0], five[1], five[2]
+        first, second = five[3], five[4]
         for at in range(0, part.size, width):
             p, h, z = part[at : at + width], grad[at : at + width], out[at : at + width]
-            if plan[8]:
-                _cut_off(p, center, steep, bias, h, kept)
-                h = kept
+            tasks.ahead(p)
+            tasks.ahead(h)
             for w in range(p.size):
-                z[w] = scale[w] * (h[w] * weight[w] - first[w] - (p[w] - center[w]) * scale[w] * second[w])
+                kept = _kept(h[w], p[w], center[w], scale[w], shift[w], relu)
+                z[w] = kept * scale[w] - first[w] - (p[w] - center[w]) * second[w]
 
 
 # --------------------------------------------------------------------------------------- in Python
 class _Blocks:
-    """How memory [blocks, rows, channels] is cut: joined rows, parts, tasks of some `task` elements."""
+    """How memory [blocks, rows, channels] is cut: joined rows, parts, tasks of some `task` elements.  `lines`: a block is one line of numbers."""
 
-    def __init__(self, blocks: int, rows: int, channels: int, groups: int, task: int):
+    def __init__(self, blocks: int, rows: int, channels: int, lines: bool, task: int, columns: bool, relu: bool):
         joined = min(max(1, WIDTH // channels), max(1, rows))
         step = -(-max(task, 64 * channels) // (joined * channels)) * joined  # rows in a part: whole joined rows, and many
         self.parts = max(1, -(-rows // step))
         together = max(1, task // max(1, min(step, rows) * channels))
-        self.channels, self.blocks, self.groups, self.rows, self.step = channels, blocks, groups, rows, step
+        self.channels, self.blocks, self.lines, self.rows, self.step = channels, blocks, lines, rows, step
         self.width, self.units = joined * channels, blocks * self.parts
-        self.group_of = np.arange(self.width) % channels // (channels // groups)
         self.tasks = -(-self.units // together)
-        self.plan = np.array([self.units, self.parts, rows * channels, step * channels, together, self.width, groups, 0, 0])
+        self.plan = np.array([self.units, self.parts, rows * channels, step * channels, together, self.width, channels, columns, relu])
 
     def affine(self, weight: np.ndarray | None, bias: np.ndarray | None, dtype: np.dtype) -> np.ndarray:
         """weight and bias [C], or ones and zeros, as often as rows are joined."""
@@ -320,16 +325,26 @@ class _Blocks:
         both[0], both[1] = 1 if weight is None else weight, 0 if bias is None else bias
         return both
 
+    def table(self, dtype: np.dtype, *numbers: np.ndarray | None) -> np.ndarray:
+        """Numbers [blocks, C] or [C], or 0, of the columns of a joined row of each block."""
+        table = np.empty((self.blocks, len(numbers), self.width // self.channels, self.channels), dtype)
+        for i, number in enumerate(numbers):
+            table[:, i] = 0 if number is None else number[..., None, :]
+        return table
+
     def counts(self) -> np.ndarray:
-        """Elements of a group in each part."""
+        """Elements of a line, or of a column, in each part."""
         rows = np.full(self.parts, self.step)
         rows[-1] = self.rows - self.step * (self.parts - 1)
-        return rows * (self.channels // self.groups)
+        return rows * self.channels if self.lines else rows
 
     def run(self, function: Callable, dtype: np.dtype, doubles: tuple[int, ...], *operands: np.ndarray) -> None:
         """The function for each task; operands may have any shape, those numbered `doubles` are float64."""
         lines = [a.reshape(-1).view(dtype) for a in operands]
-        tasks.run(tasks.compiled(function, dtype.char, doubles), self.tasks, self.plan, self.group_of, *lines, flush=True)
+        tasks.run(tasks.compiled(function, dtype.char, doubles), self.tasks, self.plan, self.plan, *lines, flush=True)
+
+
+_blocks_of = functools.lru_cache(maxsize=1024)(_Blocks)
 
 
 def _memory(x: np.ndarray) -> tuple[np.ndarray, bool]:
@@ -345,15 +360,20 @@ def _shaped(memory: np.ndarray, planes: bool) -> np.ndarray:
     return memory if planes else memory.transpose(0, memory.ndim - 1, *range(1, memory.ndim - 1))
 
 
-def _blocks(x: np.ndarray, planes: bool, blocks: int, groups: int, task: int) -> _Blocks:
+def _blocks(x: np.ndarray, planes: bool, blocks: int, groups: int, task: int, relu: bool = False) -> _Blocks:
     if planes:
-        return _Blocks(x.shape[0] * x.shape[1], math.prod(x.shape[2:]), 1, 1, task)
-    return _Blocks(blocks, x.size // (x.shape[1] * blocks), x.shape[1], groups, task)
+        return _blocks_of(x.shape[0] * x.shape[1], math.prod(x.shape[2:]), 1, True, task, False, relu)
+    return _blocks_of(blocks, x.size // (x.shape[1] * blocks), x.shape[1], groups == 1, task, groups == 1, relu)
+
+
+def _of_channels(numbers: np.ndarray, channels: int) -> np.ndarray:
+    """Numbers [..., G] for each channel [..., C]."""
+    return numbers if numbers.shape[-1] == channels else np.repeat(numbers, channels // numbers.shape[-1], axis=-1)
 
 
 def _of_planes(table: np.ndarray, x: np.ndarray) -> np.ndarray:
     """Numbers [1 or N, G] or [C] for each plane [N, C]."""
-    return np.broadcast_to(np.repeat(table, x.shape[1] // table.shape[-1], axis=-1), x.shape[:2])
+    return np.broadcast_to(_of_channels(table, x.shape[1]), x.shape[:2])
 
 
 def _numbers_of_lines(
@@ -364,6 +384,14 @@ def _numbers_of_lines(
         return [mean, inv_std, inv_std, 0]
     mean, inv_std = _of_planes(mean, x), _of_planes(inv_std, x)
     return [mean, inv_std, inv_std if weight is None else inv_std * np.asarray(weight, x.dtype), 0 if bias is None else bias]
+
+
+def _numbers_of_columns(
+    x: np.ndarray, mean: np.ndarray, inv_std: np.ndarray, weight: np.ndarray | None, bias: np.ndarray | None
+) -> list[np.ndarray | None]:  # fmt: skip
+    """Mean, inv_std weight and bias for each channel."""
+    mean, scale = _of_channels(mean, x.shape[1]), _of_channels(inv_std, x.shape[1])
+    return [mean, scale if weight is None else scale * np.asarray(weight, x.dtype), bias]
 
 
 def _table(dtype: np.dtype, *columns: np.ndarray | float) -> np.ndarray:
@@ -386,23 +414,22 @@ def norm_stats(x: np.ndarray, groups: int, batch: bool) -> tuple[np.ndarray, np.
         return np.full((blocks, groups), np.nan, x.dtype), np.full((blocks, groups), np.nan, x.dtype)
     memory, planes = _memory(x)
     by = _blocks(x, planes, blocks, groups, SUM)
-    partial = np.empty((by.units, 2, by.groups))
-    if by.groups == 1:
+    if by.lines:
+        partial = np.empty((by.units, 2))
         by.run(_moments_of_lines, x.dtype, (1,), memory, partial)
+        shape = (blocks, -1, groups, x.shape[1] // groups if planes else 1, by.parts)
     else:
-        by.run(_moments_of_columns, x.dtype, (1, 2), memory, partial, np.empty((by.tasks, 4, by.width)))
-    means, squares, counts = partial[:, 0], partial[:, 1], by.counts()
-    count = x.size // (blocks * groups)
-    if len(means) > blocks or planes:
-        if planes:  # [N, C, parts] -> [N, channels of a group and parts, groups]
-            means, squares = (a.reshape(x.shape[0], groups, -1).transpose(0, 2, 1) for a in (means, squares))
+        partial = np.empty((by.units, 2, x.shape[1]))
+        by.run(_moments_of_columns, x.dtype, (1, 2), memory, partial, np.empty((by.tasks, 2, by.width)), np.empty((by.tasks, 3, by.width), x.dtype))
+        shape = (blocks, by.parts, groups, x.shape[1] // groups, 1)
+    means, squares, count = partial[:, 0].reshape(shape), partial[:, 1].reshape(shape), x.size // (blocks * groups)
+    if means.size > blocks * groups:
+        counts = by.counts() if by.lines else by.counts()[:, None, None, None]
         with np.errstate(all="ignore"):  # NaN and infinity in, NaN and infinity out
-            means, squares = means.reshape(blocks, -1, groups), squares.reshape(blocks, -1, groups)
-            counts = np.tile(counts, means.shape[1] // by.parts)[:, None]
-            mean = (means * counts).sum(axis=1) / count
-            squares = (squares + counts * (means - mean[:, None]) ** 2).sum(axis=1)
+            mean = (means * counts).sum(axis=(1, 3, 4), keepdims=True) / count
+            squares = (squares + counts * (means - mean) ** 2).sum(axis=(1, 3, 4))
             means = mean
-    return means.astype(x.dtype), (squares / count).astype(x.dtype)
+    return means.reshape(blocks, groups).astype(x.dtype), (squares.reshape(blocks, groups) / count).astype(x.dtype)
 
 
 def norm(
@@ -417,14 +444,12 @@ def norm(
     y, dtype = np.empty_like(memory), x.dtype
     if not x.size:
         return _shaped(y, planes)
-    by = _blocks(x, planes, mean.shape[0], mean.shape[1], MAP)
-    by.plan[8] = relu
-    rows = by.affine(None, None, dtype) if planes else by.affine(weight, bias, dtype)
-    if by.groups == 1:
+    by = _blocks(x, planes, mean.shape[0], mean.shape[1], MAP, relu)
+    if by.lines:
+        rows = by.affine(None, None, dtype) if planes else by.affine(weight, bias, dtype)
         by.run(_lines, dtype, (), memory, _table(dtype, *_numbers_of_lines(x, planes, mean, inv_std, weight, bias)), rows, y)
     else:
-        scratch = np.empty((by.tasks, 2, by.width), dtype)
-        by.run(_columns, dtype, (), memory, np.stack([mean, inv_std]), rows, y, scratch)
+        by.run(_columns, dtype, (), memory, by.table(dtype, *_numbers_of_columns(x, mean, inv_std, weight, bias)), y)
     return _shaped(y, planes)
 
 
@@ -449,18 +474,16 @@ def norm_grad(
     gy = in_order_of(gy, _shaped(memory, planes))
     gmemory = gy if planes else gy.transpose(0, *range(2, gy.ndim), 1)
     blocks, groups = mean.shape
-    by = _blocks(x, planes, blocks, groups, SUM)
-    rows = by.affine(None, None, dtype) if planes else by.affine(weight, bias, dtype)
-    by.plan[8] = relu
-    partial = np.empty((by.units, 2, by.groups))
-    if by.groups == 1:
-        by.plan[7] = not planes
-        columns, scratch = np.empty((1 if planes else by.tasks, 2, by.width)), np.empty((by.tasks, 4, by.width), dtype)
-        lines = _numbers_of_lines(x, planes, mean, inv_std, weight, bias)
+    by = _blocks(x, planes, blocks, groups, SUM, relu)
+    if by.lines:
+        rows = by.affine(None, None, dtype) if planes else by.affine(weight, bias, dtype)
+        partial, columns = np.empty((by.units, 2)), np.empty((1 if planes else by.tasks, 2, by.width))
+        lines, scratch = _numbers_of_lines(x, planes, mean, inv_std, weight, bias), np.empty((by.tasks, 4, by.width), dtype)
         by.run(_sums_of_lines, dtype, (4, 5), gmemory, memory, _table(dtype, *lines), rows, partial, columns, scratch)
     else:
-        columns, scratch = np.empty((by.tasks, 6, by.width)), np.empty((by.tasks, 3, by.width), dtype)
-        by.run(_sums_of_columns, dtype, (4, 5), gmemory, memory, np.stack([mean, inv_std]), rows, partial, columns, scratch)
+        partial, numbers = np.empty((by.units, 2, channels)), _numbers_of_columns(x, mean, inv_std, weight, bias)
+        scratch, own = np.empty((by.tasks, 2, by.width)), np.empty((by.tasks, 2, by.width), dtype)
+        by.run(_sums_of_columns, dtype, (3, 4), gmemory, memory, by.table(dtype, *numbers), partial, scratch, own)
     with np.errstate(all="ignore"):
         if planes:
             sums = partial.reshape(x.shape[0], channels, by.parts, 2).sum(axis=2)
@@ -469,19 +492,26 @@ def norm_grad(
                 sums = sums * np.asarray(weight, float)[:, None]
             sums = sums.reshape(x.shape[0], groups, -1, 2).sum(axis=2)
             sums = (sums.sum(axis=0, keepdims=True) if blocks == 1 else sums).transpose(0, 2, 1)
+        elif by.lines:
+            sums = partial.reshape(blocks, by.parts, 2, 1).sum(axis=1)
+            gbias, gweight = columns.sum(axis=0).reshape(2, -1, channels).sum(axis=1).astype(dtype)
         else:
-            sums = partial.reshape(blocks, by.parts, 2, groups).sum(axis=1)
-            gbias, gweight = columns[:, :2].sum(axis=0).reshape(2, -1, channels).sum(axis=1).astype(dtype)
+            sums = partial.reshape(blocks, by.parts, 2, channels).sum(axis=1)
+            sums[:, 1] *= _of_channels(inv_std, channels)
+            gbias, gweight = sums.sum(axis=0).astype(dtype)
+            if weight is not None:
+                sums *= weight
+            if groups < channels:
+                sums = sums.reshape(blocks, 2, groups, -1).sum(axis=3)
         sums = (sums * (blocks * groups / x.size)).astype(dtype)
         first, second = sums[:, 0] if centred else np.zeros_like(sums[:, 0]), sums[:, 1]
-    by = _blocks(x, planes, blocks, groups, MAP)
-    by.plan[8] = relu
-    scratch = np.empty((by.tasks, 6, by.width), dtype)
-    if by.groups > 1:
-        by.run(_grad_of_columns, dtype, (), gmemory, memory, np.stack([mean, inv_std, first, second]), rows, gx, scratch)
-    else:
-        if planes:
-            first, second = _of_planes(first, x), _of_planes(second, x)
-        table = _table(dtype, *lines, first, second, 1 if weight is None or not planes else weight)
-        by.run(_grad_of_lines, dtype, (), gmemory, memory, table, rows, gx, scratch)
+        by = _blocks(x, planes, blocks, groups, MAP, relu)
+        if by.lines:
+            if planes:
+                first, second = _of_planes(first, x), _of_planes(second, x)
+            table = _table(dtype, *lines, first, second, 1 if weight is None or not planes else weight)
+            by.run(_grad_of_lines, dtype, (), gmemory, memory, table, rows, gx, np.empty((by.tasks, 4, by.width), dtype))
+        else:
+            each = (_of_channels(inv_std * a, channels) for a in (first, inv_std * second))
+            by.run(_grad_of_columns, dtype, (), gmemory, memory, by.table(dtype, *numbers, *each), gx)
     return _shaped(gx, planes), gweight, gbias

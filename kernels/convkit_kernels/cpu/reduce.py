@@ -51,6 +51,8 @@ class _Folds:
                 block, place = (unit, 0) if parts == 1 else (unit // parts, unit % parts)  # a division takes as long as thirty sums
                 start = block * length
                 first, high = start + place * step, start + min(length, (place + 1) * step)
+                if parts == 1 and length < 4096:  # quarters of long lines come from different pages
+                    tasks.ahead(numba.carray(x, high)[first:high])
                 quarter = (high - first) // 4  # four at a time, as below
                 total = empty
                 for i in range(first, first + quarter):
@@ -75,6 +77,7 @@ class _Folds:
             for r in range(0, whole - 3, 4):
                 p, q = part[r * width : (r + 1) * width], part[(r + 1) * width : (r + 2) * width]
                 s, t = part[(r + 2) * width : (r + 3) * width], part[(r + 3) * width : (r + 4) * width]
+                tasks.ahead(part[r * width : (r + 4) * width])
                 for w in range(width):
                     total[w] = join(total[w], join(join(term(p[w]), term(q[w])), join(term(s[w]), term(t[w]))))
             for first in range(whole // 4 * 4 * width, part.size, width):

@@ -16,9 +16,10 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from llvmlite import ir
 from numba import prange, types
 from numba.core import cgutils
-from numba.extending import intrinsic
+from numba.extending import intrinsic, register_jitable
 
 from ..layout import flat, order_of
 from .denormals import FLUSH, float_mode, set_float_mode
@@ -26,6 +27,7 @@ from .microkernel import address, call_code
 from .runtime import in_threads, inline, kernel, native
 
 FLOATS = 7  # operands of the float type
+AHEAD = 8192  # bytes: two pages
 
 
 @inline
@@ -117,6 +119,25 @@ def stack(count: int, kind: types.Float | None = None) -> Any:
         return (types.CPointer(kind) if kind else like)(like), generate
 
     return room
+
+
+@intrinsic
+def _fetch(typing_context: Any, array: Any, distance: Any) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        byte, word = ir.IntType(8).as_pointer(), ir.IntType(32)
+        prefetch = builder.module.declare_intrinsic("llvm.prefetch", [byte], ir.FunctionType(ir.VoidType(), [byte, word, word, word]))
+        start = builder.bitcast(context.make_array(array)(context, builder, values[0]).data, byte)
+        builder.call(prefetch, [builder.gep(start, [values[1]]), word(0), word(2), word(1)])  # data, to be read, into the second cache
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp), generate
+
+
+@register_jitable
+def ahead(row):
+    """Ask for what lies AHEAD bytes behind each cache line of a row: a core by itself fetches ahead up to the end of a page only."""
+    for distance in range(AHEAD, AHEAD + row.size * row.itemsize, 64):
+        _fetch(row, distance)
 
 
 @intrinsic
