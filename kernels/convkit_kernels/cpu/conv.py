@@ -319,7 +319,7 @@ def _window_sums(
     start = np.zeros(y.shape[4], y.dtype) if bias is None else contiguous(bias)
     added = flat_or_none(add, y)
     if chosen(found) == "winograd":
-        winograd.sums(_planes(source), *w, start, _nine(phases[0].taps), _planes(y), added, relu)
+        winograd.sums(_planes(source), w.flat, w.taps, w.strides, start, _nine(phases[0].taps), _planes(y), added, relu)
         return
     plan = _plan_sums(*shapes)
     if plan.depthwise:  # all channels are one group, in which each column of a tile reads its own
@@ -443,8 +443,7 @@ def _window_outer(source: np.ndarray, grad: np.ndarray, taps: Taps, step: Triple
         return gw
     shapes = source.shape, grad.shape, grad.dtype, taps, step, groups
     if chosen(_estimates_of_outer(*shapes)) == "winograd":
-        sums = winograd.outer(_planes(source), _planes(grad), _nine(taps))
-        _add_parts(sums.reshape(len(sums), 1, 1, -1, sums.shape[-1]), gw)
+        winograd.outer(_planes(source), _planes(grad), _nine(taps), gw)
         return gw
     plan = _plan_outer(*shapes)
     sums = np.empty(plan.sums, grad.dtype)

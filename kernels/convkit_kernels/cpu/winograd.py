@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import functools
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numba
@@ -31,7 +31,6 @@ from numba import prange
 
 from .choice import tiles_along
 from .denormals import flush_denormals, set_float_mode
-from .matmul import pack
 from .microkernel import I1, I32, I64, address, call_code, clear_bytes, compiled, isa, positive, row_split, split_kernels, tile_for
 from .runtime import MOST_THREADS, inline, kernel
 
@@ -93,20 +92,23 @@ def _weight_gradient(add: Callable, sub: Callable, mul: Callable, u: list) -> li
     return [add(add(mul(u[0], 1 / (_P * _Q)), a_even), b_even), add(a_odd, b_odd), add(add(mul(a_even, _P), mul(b_even, _Q)), u[5])]
 
 
-# name: (the transform of one dimension, places in, places out, does it add a bias?, is its source not padded to whole vectors?, its result?)
+# name: (the transform of one dimension, places in, places out, what its source is, what its result is, does it add a bias?)
+# Pixels are vectors of channels, and not padded to whole vectors; planes are; of windows each lane has its own.
 CODELETS = {
-    "input": (_input, 6, 6, False, True, False),
-    "output": (_output, 6, 4, True, False, True),
-    "gradient": (_gradient, 4, 6, False, True, False),
-    "weights": (_weights, 3, 6, False, True, True),
-    "weight_gradient": (_weight_gradient, 6, 3, False, False, False),
+    "input": (_input, 6, 6, "pixels", "planes", False),
+    "output": (_output, 6, 4, "planes", "pixels", True),
+    "gradient": (_gradient, 4, 6, "pixels", "planes", False),
+    "weights": (_weights, 3, 6, "windows", "planes", False),
+    "weight_gradient": (_weight_gradient, 6, 3, "planes", "windows", False),
 }
+AHEAD = 8  # vectors: 36 planes are more streams than a processor follows by itself, so each vector asks for one that comes later
 _lock = threading.Lock()
 
 
 def codelet(name: str, dtype: np.dtype, add: bool = False, relu: bool = False) -> int:
-    """Address of a codelet, compiled on first use, in about 20 ms.  It takes (sources, source, results, result, bias, whole, rest): tables of
-    addresses and what is added to each, the address of the bias, whole vectors of channels and channels beyond them.
+    """Address of a codelet, compiled on first use, in about 20 ms.  It takes (sources, source, results, result, more, whole, rest): tables of
+    addresses and what is added to each, the address of the bias, whole vectors of channels and channels beyond them.  Where windows take part,
+    planes come first, and `more` is the address of a table of where the window of each lane is, in bytes.
 
     With `add` the results' table goes on with the addresses of what is added to each; with `relu` what is not above 0 becomes 0."""
     with _lock:
@@ -115,18 +117,21 @@ def codelet(name: str, dtype: np.dtype, add: bool = False, relu: bool = False) -
 
 @functools.cache
 def _codelet(name: str, char: str, added: bool, relu: bool) -> int:
-    step, before, after, biased, masked_in, masked_out = CODELETS[name]
+    step, before, after, kind_in, kind_out, biased = CODELETS[name]
     dtype = np.dtype(char)
     lanes = isa().bytes // dtype.itemsize
     scalar, suffix = (ir.FloatType(), "f32") if dtype.itemsize == 4 else (ir.DoubleType(), "f64")
     vec = ir.VectorType(scalar, lanes)
-    vp, ip, mask_type = vec.as_pointer(), I64.as_pointer(), ir.VectorType(I1, lanes)
+    vp, ip, mask_type, many = vec.as_pointer(), I64.as_pointer(), ir.VectorType(I1, lanes), ir.VectorType(I64, lanes)
     module = ir.Module(f"winograd_{name}_{suffix}")
     module.triple = llvm.get_process_triple()
     fn = ir.Function(module, ir.FunctionType(ir.VoidType(), [ip, I64, ip, I64, I64, I64, I64]), module.name)
-    sources, source, results, result, bias, whole, rest = fn.args
+    sources, source, results, result, more, whole, rest = fn.args
+    if kind_in == "windows":
+        sources, source, results, result = results, result, sources, source
     load_some = ir.Function(module, ir.FunctionType(vec, [vp, I32, mask_type, vec]), f"llvm.masked.load.v{lanes}{suffix}.p0")
     store_some = ir.Function(module, ir.FunctionType(ir.VoidType(), [vec, vp, I32, mask_type]), f"llvm.masked.store.v{lanes}{suffix}.p0")
+    prefetch = ir.Function(module, ir.FunctionType(ir.VoidType(), [vp, I32, I32, I32]), "llvm.prefetch.p0")
     entry, loop, next_, tail, last, exit_ = (fn.append_basic_block(n) for n in ("entry", "loop", "next", "tail", "last", "exit"))
     b = ir.IRBuilder(entry)
     align, zero, flags = ir.Constant(I32, dtype.itemsize), ir.Constant(vec, [0.0] * lanes), ("contract", "reassoc")
@@ -140,31 +145,52 @@ def _codelet(name: str, char: str, added: bool, relu: bool) -> int:
     def mul(v: Any, c: float) -> Any:
         return b.fmul(v, ir.Constant(vec, [float(c)] * lanes), flags=flags)
 
-    def place(table: Any, k: int, base: Any, offset: Any) -> Any:
-        return b.inttoptr(b.add(b.load(b.gep(table, [ir.Constant(I64, k)])), b.add(base, offset)), vp)
+    def splat(value: Any, kind: ir.VectorType) -> Any:
+        undef = ir.Constant(kind, ir.Undefined)
+        return b.shuffle_vector(b.insert_element(undef, value, ir.Constant(I32, 0)), undef, ir.Constant(ir.VectorType(I32, lanes), [0] * lanes))
 
-    def body(offset: Any, mask: Any) -> None:
+    def body(t: Any, mask: Any) -> None:
         """One vector of channels: down the columns of the patch, then along its rows."""
+        offset = b.mul(t, ir.Constant(I64, isa().bytes))
+        where = b.inttoptr(b.add(more, b.mul(t, ir.Constant(I64, 8 * lanes))), ip)  # the table of lanes
 
-        def load(pointer: Any, masked: bool) -> Any:
-            if masked and mask is not None:
+        def place(kind: str, table: Any, k: int, base: Any, writes: int) -> Any:
+            at = b.add(b.load(b.gep(table, [ir.Constant(I64, k)])), base)
+            if kind == "windows":  # a gather takes five times as long
+                return [b.inttoptr(b.add(at, b.load(b.gep(where, [ir.Constant(I64, lane)]))), scalar.as_pointer()) for lane in range(lanes)]
+            at = b.add(at, offset)
+            if kind == "planes":
+                later = b.inttoptr(b.add(at, ir.Constant(I64, AHEAD * isa().bytes)), vp)
+                b.call(prefetch, [later, ir.Constant(I32, writes), ir.Constant(I32, 3), ir.Constant(I32, 1)])
+            return b.inttoptr(at, vp)
+
+        def load(kind: str, pointer: Any) -> Any:
+            if kind == "windows":
+                value = ir.Constant(vec, ir.Undefined)
+                for lane, at in enumerate(pointer):
+                    value = b.insert_element(value, b.load(at), ir.Constant(I32, lane))
+                return value
+            if kind == "pixels" and mask is not None:
                 return b.call(load_some, [pointer, align, mask, zero])
             value = b.load(pointer)
             value.align = dtype.itemsize
             return value
 
         columns = [
-            step(add, sub, mul, [load(place(sources, i * before + j, source, offset), masked_in) for i in range(before)]) for j in range(before)
+            step(add, sub, mul, [load(kind_in, place(kind_in, sources, i * before + j, source, 0)) for i in range(before)]) for j in range(before)
         ]
-        shift = load(b.inttoptr(b.add(bias, offset), vp), True) if biased else None
+        shift = load("pixels", b.inttoptr(b.add(more, offset), vp)) if biased else None
         for i in range(after):
             for j, value in enumerate(step(add, sub, mul, [column[i] for column in columns])):
-                to, value = place(results, i * after + j, result, offset), add(value, shift) if biased else value
+                to, value = place(kind_out, results, i * after + j, result, 1), add(value, shift) if biased else value
                 if added:  # as an operation of its own, which a sum behind the convolution is
-                    value = b.fadd(value, load(place(results, (after + i) * after + j, result, offset), masked_out))
+                    value = b.fadd(value, load("pixels", place(kind_out, results, (after + i) * after + j, result, 0)))
                 if relu:
                     value = positive(b, value)
-                if masked_out and mask is not None:
+                if kind_out == "windows":
+                    for lane in reversed(range(lanes)):  # lanes beyond the last column stand where it does, which is written last
+                        b.store(b.extract_element(value, ir.Constant(I32, lane)), to[lane])
+                elif kind_out == "pixels" and mask is not None:
                     b.call(store_some, [value, to, align, mask])
                 else:
                     b.store(value, to).align = dtype.itemsize
@@ -173,7 +199,7 @@ def _codelet(name: str, char: str, added: bool, relu: bool) -> int:
     b.position_at_end(loop)
     t = b.phi(I64)
     t.add_incoming(ir.Constant(I64, 0), entry)
-    body(b.mul(t, ir.Constant(I64, isa().bytes)), None)
+    body(t, None)
     b.branch(next_)
     b.position_at_end(next_)
     following = b.add(t, ir.Constant(I64, 1))
@@ -182,10 +208,7 @@ def _codelet(name: str, char: str, added: bool, relu: bool) -> int:
     b.position_at_end(tail)
     b.cbranch(b.icmp_signed(">", rest, ir.Constant(I64, 0)), last, exit_)
     b.position_at_end(last)
-    index = ir.VectorType(I32, lanes)
-    undef = ir.Constant(index, ir.Undefined)
-    rests = b.shuffle_vector(b.insert_element(undef, b.trunc(rest, I32), ir.Constant(I32, 0)), undef, ir.Constant(index, [0] * lanes))
-    body(b.mul(whole, ir.Constant(I64, isa().bytes)), b.icmp_signed("<", ir.Constant(index, list(range(lanes))), rests))
+    body(whole, b.icmp_signed("<", ir.Constant(many, list(range(lanes))), splat(rest, many)))
     b.branch(exit_)
     b.position_at_end(exit_)
     b.ret_void()
@@ -268,45 +291,55 @@ def _pixels(table, at, count, image, size, height, width, channels, tile, plan, 
 
 # ------------------------------------------------------------------------------------- the sums
 def sums(
-    source: np.ndarray, w: np.ndarray, places: np.ndarray, shape: tuple[int, int, int], strides: tuple[int, int, int],
-    bias: np.ndarray, taps: Taps, y: np.ndarray, add: np.ndarray, relu: bool,
+    source: np.ndarray, w: np.ndarray, places: np.ndarray, strides: tuple[int, int, int], bias: np.ndarray, taps: Taps, y: np.ndarray,
+    add: np.ndarray, relu: bool,
 ) -> None:  # fmt: skip
     """y [N, P, Q, K] = 3x3 window sums of source [N, H, W, C] plus bias [K], plus add (as y, flat, if it is not empty), then max(y, 0) with `relu`.
 
-    The weights w, places, shape and strides are those that `matmul.pack` takes.  Scratch: the transformed weights, and for each thread the
-    transformed tiles of a unit.
+    The weights are as `matmul.pack` takes them: element (tap, i, j) stands at w[places[tap] + strides . (0, i, j)].  Scratch: the
+    transformed weights, and for each thread the transformed tiles of a unit.
     """
     c, k, dtype = source.shape[-1], y.shape[-1], y.dtype
+    lanes = isa().bytes // dtype.itemsize
     # As many tiles as make the traffic of tiles and of weights equal, if neither stays in the cache; units enough for several threads.
     most, tiles = max(LEAST_TILES["sums"], c * k // (2 * (c + k))), _tiles(y, taps)
     units = max(-(-tiles // most), min(UNITS, -(-tiles // 14)))
     codelets = codelet("input", dtype), codelet("output", dtype, add.size > 0, relu)
-    plan = _plan(source, y, taps, -(-tiles // units), None, k, codelets, False)
+    plan = _plan(source, y, taps, -(-tiles // units), None, _up(k, lanes), codelets, False)
     columns = int(plan[COLUMNS])
-    blocks, many = -(-k // columns), c * columns
-    packed = pack(w, places, shape, strides, columns)
-    u = np.empty((PLACES, _plane(blocks * many, dtype)), dtype)
-    _transform(codelet("weights", dtype), packed.reshape(-1), _starts(many, dtype, 9), u.reshape(-1), _starts(u.shape[1], dtype),
-               np.array([blocks, 9 * many, many, many, plan[LANES]]))  # fmt: skip
+    u = np.empty((1, PLACES, _plane(_up(k, columns) * c, dtype)), dtype)
+    _transform(codelet("weights", dtype), u, _starts(u.shape[2], dtype), w, places * dtype.itemsize, *_windows(columns, c, k, strides[1:], dtype))
     planes = int(plan[PLANE_C]), int(plan[PLANE_K])
     scratch = np.empty((MOST_THREADS, PLACES * (planes[0] + planes[1]) + int(plan[WIDE_K])), dtype)
     starts = np.concatenate([_starts(plane, dtype) for plane in planes])
     zeros = np.zeros(max(c, columns), dtype)
-    _tile_sums(source.reshape(-1), u, bias, y.reshape(-1), add, scratch, starts, np.empty(MOST_THREADS * TABLE, np.int64), zeros, plan)
+    _tile_sums(source.reshape(-1), u[0], bias, y.reshape(-1), add, scratch, starts, np.empty(MOST_THREADS * TABLE, np.int64), zeros, plan)
+
+
+def _windows(block: int, c: int, columns: int, strides: Sequence[int], dtype: np.dtype) -> tuple[np.ndarray, np.ndarray]:
+    """For `_transform`, with blocks of so many columns: where the window of each column is, from the first of its row on, in bytes, and numbers."""
+    at = np.minimum(np.arange(-(-columns // block) * block), columns - 1) * (strides[1] * dtype.itemsize)
+    return at, np.array([c, block, strides[0], isa().bytes // dtype.itemsize])
 
 
 @kernel
-def _transform(code, source, source_starts, result, result_starts, numbers):
-    """Apply a codelet to `blocks` blocks of `many` neighbours each, in pieces."""
-    blocks, source_block, result_block, many, lanes = numbers[0], numbers[1], numbers[2], numbers[3], numbers[4]
-    size, pieces = source.itemsize, 8
-    for u in prange(blocks * pieces):
+def _transform(code, planes, starts, windows, taps, at, numbers):
+    """Between windows [rows, columns] and planes [parts, places, blocks of columns, rows, columns of a block], of which the first part becomes the
+    sum of all, in pieces."""
+    rows, columns, row, lanes = numbers[0], numbers[1], numbers[2], numbers[3]
+    size, pieces, count = planes.itemsize, 64, rows * (at.size // columns)
+    for piece in prange(pieces):
         before = flush_denormals()
-        block, piece = u // pieces, u % pieces
-        first, end = piece * (many // lanes) // pieces, (piece + 1) * (many // lanes) // pieces
-        call_code(code, (address(source_starts), address(source) + size * (block * source_block + first * lanes),
-                            address(result_starts), address(result) + size * (block * result_block + first * lanes),
-                            0, end - first, many % lanes if piece == pieces - 1 else 0))  # fmt: skip
+        first, end = piece * count // pieces, (piece + 1) * count // pieces
+        for place in range(planes.shape[1]):
+            total = planes[0, place, first * columns : end * columns]
+            for part in range(1, planes.shape[0]):
+                more = planes[part, place, first * columns : end * columns]
+                for e in range(total.size):
+                    total[e] += more[e]
+        for i in range(first, end):
+            call_code(code, (address(starts), address(planes) + size * columns * i, address(taps), address(windows) + size * (i % rows) * row,
+                             address(at) + 8 * (i // rows) * columns, columns // lanes, 0))  # fmt: skip
         set_float_mode(before)
 
 
@@ -330,11 +363,11 @@ def _tile_sums(source, u, bias, y, add, scratch, starts, tables, zeros, plan):
             call_code(plan[INTO], (table, 0, address(starts), v + size * t * wide_c, 0, channels // lanes, channels % lanes))
         for place in range(PLACES):
             clear_bytes(v + size * (place * plane_c + count * wide_c), size * (together - count) * wide_c)
-            for j in range(0, filters, columns):
+            for j in range(0, wide_k, columns):
                 for r in range(plan[ROWS]):
                     row = r * plan[HEIGHT] - max(0, r - plan[MANY])
                     call_code(
-                        plan[PRODUCT + (0 if r < plan[MANY] else 1) + (2 if j + columns > filters else 0)],
+                        plan[PRODUCT + (0 if r < plan[MANY] else 1) + (2 if j + columns > wide_k else 0)],
                         (v + size * (place * plane_c + row * wide_c), tap, wide_c, 1,
                          address(u) + size * (place * u.shape[1] + j * channels), tap, columns, 1, channels,
                          address(zeros), 0, m + size * (place * plane_k + row * wide_k + j), wide_k, min(columns, wide_k - j)),
@@ -350,8 +383,8 @@ def _tile_sums(source, u, bias, y, add, scratch, starts, tables, zeros, plan):
 
 
 # ------------------------------------------------------------------------------ the weight gradient
-def outer(source: np.ndarray, grad: np.ndarray, taps: Taps) -> np.ndarray:
-    """Parts [parts, 9, C, K rounded up to whole vectors] whose sum is dw, of source [N, H, W, C] and grad [N, P, Q, K].
+def outer(source: np.ndarray, grad: np.ndarray, taps: Taps, dw: np.ndarray) -> None:
+    """dw [K, C, 9] of source [N, H, W, C] and grad [N, P, Q, K].
 
     Few channels: the tiles are dealt into parts, each with transformed weights of its own, which stay in the cache of the core that adds to
     them.  Many: all cores add to the same, each at places of its own.  Scratch: transformed weights, and transformed tiles of both images.
@@ -370,12 +403,11 @@ def outer(source: np.ndarray, grad: np.ndarray, taps: Taps) -> np.ndarray:
     scratch = np.empty((MOST_THREADS if alone else 1, PLACES * (planes[0] + planes[1])), dtype)
     starts = np.concatenate([_starts(plane, dtype) for plane in planes])
     zeros = np.zeros(max(c, wide), dtype)
-    du, dw = np.empty((parts, PLACES, plane), dtype), np.empty((parts, 9, c, wide), dtype)
+    du = np.empty((parts, PLACES, plane), dtype)
     add = _add_alone if alone else _add_together
     add(source.reshape(-1), grad.reshape(-1), scratch, du, starts, np.empty(MOST_THREADS * TABLE, np.int64), zeros, plan)
-    _transform(codelet("weight_gradient", dtype), du.reshape(-1), _starts(plane, dtype), dw.reshape(-1), _starts(c * wide, dtype, 9),
-               np.array([parts, PLACES * plane, 9 * c * wide, c * wide, plan[LANES]]))  # fmt: skip
-    return dw
+    _transform(codelet("weight_gradient", dtype), du, _starts(plane, dtype), dw.reshape(-1), np.arange(9) * dtype.itemsize,
+               *_windows(wide, c, k, (9, 9 * c), dtype))  # fmt: skip
 
 
 @inline
