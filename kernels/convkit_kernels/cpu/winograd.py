@@ -327,7 +327,7 @@ def _transform(code, planes, starts, windows, taps, at, numbers):
     """Between windows [rows, columns] and planes [parts, places, blocks of columns, rows, columns of a block], of which the first part becomes the
     sum of all, in pieces."""
     rows, columns, row, lanes = numbers[0], numbers[1], numbers[2], numbers[3]
-    size, pieces, count = planes.itemsize, 64, rows * (at.size // columns)
+    size, pieces, count = planes.itemsize, UNITS, rows * (at.size // columns)
     for piece in prange(pieces):
         before = flush_denormals()
         first, end = piece * count // pieces, (piece + 1) * count // pieces
