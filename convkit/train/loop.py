@@ -109,7 +109,7 @@ def fit(
     if isinstance(scheduler, ReduceLROnPlateau) and schedule_each == "batch":
         raise ValueError("fit: ReduceLROnPlateau steps once an epoch, with its loss; schedule_each must not be 'batch'")
     loader = _loader("training", train_data, batch_size, shuffle=True, seed=seed)
-    measured = None if validation is None else _loader("validation", validation, max(batch_size, 256))
+    measured = None if validation is None else _loader("validation", validation, loader.batch_size)
     own = {id(p) for p in model.parameters()}
     if not any(id(p) in own for group in optimizer.param_groups for p in group["params"]):
         raise ValueError("fit: the optimizer has none of this model's parameters; make it with model.parameters()")

@@ -101,6 +101,10 @@ def turner(itemsize: int) -> int:
 
 @functools.cache
 def _turner(itemsize: int) -> int:
+    return compiled(f"turn-{itemsize}", lambda: _emit(itemsize))
+
+
+def _emit(itemsize: int) -> ir.Module:
     lanes = isa().bytes // itemsize
     vec = ir.VectorType(ir.IntType(8 * itemsize), lanes)  # integers: copies keep every bit
     vp, mask_type = vec.as_pointer(), ir.VectorType(I1, lanes)
@@ -164,4 +168,4 @@ def _turner(itemsize: int) -> int:
     b.branch(exit_)
     b.position_at_end(exit_)
     b.ret_void()
-    return compiled(module, module.name)
+    return module

@@ -24,6 +24,7 @@ end.  That is a convolution to very few channels, such as the gradient for an im
 from __future__ import annotations
 
 import functools
+import hashlib
 import os
 import threading
 from collections.abc import Callable
@@ -36,6 +37,8 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
+
+from .runtime import kept
 
 I64, I32, I1 = ir.IntType(64), ir.IntType(32), ir.IntType(1)
 _BYTES = ir.IntType(8).as_pointer()
@@ -140,8 +143,11 @@ def tile_kernel(tile: Tile, rows: int, dtype: np.dtype, unit_rows: bool = False,
         with _lock:
             address = _addresses.get(key)
             if address is None:
-                emitted = _emit_column(rows, dtype) if tile.columns == 1 else _emit(tile, rows, dtype, unit_rows, masked, lanewise)
-                address = _addresses[key] = compiled(*emitted)
+                column = tile.columns == 1
+                address = _addresses[key] = compiled(
+                    "tile-" + "-".join(str(k) for k in key),
+                    lambda: _emit_column(rows, dtype) if column else _emit(tile, rows, dtype, unit_rows, masked, lanewise),
+                )
     return address
 
 
@@ -202,7 +208,7 @@ def _start(kind: str, shape: str, dtype: np.dtype, lanes: int) -> _Start:
     return _Start(module, fn, scalar, vec, fma, load)
 
 
-def _emit(tile: Tile, rows: int, dtype: np.dtype, unit_rows: bool, masked: bool, lanewise: bool) -> tuple[ir.Module, str]:
+def _emit(tile: Tile, rows: int, dtype: np.dtype, unit_rows: bool, masked: bool, lanewise: bool) -> ir.Module:
     lanes, vectors = tile.lanes, tile.vectors
     kind = ("_unit" if unit_rows else "") + ("_masked" if masked else "") + ("_lanewise" if lanewise else "")
     module, fn, scalar, vec, fma, load_at = _start("tile", f"{rows}x{vectors}x{lanes}{kind}", dtype, lanes)
@@ -290,10 +296,10 @@ def _emit(tile: Tile, rows: int, dtype: np.dtype, unit_rows: bool, masked: bool,
     b.branch(exit_)
     b.position_at_end(exit_)
     b.ret_void()
-    return module, module.name
+    return module
 
 
-def _emit_column(rows: int, dtype: np.dtype) -> tuple[ir.Module, str]:
+def _emit_column(rows: int, dtype: np.dtype) -> ir.Module:
     """A tile of one column: y[i] = start[i] + sum over taps k, t < run of x[xtaps[k] + i*xrow + t] * w[wtaps[k] + t], vectors lying along t."""
     lanes = isa().bytes // dtype.itemsize
     module, fn, scalar, vec, fma, load = _start("column", f"{rows}x{lanes}", dtype, lanes)
@@ -350,7 +356,7 @@ def _emit_column(rows: int, dtype: np.dtype) -> tuple[ir.Module, str]:
         first = b.load(b.gep(start, [b.mul(ldstart, ir.Constant(I64, i))]))
         b.store(b.call(add_lanes, [first, after[i]], fastmath=("reassoc",)), b.gep(y, [b.mul(ldy, ir.Constant(I64, i))]))
     b.ret_void()
-    return module, module.name
+    return module
 
 
 def positive(b: ir.IRBuilder, value: Any) -> Any:
@@ -374,11 +380,11 @@ def finish_kernel(dtype: np.dtype, add: bool, relu: bool) -> int:
         with _lock:
             address = _addresses.get(key)
             if address is None:
-                address = _addresses[key] = compiled(*_emit_finish(dtype, add, relu))
+                address = _addresses[key] = compiled(f"finish-{dtype.char}-{add}-{relu}", lambda: _emit_finish(dtype, add, relu))
     return address
 
 
-def _emit_finish(dtype: np.dtype, adds: bool, relu: bool) -> tuple[ir.Module, str]:
+def _emit_finish(dtype: np.dtype, adds: bool, relu: bool) -> ir.Module:
     lanes = isa().bytes // dtype.itemsize
     scalar, suffix = (ir.FloatType(), "f32") if dtype.itemsize == 4 else (ir.DoubleType(), "f64")
     vec, fp = ir.VectorType(scalar, lanes), scalar.as_pointer()
@@ -426,25 +432,35 @@ def _emit_finish(dtype: np.dtype, adds: bool, relu: bool) -> tuple[ir.Module, st
     ):  # fmt: skip
         phi.add_incoming(begin, before)
         phi.add_incoming(following, loop)
-    return module, module.name
+    return module
 
 
 @functools.cache
-def _engine() -> Any:
-    """LLVM's just-in-time compiler for the chosen instruction set; it owns the emitted code, so it lives as long as the process."""
+def _engine() -> tuple[Any, Any]:
+    """LLVM's just-in-time compiler, which owns the code and so lives as long as the process, and what makes code for the chosen instruction set."""
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
     this = isa()
     machine = llvm.Target.from_default_triple().create_target_machine(cpu=this.cpu, features=this.features, opt=3)
-    return llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
+    return llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine), machine
 
 
-def compiled(module: ir.Module, name: str) -> int:
-    """Address of the function `name` of a module, as machine code for the chosen instruction set."""
-    engine = _engine()
-    engine.add_module(llvm.parse_assembly(str(module)))
+def compiled(name: str, emit: Callable[[], ir.Module]) -> int:
+    """Address of the one function, called like the module, of the module that `emit` makes: machine code for the chosen instruction set.
+
+    It is kept in the cache under `name`, which tells apart what differs; found there, nothing is emitted.
+    """
+    this, (engine, machine) = isa(), _engine()
+
+    def make() -> bytes:
+        module = emit()
+        return module.name.encode() + b"\n" + machine.emit_object(llvm.parse_assembly(str(module)))
+
+    unlike = hashlib.sha256(f"{this} {llvm.llvm_version_info}".encode()).hexdigest()[:8]  # machines that share a cache
+    symbol, _, code = kept(f"{name}-{this.name}-{unlike}", emit.__code__.co_filename, make).partition(b"\n")
+    engine.add_object_file(llvm.ObjectFileRef.from_data(code))
     engine.finalize_object()
-    return engine.get_function_address(name)
+    return engine.get_function_address(symbol.decode())
 
 
 @intrinsic

@@ -6,13 +6,16 @@ import concurrent.futures
 import contextlib
 import functools
 import hashlib
+import importlib
 import inspect
 import itertools
 import os
 import pathlib
 import re
+import sys
 import threading
 import time
+import types as types_of_python
 import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -25,6 +28,24 @@ from numba.core.caching import FunctionCache
 from numba.core.ccallback import CFunc
 
 from . import memory
+
+
+def _import_without_scipy() -> None:
+    """Import what of Numba looks whether SciPy's linear algebra is there, and spare it the look: a third of the time of all imports.
+
+    SciPy is a dependency, so it is there.  Where Numba then needs a function of it, as for `np.dot` in a user's own code, it imports SciPy.
+    """
+    name = "scipy.linalg.cython_blas"
+    if name in sys.modules:
+        return
+    sys.modules[name] = types_of_python.ModuleType(name)
+    try:
+        importlib.import_module("numba.np.arraymath")
+    finally:
+        del sys.modules[name]
+
+
+_import_without_scipy()
 
 # Reassociation lets loops vectorise; nnan and ninf are left out because NaN and Inf must propagate.
 FASTMATH = {"contract", "reassoc", "nsz", "arcp"}
@@ -136,8 +157,36 @@ class _Cache(FunctionCache):
         try:
             super().save_overload(sig, data)
         except Exception as error:  # read-only folder, full disk, a vanished folder
-            reason = getattr(error, "strerror", None) or error  # without the file's name: one warning for all kernels
-            _warn_once(f"convkit: compiled kernels cannot be kept in {cache_folder()} ({reason}); they compile again in each process")
+            _warn_unkept(error)
+
+
+def kept(name: str, source: str, make: Callable[[], bytes]) -> bytes:
+    """What `make` gives, or gave to an earlier process: kept in the cache folder under `name` and the state of the file `source`.
+
+    A damaged file counts for none, and none can be written in a read-only folder.
+    """
+    path = cache_folder() / f"{name}.{state(source)}.bin"
+    try:
+        found = path.read_bytes()
+        if found[:32] == hashlib.sha256(found[32:]).digest():
+            return found[32:]
+    except OSError:
+        pass
+    made = make()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_name(f"{path.name}.{os.getpid()}.{threading.get_ident()}")
+        partial.write_bytes(hashlib.sha256(made).digest() + made)
+        partial.replace(path)
+    except OSError as error:
+        _warn_unkept(error)
+    return made
+
+
+def _warn_unkept(error: Exception) -> None:
+    """Without the file's name: one warning for all kernels."""
+    reason = getattr(error, "strerror", None) or error
+    _warn_once(f"convkit: compiled kernels cannot be kept in {cache_folder()} ({reason}); they compile again in each process")
 
 
 @functools.cache

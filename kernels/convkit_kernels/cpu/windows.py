@@ -143,13 +143,17 @@ def _walker(op: str, char: str, vectors: int, step: int, taps: int, size: int) -
 @functools.cache
 def _compiled(op: str, char: str, vectors: int, step: int, taps: int, size: int) -> int:
     """Address of the walk as a task; compiled on first use, in about 20 ms."""
+    return compiled(f"pool-{op}-{char}-{vectors}-{step}-{taps}-{size}", lambda: _emit(op, char, vectors, step, taps, size))
+
+
+def _emit(op: str, char: str, vectors: int, step: int, taps: int, size: int) -> ir.Module:
     dtype = np.dtype(char)
     name = f"{op}_{char}_{vectors}_{step}_{taps}_{size}"
     module = ir.Module(name)
     module.triple = llvm.get_process_triple()
     fn = ir.Function(module, ir.FunctionType(ir.VoidType(), [I64] * (3 + tasks.FLOATS)), name)
     _Emitter(module, fn, dtype, op, vectors, step, taps, size).lines()
-    return compiled(module, name)
+    return module
 
 
 class _Emitter:

@@ -117,6 +117,10 @@ def codelet(name: str, dtype: np.dtype, add: bool = False, relu: bool = False) -
 
 @functools.cache
 def _codelet(name: str, char: str, added: bool, relu: bool) -> int:
+    return compiled(f"winograd-{name}-{char}-{added}-{relu}", lambda: _emit(name, char, added, relu))
+
+
+def _emit(name: str, char: str, added: bool, relu: bool) -> ir.Module:
     step, before, after, kind_in, kind_out, biased = CODELETS[name]
     dtype = np.dtype(char)
     lanes = isa().bytes // dtype.itemsize
@@ -212,7 +216,7 @@ def _codelet(name: str, char: str, added: bool, relu: bool) -> int:
     b.branch(exit_)
     b.position_at_end(exit_)
     b.ret_void()
-    return compiled(module, module.name)
+    return module
 
 
 # ------------------------------------------------------------------------------------- the plan
