@@ -108,6 +108,11 @@ def observed(watch: Any) -> Iterator[None]:
         _watch = before
 
 
+def is_observed() -> bool:
+    """Whether somebody sees each operation: then those that the user wrote should run."""
+    return _watch is not None
+
+
 # ----------------------------------------------------------------------------------------- nodes
 class TensorBase:
     """What the graph knows of a tensor: its array, where it came from, and where its gradient goes.

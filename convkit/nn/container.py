@@ -74,7 +74,8 @@ class Sequential(_Numbered):
     """Modules one after the other: `Sequential(a, b)(x)` is `b(a(x))`.
 
     Also takes one dictionary of names and modules.  An int gives a module, a slice a Sequential of the same modules.
-    Batch normalisation with a ReLU behind it runs as one operation, unless one of them has hooks; the result is the same.
+    Batch normalisation, a convolution or a dense layer with a ReLU behind it run as one operation, with the same bits; so do, up to the last
+    bits, a convolution and the batch normalisation behind it, in evaluation where no gradient is recorded.  Layers with hooks run by themselves.
 
     >>> from convkit import nn, zeros
     >>> net = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))

@@ -1,32 +1,72 @@
-"""Neighbours in a `Sequential` that run as one operation, with the same result: a pass over memory less, forward and backward."""
+"""Neighbours in a `Sequential` that run as one operation: passes over memory less, forward and backward.
+
+batch normalisation, ReLU               the same bits
+convolution or dense layer, ReLU        the same bits
+convolution, batch normalisation        in evaluation, where no gradient is recorded: the normalisation, y = s x + t by channel, is folded
+                                        into the convolution's weights, so the last bits may differ; a ReLU behind it joins in
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
+
+from ..autograd import is_grad_enabled, is_observed
+from ..tensor import Tensor
 from .layers.activation import ReLU
+from .layers.conv import Conv1d, Conv2d, Conv3d
+from .layers.linear import Linear
 from .layers.norm import BatchNorm1d, BatchNorm2d, BatchNorm3d
 from .module import Module
 
-_NORMS = (BatchNorm1d, BatchNorm2d, BatchNorm3d)
+_NORMS = {Conv1d: BatchNorm1d, Conv2d: BatchNorm2d, Conv3d: BatchNorm3d}
+_BEFORE_RELU = (*_NORMS, Linear, *_NORMS.values())
 
 
 def run(modules: Iterable[Module], x: Any) -> Any:
-    """The modules one after the other; batch normalisation and ReLU behind it are one operation."""
-    every = list(modules)
+    """The modules one after the other, as few operations as can be."""
+    every = [*modules, None, None]
     i = 0
-    while i < len(every):
-        first, *behind = every[i : i + 2]
-        if _plain(first, *_NORMS) and behind and _plain(behind[0], ReLU):
-            x = first.forward(x, relu=True)
-            i += 2
-        else:
-            x = first(x)
-            i += 1
+    while (first := every[i]) is not None:
+        behind, options = every[i + 1], dict[str, Any]()
+        if _plain(first, *_BEFORE_RELU):
+            if type(first) in _NORMS and _folds(first, behind, x):
+                options["weights"] = _folded(first, behind)
+                i += 1
+                behind = every[i + 1]
+            if _plain(behind, ReLU):
+                options["relu"] = True
+                i += 1
+        x = first.forward(x, **options) if options else first(x)
+        i += 1
     return x
 
 
-def _plain(module: Module, *kinds: type) -> bool:
+def _plain(module: Any, *kinds: type) -> bool:
     """Whether a module is exactly one of these layers, and nobody would notice that it was not called: it has no hooks and no forward of its own."""
     return type(module) in kinds and not module._hooked() and "forward" not in module.__dict__
+
+
+def _folds(conv: Any, norm: Any, x: Any) -> bool:
+    """Whether `norm` can be folded into `conv`: it uses its running statistics, which fit, and nobody asks for gradients or looks on."""
+    if not _plain(norm, _NORMS[type(conv)]) or norm.training or norm.running_mean is None or norm.running_var is None or is_observed():
+        return False
+    given = [x, *(t for t in (conv.weight, conv.bias, norm.weight, norm.bias) if t is not None)]
+    if is_grad_enabled() and any(t.requires_grad for t in given):
+        return False
+    same = all(t.dtype == x.dtype for t in (*given, norm.running_mean, norm.running_var))
+    return same and x.ndim == conv.rank + 2 and norm.num_features == conv.out_channels
+
+
+def _folded(conv: Any, norm: Any) -> tuple[Tensor, Tensor]:
+    """Weight * s and (bias - running mean) * s + norm's bias, with s = norm's weight / sqrt(running variance + eps)."""
+    weight, dtype = conv.weight.array, conv.weight.dtype
+    with np.errstate(all="ignore"):
+        scale = (1.0 / np.sqrt(norm.running_var.array + dtype.type(norm.eps))).astype(dtype)
+        if norm.weight is not None:
+            scale *= norm.weight.array
+        shift = -norm.running_mean.array if conv.bias is None else conv.bias.array - norm.running_mean.array
+        shift = shift * scale if norm.bias is None else shift * scale + norm.bias.array
+        return Tensor(weight * scale.reshape(-1, *(1,) * (weight.ndim - 1))), Tensor(shift)

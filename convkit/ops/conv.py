@@ -15,6 +15,7 @@ from convkit_kernels import geometry
 
 from ..autograd import Function
 from ..device import kernels
+from .activation import ActivationGrad
 from .matmul import same_dtype
 from .pad import pad
 from .reduce import Sum
@@ -26,23 +27,25 @@ def _bias_grad(gy: Any) -> Any:
 
 
 class Conv(Function):
-    """y = conv(x, w) + b."""
+    """y = conv(x, w) + b, and max(y, 0) with `relu`."""
 
     @staticmethod
-    def forward(ctx, x, w, b, window):
+    def forward(ctx, x, w, b, window, relu=False):
+        y = kernels(x).conv_forward(x, w, b, window, None, relu)
         ctx.window = window
-        ctx.save_for_backward(x, w)
-        return kernels(x).conv_forward(x, w, b, window)
+        ctx.save_for_backward(x, w, y if relu else None)
+        return y
 
     @staticmethod
     def backward(ctx, gy):
-        x, w = ctx.saved_tensors
-        need_x, need_w, need_b, _ = ctx.needs_input_grad
-        gy = in_channels_last(gy)
+        x, w, y = ctx.saved_tensors
+        need_x, need_w, need_b, *_ = ctx.needs_input_grad
+        gy = in_channels_last(gy if y is None else ActivationGrad.apply(gy, y, "relu"))
         return (
             ConvInputGrad.apply(gy, w, None, x.shape[2:], ctx.window) if need_x else None,
             ConvWeightGrad.apply(x, gy, ctx.window) if need_w else None,
             _bias_grad(gy) if need_b else None,
+            None,
             None,
         )
 
@@ -99,18 +102,18 @@ def _check_weight(op: str, weight: Any, rank: int) -> None:
         raise ValueError(f"{op}: weight must be {rank + 2}-D, got shape {list(weight.shape)}")
 
 
-def conv(rank: int, x: Any, weight: Any, bias: Any, stride: Any, padding: Any, dilation: Any, groups: int) -> Any:
-    """Convolution over `rank` spatial dimensions; see `nn.functional.conv2d`."""
+def conv(rank: int, x: Any, weight: Any, bias: Any, stride: Any, padding: Any, dilation: Any, groups: int, relu: bool = False) -> Any:
+    """Convolution over `rank` spatial dimensions, and with `relu` max(y, 0) in the same pass; see `nn.functional.conv2d`."""
     op = f"conv{rank}d"
     same_dtype(op, input=x, weight=weight, bias=bias)
     _check_weight(op, weight, rank)
     shape, sizes = x.array.shape, weight.array.shape
     if len(shape) == rank + 1:  # one image without a batch dimension
-        return conv(rank, x.unsqueeze(0), weight, bias, stride, padding, dilation, groups).squeeze(0)
+        return conv(rank, x.unsqueeze(0), weight, bias, stride, padding, dilation, groups, relu).squeeze(0)
     inside = shape[2:] if len(shape) == rank + 2 else None  # another rank is refused below
     window = geometry.window(op, sizes[2:], stride, padding, dilation, groups, inside=inside)
     geometry.conv_shapes(op, shape, sizes, _shape(bias), window)
-    return Conv.apply(x if window.pointwise else in_channels_last(x), weight, bias, window)
+    return Conv.apply(x if window.pointwise else in_channels_last(x), weight, bias, window, relu)
 
 
 def conv_transpose(rank: int, x: Any, weight: Any, bias: Any, stride: Any, padding: Any, output_padding: Any, groups: int, dilation: Any) -> Any:

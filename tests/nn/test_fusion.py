@@ -76,6 +76,82 @@ def test_what_runs_as_one():
     assert operations(nn.Sequential(nn.InstanceNorm2d(3), nn.ReLU()), x) == ["Norm", "Activation"]
 
 
+CONVS = [
+    (nn.Conv1d, nn.BatchNorm1d, (4, 3, 9), {"dilation": 2}),
+    (nn.Conv2d, nn.BatchNorm2d, (4, 3, 6, 5), {"padding": 1}),
+    (nn.Conv2d, nn.BatchNorm2d, (2, 3, 6, 5), {"padding": 1, "stride": 2, "groups": 3, "bias": False}),
+    (nn.Conv2d, nn.BatchNorm2d, (2, 3, 6, 5), {"padding": 1, "padding_mode": "reflect"}),
+    (nn.Conv3d, nn.BatchNorm3d, (2, 3, 4, 3, 4), {}),
+]
+
+
+@pytest.mark.parametrize(("kind", "shape", "options"), [(k, s, o) for k, _, s, o in CONVS] + [(nn.Conv2d, (3, 6, 5), {}), (nn.Linear, (2, 5, 3), {})])
+def test_a_relu_behind_a_convolution_or_a_dense_layer(kind, shape, options):
+    net = nn.Sequential(kind(3, 6, **options) if kind is nn.Linear else kind(3, 6, 3, **options), nn.ReLU())
+    both = []
+    for run in (net, lambda x: one_by_one(net, x)):
+        net.zero_grad()
+        x = convkit.tensor(np.random.default_rng(0).standard_normal(shape, np.float32), requires_grad=True)
+        y = run(x)
+        (y * y).sum().backward()
+        with convkit.no_grad():
+            again = run(x)
+        both.append([y, again, x.grad, *(p.grad for p in net.parameters())])
+    for a, b in zip(*both, strict=True):
+        np.testing.assert_array_equal(a.detach().numpy(), b.detach().numpy())
+    seen = operations(net, x)
+    assert "Activation" not in seen and ("Linear" if kind is nn.Linear else "Conv") in seen
+
+
+@pytest.mark.parametrize("relu", [False, True])
+@pytest.mark.parametrize("affine", [False, True])
+@pytest.mark.parametrize(("conv", "norm", "shape", "options"), CONVS)
+def test_a_norm_is_folded_into_the_convolution_before_it(conv, norm, shape, options, affine, relu):
+    net = nn.Sequential(conv(3, 6, 3, dtype=np.float64, **options), norm(6, affine=affine, dtype=np.float64), *[nn.ReLU()] * relu)
+    for p in net.parameters():
+        nn.init.normal_(p)
+    x = convkit.tensor(np.random.default_rng(0).standard_normal(shape))
+    net(x)  # statistics
+    recorded = net.eval()(x)
+    assert recorded.requires_grad
+    with convkit.no_grad():
+        y = net(x)
+    np.testing.assert_allclose(y.numpy(), recorded.detach().numpy(), rtol=1e-12, atol=1e-12)
+    assert not np.array_equal(y.numpy(), recorded.detach().numpy())  # so it was folded
+    net.requires_grad_(False)
+    np.testing.assert_array_equal(net(x).numpy(), y.numpy())
+    seen, saved = [], {k: v.numpy().copy() for k, v in net.state_dict().items()}
+    net[1].running_mean += 1.0  # seen at once: nothing is kept
+    assert (net(x).numpy() != y.numpy()).any()
+    net.load_state_dict({k: convkit.tensor(v) for k, v in saved.items()})
+    handle = net[1].register_forward_hook(lambda *_: seen.append(1))
+    np.testing.assert_array_equal(net(x).numpy(), recorded.detach().numpy())
+    handle.remove()
+    assert seen == [1]
+    np.testing.assert_array_equal(net.train()(x).numpy(), one_by_one(net, x).numpy())
+
+
+def test_norms_that_do_not_fit_are_not_folded():
+    x = convkit.randn(2, 3, 5, 5)
+    with convkit.no_grad():
+        with pytest.raises(ValueError, match="^BatchNorm2d: input has 4 channels but num_features is 3"):
+            nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(3)).eval()(x)
+        with pytest.raises(ValueError, match="^BatchNorm2d: input must be 4-D"):
+            nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)).eval()(x[0])
+        net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4, track_running_stats=False), nn.ReLU()).eval()
+        np.testing.assert_array_equal(net(x).numpy(), one_by_one(net, x).numpy())
+
+
+@pytest.mark.parametrize("layer", [nn.Conv1d(2, 3, 2, dtype=np.float64), nn.Linear(4, 3, dtype=np.float64)])
+def test_second_derivatives_through_a_cut_sum(layer):
+    x = convkit.tensor(np.random.default_rng(0).standard_normal((4, 2, 4)), requires_grad=True)
+    net, results = nn.Sequential(layer, nn.ReLU()), []
+    for run in (net, lambda x: one_by_one(net, x)):
+        (first,) = convkit.autograd.grad((run(x) ** 2).sum(), [x], create_graph=True)
+        results.append(convkit.autograd.grad((first**2).sum(), [x])[0].numpy())
+    np.testing.assert_allclose(*results, rtol=1e-9, atol=1e-12)
+
+
 def test_second_derivatives():
     x = convkit.tensor(np.random.default_rng(0).standard_normal((4, 3, 2)), requires_grad=True)
     net, results = pair(nn.BatchNorm1d, np.float64), []

@@ -156,9 +156,10 @@ def _given(g: Any, *positions: int) -> list[str]:
 
 @emits("Conv")
 def conv(g: Any, call: Any) -> str:
-    """(x, weight, bias, window)"""
+    """(x, weight, bias, window, relu)"""
     window = g.same("the window", call.args[3], call.twin.args[3])
-    return g.node("Conv", _given(g, 0, 1, 2), group=window.groups, **_window(window))
+    y = g.node("Conv", _given(g, 0, 1, 2), group=window.groups, **_window(window))
+    return g.node("Relu", [y]) if any(call.args[4:]) else y
 
 
 @emits("ConvInputGrad")
@@ -220,8 +221,9 @@ def channels_last(g: Any, call: Any) -> str:
 
 @emits("Linear")
 def linear(g: Any, call: Any) -> str:
-    """(x [M, in], weight [out, in], bias)"""
-    return g.node("Gemm", _given(g, 0, 1, 2), transB=1)
+    """(x [M, in], weight [out, in], bias, relu)"""
+    y = g.node("Gemm", _given(g, 0, 1, 2), transB=1)
+    return g.node("Relu", [y]) if any(call.args[3:]) else y
 
 
 @emits("Normalise")

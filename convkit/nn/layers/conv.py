@@ -7,6 +7,7 @@ from typing import Any
 
 from convkit_kernels.geometry import Window, check_output_padding, each, output_padding_for, window
 
+from ...ops.conv import conv
 from ...tensor import Tensor
 from .. import functional as F
 from .. import init
@@ -66,11 +67,13 @@ class _Conv(Module):
         self.register_parameter("bias", new_parameter(name, (out_channels,), device, dtype) if bias else None)
         self.reset_parameters()
 
-    def forward(self, input: Tensor) -> Tensor:
+    def forward(self, input: Tensor, *, weights: tuple[Tensor, Tensor | None] | None = None, relu: bool = False) -> Tensor:
+        # weights, relu: for `fusion`, others than its own, and max(y, 0) in the same pass
+        weight, bias = weights or (self.weight, self.bias)
         padding = self.padding
         if self.padding_mode != "zeros":
             input, padding = self._framed(input), 0
-        return _CONV[self.rank](input, self.weight, self.bias, self.stride, padding, self.dilation, self.groups)
+        return conv(self.rank, input, weight, bias, self.stride, padding, self.dilation, self.groups, relu)
 
     def _framed(self, x: Tensor) -> Tensor:
         """x with the frame of `padding_mode` around it."""
@@ -181,7 +184,7 @@ class _ConvTranspose(_Conv):
     def _window(self) -> Window:
         return window(type(self).__name__, self.kernel_size, self.stride, self.padding, self.dilation)
 
-    def forward(self, input: Tensor, output_size: Sequence[int] | None = None) -> Tensor:
+    def forward(self, input: Tensor, output_size: Sequence[int] | None = None) -> Tensor:  # type: ignore[override]
         extra = self.output_padding if output_size is None else self._reach(input, output_size)
         return _CONV_TRANSPOSE[self.rank](input, self.weight, self.bias, self.stride, self.padding, extra, self.groups, self.dilation)
 
@@ -306,5 +309,4 @@ class DepthwiseSeparableConv3d(_DepthwiseSeparable):
 
 
 _LAYERS = {1: Conv1d, 2: Conv2d, 3: Conv3d}
-_CONV = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 _CONV_TRANSPOSE = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3d}
