@@ -11,12 +11,16 @@ import warnings
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import numpy as np
+
+from convkit_kernels.layout import order_of
+
 from ..autograd import Function, TensorBase, is_grad_enabled
 from ..device import kernels
 from .elementwise import SumTo, floating, where
 from .functions import exp
 from .reduce import sum
-from .shape import axis
+from .shape import axis, cat, view_of
 
 
 class Row(NamedTuple):
@@ -471,6 +475,23 @@ def softshrink(input: Any, lambd: float = 0.5) -> Any:
     return _row("softshrink", input, lambd)
 
 
+class Halves(Function):
+    """Both halves along an axis, in x's memory order: copies, unless they have no gaps as views."""
+
+    @staticmethod
+    def forward(ctx, x, axis):
+        ctx.axis, half = axis, x.shape[axis] // 2
+        order = order_of(x) or ()
+        order = (*(i for i in range(x.ndim) if i not in order), *order)
+        back, before = np.argsort(order), (slice(None),) * axis
+        parts = (x[(*before, slice(half))], x[(*before, slice(half, None))])
+        return tuple(kernels(x).contiguous(part.transpose(order)).transpose(back) for part in parts)
+
+    @staticmethod
+    def backward(ctx, ga, gb):
+        return cat([ga, gb], ctx.axis), None
+
+
 def glu(input: Any, dim: int = -1) -> Any:
     """a sigmoid(b), where a and b are the halves of x along `dim`: a gate.  ValueError if the size is odd, or x a single number.
 
@@ -486,8 +507,8 @@ def glu(input: Any, dim: int = -1) -> Any:
     half, odd = divmod(input.shape[dim], 2)
     if odd:
         raise ValueError(f"glu: the size of dimension {dim} must be even, got {list(input.shape)}")
-    before = (slice(None),) * dim
-    return input[(*before, slice(half))] * sigmoid(input[(*before, slice(half, None))])
+    a, b = (view_of(part, input) for part in Halves.apply(input, dim))
+    return a * sigmoid(b)
 
 
 # --------------------------------------------------------------------------------- over a dimension

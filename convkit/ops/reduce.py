@@ -72,6 +72,23 @@ class Mean(Sum):
         return Sum.backward(ctx, gy * ctx.share)
 
 
+class NanSum(Sum):
+    """The sum of what is not nan."""
+
+    @staticmethod
+    def forward(ctx, x, axes, keepdim):
+        ctx.shape, ctx.axes = x.shape, axes
+        ctx.save_for_backward(x)
+        return kernels(x).sum(x, axes, keepdim, "not nan")
+
+    @staticmethod
+    def backward(ctx, gy):
+        x = ctx.saved_tensors[0].array
+        gx, *_ = Sum.backward(ctx, gy)
+        missing = np.isnan(x)
+        return where(TensorBase.result(~missing), gx, 0.0) if missing.any() else gx, None, None
+
+
 class _Extreme(Function):
     """amax or amin: elements that tie share the gradient equally."""
 
@@ -118,7 +135,7 @@ class Var(Function):
         ctx.save_for_backward(x)
         k = kernels(x)
         away = k.sub(x, k.mul(k.sum(x, axes, True), 1.0 / count if count else float("nan")))
-        return k.mul(k.sum(away, axes, True, True), ctx.scale)
+        return k.mul(k.sum(away, axes, True, "squares"), ctx.scale)
 
     @staticmethod
     def backward(ctx, gy):
@@ -132,7 +149,7 @@ class Length(Function):
     @staticmethod
     def forward(ctx, x, axes):
         k = kernels(x)
-        y = k.sqrt(k.sum(x, axes, True, True))
+        y = k.sqrt(k.sum(x, axes, True, "squares"))
         ctx.save_for_backward(x, y)
         return y
 
@@ -300,7 +317,7 @@ def mean(input: Any, dim: Dim = None, keepdim: bool = False, *, dtype: Any = Non
 def nansum(input: Any, dim: Dim = None, keepdim: bool = False, *, dtype: Any = None) -> Any:
     """Sum over `dim` of what is not nan."""
     input = _typed(checks.tensor("nansum", input), dtype)
-    return sum(where(TensorBase.result(~np.isnan(input.array)), input, 0.0) if input.array.dtype.kind == "f" else input, dim, keepdim)
+    return NanSum.apply(input, axes("nansum", dim, input.ndim), keepdim) if input.array.dtype.kind == "f" else sum(input, dim, keepdim)
 
 
 def nanmean(input: Any, dim: Dim = None, keepdim: bool = False, *, dtype: Any = None) -> Any:

@@ -25,8 +25,11 @@ def test_sum(case, keepdims, dtype, layout, seed):
     y = kernels.sum(x, axes, keepdims)
     assert y.dtype == dtype
     assert relative_error(y, reference.sum(x, axes, keepdims), reference.sum(np.abs(x), axes, keepdims)) < tolerance(dtype, 3e-7, 1e-15)
-    y = kernels.sum(x, axes, keepdims, squares=True)
-    assert y.dtype == dtype and relative_error(y, reference.sum(x, axes, keepdims, squares=True)) < tolerance(dtype, 3e-7, 1e-15)
+    y = kernels.sum(x, axes, keepdims, terms="squares")
+    assert y.dtype == dtype and relative_error(y, reference.sum(x, axes, keepdims, terms="squares")) < tolerance(dtype, 3e-7, 1e-15)
+    x = np.where(x > 2, dtype(np.nan), x)
+    y, expected = (k.sum(x, axes, keepdims, terms="not nan") for k in (kernels, reference))
+    assert relative_error(y, expected, reference.sum(np.abs(x), axes, keepdims, terms="not nan")) < tolerance(dtype, 3e-7, 1e-15)
 
 
 @pytest.mark.parametrize("name", ["amax", "amin"])
@@ -63,11 +66,19 @@ def test_a_million_numbers_keep_their_digits(shape, dtype):
     for layout in (np.ascontiguousarray, channels_last_copy):
         for axes in ((0, 2, 3), (2, 3), (0, 1, 2, 3), (1,), (0,), (3,), (1, 3)):
             expected = np.sum(x, axis=axes, dtype=np.longdouble).astype(np.float64)
-            squares = kernels.sum(layout(x), axes, False, True)
+            squares = kernels.sum(layout(x), axes, False, "squares")
             assert relative_error(squares, np.sum(x.astype(np.longdouble) ** 2, axis=axes)) < tolerance(x.dtype.type, 3e-7, 1e-15)
             y = kernels.sum(layout(x), axes, False)
             assert relative_error(y, expected) < tolerance(dtype, 1e-7, 1e-15), axes
             assert np.max(np.abs(y - expected) / np.abs(expected).max()) < tolerance(dtype, 3e-7, 1e-14), axes
+
+
+@pytest.mark.parametrize("axes", [(0, 2), (1,), (2,)])
+def test_large_sums_leave_nan_out(axes):
+    x = numbers(1, (40, 30, 50), np.float32)
+    holes = np.where(x > 1, np.float32(np.nan), x)
+    expected, size = (np.nansum(a, axis=axes, dtype=np.float64) for a in (holes, abs(holes)))
+    assert relative_error(kernels.sum(holes, axes, False, "not nan"), expected, size) < 3e-7
 
 
 def test_memory_order_stays():

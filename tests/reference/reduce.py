@@ -30,8 +30,9 @@ def _first(group, better):
     return found
 
 
-def sum(x, axes, keepdims, squares=False):
-    return _reduce(lambda group: math.fsum(v * v if squares else v for v in group), x, axes, keepdims)
+def sum(x, axes, keepdims, terms="all"):
+    term = {"all": lambda v: v, "squares": lambda v: v * v, "not nan": lambda v: 0.0 if v != v else v}[terms]
+    return _reduce(lambda group: math.fsum(term(v) for v in group), x, axes, keepdims)
 
 
 def amax(x, axes, keepdims):

@@ -35,7 +35,7 @@ def get_total_norm(tensors: Tensors, norm_type: float = 2.0, error_if_nonfinite:
     with no_grad():
         if p == 2 and all(t.is_floating_point() for t in parts):  # the usual case, without tensors on the way
             arrays = [t.array for t in parts]
-            squares = [float(kernels(a).sum(a, tuple(range(a.ndim)), False, True)) for a in arrays]
+            squares = [float(kernels(a).sum(a, tuple(range(a.ndim)), False, "squares")) for a in arrays]
             total = Tensor(np.array(math.sqrt(sum(squares)), arrays[0].dtype))
         else:
             norms = [_norm(t, p) for t in parts]

@@ -30,8 +30,8 @@ def contiguous(a: np.ndarray) -> np.ndarray:
     turn = _turned(a.shape, a.strides, a.itemsize) if a.size >= LARGE and a.itemsize in (4, 8) and a.flags.behaved else None
     y = np.empty(a.shape, a.dtype)
     if turn is None:
-        # By threads, in parts of the longest axis, where it is worth their start.
-        cut = max(range(a.ndim), key=lambda d: a.shape[d], default=0)
+        # By threads, in parts of the outermost axis that is long enough, where it is worth their start.
+        cut = max(range(a.ndim), key=lambda d: (min(a.shape[d], a.size // PART), -d), default=0)
         step = -(-a.shape[cut] * PART // a.size) if a.size >= 4 * PART else 0
         if not step:
             return np.array(a, order="C")

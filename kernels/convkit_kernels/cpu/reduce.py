@@ -14,6 +14,7 @@ always fills vector registers; the joined parts are added up last.  Sums are kep
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 
@@ -107,9 +108,8 @@ class _Folds:
 
     def run(self, x: np.ndarray, outer: int, middle: int, inner: int) -> np.ndarray:
         """The sums, or products, [outer, inner] over the middle of x, flat."""
-        char, length = x.dtype.char, middle * inner
+        char, length, plan = x.dtype.char, middle * inner, _plan(outer, middle, inner)
         y = np.empty((outer, inner), x.dtype)
-        plan = np.array([outer, middle, inner, length, TASK, outer * -(-length // TASK), max(1, TASK // length), 0])
         if inner == 1:
             partial = np.empty(plan[5])
             tasks.run(tasks.compiled(self.lines, char, (1,)), -(-plan[5] // plan[6]), plan, plan, x, partial.view(x.dtype))
@@ -118,12 +118,17 @@ class _Folds:
             tasks.run(tasks.compiled(self.few, char), -(-outer // 256) * -(-inner // 4096), plan, plan, x, y.reshape(-1))
         else:
             # Parts hold whole rows of the joined width, so that an element's place modulo the width tells its column.
-            plan[7], plan[4] = joined_rows(inner)
             parts = -(-length // plan[4])
             partial = np.empty((outer, parts, plan[7]))
             tasks.run(tasks.compiled(self.rows, char, (1,)), outer * parts, plan, plan, x, partial.reshape(-1).view(x.dtype))
             y[...] = self.join.reduce(self.join.reduce(partial, axis=1).reshape(outer, -1, inner), axis=1)
         return y
+
+
+@functools.lru_cache(maxsize=1024)
+def _plan(outer: int, middle: int, inner: int) -> np.ndarray:
+    length, (width, step) = middle * inner, joined_rows(inner) if inner > 1 else (0, TASK)
+    return np.array([outer, middle, inner, length, step, outer * -(-length // TASK), max(1, TASK // length), width])
 
 
 _join = register_jitable(**{**STRICT, "fastmath": FASTMATH})  # in any order, so that loops vectorise
@@ -154,7 +159,18 @@ def _doubles(x):
     return np.float64(x)  # the product of four floats may leave their range, and come back
 
 
-_SUMS, _SQUARES = _Folds(_plus, 0.0, _numbers, np.add), _Folds(_plus, 0.0, _squares, np.add)
+@register_jitable(**STRICT)
+def _not_nan(x):
+    return x if x == x else type(x)(0)
+
+
+# What is summed: elements, their squares, or those that are not NaN; for a loop and for NumPy.
+_SUMS, _SQUARES, _SOME = _Folds(_plus, 0.0, _numbers, np.add), _Folds(_plus, 0.0, _squares, np.add), _Folds(_plus, 0.0, _not_nan, np.add)
+_TERMS: dict[str, tuple[_Folds, Callable]] = {
+    "all": (_SUMS, lambda x: x),
+    "squares": (_SQUARES, lambda x: x * x),
+    "not nan": (_SOME, lambda x: np.where(np.isnan(x), x.dtype.type(0), x)),
+}
 _PRODUCTS = _Folds(_times, 1.0, _doubles, np.multiply)
 
 
@@ -164,51 +180,50 @@ def joined_rows(inner: int) -> tuple[int, int]:
     return width, width * max(64, TASK // width)
 
 
-def _blocks(x: np.ndarray, axes: tuple[int, ...]) -> tuple[int, int, int, tuple[int, ...]] | None:
-    """(outer, middle, inner, kept axes in memory order) of a dense x, or None if the axes to be summed lie apart in memory."""
-    order = order_of(x)
-    if order is None:
-        return None
+@functools.lru_cache(maxsize=1024)
+def _blocks(shape: tuple[int, ...], order: tuple[int, ...], axes: tuple[int, ...]) -> tuple[tuple[int, int, int], list[int], list[int]] | None:
+    """((outer, middle, inner), shape, place) of dense memory in this order, or None if the axes to be summed lie apart.
+
+    The sums, in memory order, get `shape`, and by the transposition `place` the axes' own order; those that are gone have size 1.
+    """
     gone = [i for i, axis in enumerate(order) if axis in axes]
     if gone and gone != list(range(gone[0], gone[-1] + 1)):
         return None
     first, last = (gone[0], gone[-1] + 1) if gone else (len(order), len(order))
-    sizes = [x.shape[axis] for axis in order]
-    kept = order[:first] + order[last:]
-    return math.prod(sizes[:first]), math.prod(sizes[first:last]), math.prod(sizes[last:]), kept
+    sizes, kept = [shape[axis] for axis in order], order[:first] + order[last:]
+    rest = tuple(axis for axis in range(len(shape)) if axis not in kept)
+    walk = math.prod(sizes[:first]), math.prod(sizes[first:last]), math.prod(sizes[last:])
+    return walk, [1] * len(rest) + [shape[axis] for axis in kept], np.argsort(rest + kept).tolist()
 
 
-def sum(x: np.ndarray, axes: tuple[int, ...], keepdims: bool, squares: bool = False) -> np.ndarray:
+def sum(x: np.ndarray, axes: tuple[int, ...], keepdims: bool, terms: str = "all") -> np.ndarray:
     """The sum over `axes` (all of them distinct and not negative), which stay with size 1 if `keepdims`; integers give int64.
 
-    With `squares`, of the squares of floats, which are never written.
+    `terms` of floats are "all", their "squares", which are never written, or those that are "not nan".
     """
-    return _fold(_SQUARES if squares else _SUMS, x, axes, keepdims)
+    return _fold(*_TERMS[terms], x, axes, keepdims)
 
 
 def prod(x: np.ndarray, axes: tuple[int, ...], keepdims: bool) -> np.ndarray:
     """The product over `axes`, arguments as in `sum`; of floats in float64, so that it may leave their range on the way."""
-    return _fold(_PRODUCTS, x, axes, keepdims)
+    return _fold(_PRODUCTS, lambda x: x, x, axes, keepdims)
 
 
-def _fold(fold: _Folds, x: np.ndarray, axes: tuple[int, ...], keepdims: bool) -> np.ndarray:
+def _fold(fold: _Folds, terms: Callable, x: np.ndarray, axes: tuple[int, ...], keepdims: bool) -> np.ndarray:
     if x.dtype.kind != "f":
         return np.asarray(fold.join.reduce(x, axis=axes, keepdims=keepdims, dtype=np.int64))
     x = normal(x)
-    blocks = _blocks(x, axes) if x.size > SMALL else None
+    order = order_of(x) if x.size > SMALL else None
+    blocks = None if order is None else _blocks(x.shape, order, axes)
     if blocks is None:
-        if x.size > SMALL and order_of(x) is None:
-            return _fold(fold, dense(x), axes, keepdims)
+        if x.size > SMALL and order is None:
+            return _fold(fold, terms, dense(x), axes, keepdims)
         with np.errstate(all="ignore"):
-            terms = x * x if fold is _SQUARES else x
-            return np.asarray(fold.join.reduce(terms, axis=axes, keepdims=keepdims, dtype=np.float64), dtype=x.dtype)
-    outer, middle, inner, kept = blocks
+            return np.asarray(fold.join.reduce(terms(x), axis=axes, keepdims=keepdims, dtype=np.float64), dtype=x.dtype)
+    walk, shape, place = blocks
     with np.errstate(all="ignore"):
-        y = fold.run(line(x), outer, middle, inner)
-    # Back to the axes' own order; those that are gone, and those of size 1, have size 1.
-    rest = tuple(axis for axis in range(x.ndim) if axis not in kept)
-    place = np.argsort(rest + kept)
-    full = y.reshape((1,) * len(rest) + tuple(x.shape[axis] for axis in kept)).transpose(place)
+        y = fold.run(line(x), *walk)
+    full = y.reshape(shape).transpose(place)
     return full if keepdims else np.squeeze(full, axis=axes)
 
 
