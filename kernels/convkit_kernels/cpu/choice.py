@@ -21,7 +21,7 @@ ADD_LANES = 10  # for the lanes of a vector
 # Winograd: for each FMA; for a patch of one tile and one vector of channels, there and back; for a 3x3 window of one vector of weights.
 PRODUCT = {"sums": 1.35, "outer": 1.4}
 PATCH = 850.0
-WINDOW = 3200.0
+WINDOW = 2400.0
 # Direct sums that cost less, about a millisecond, are not worth seconds of compiling another algorithm.
 LITTLE = 4e6
 

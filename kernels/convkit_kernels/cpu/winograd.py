@@ -37,7 +37,8 @@ from .runtime import MOST_THREADS, inline, kernel
 LEAST_TILES = {"sums": 14, "outer": 56}  # that a block of transformed weights or weight gradients meets at once
 PARTS, PARTS_BYTES = 16, 1 << 21  # of a weight gradient, at most
 TILES_BYTES = 1 << 18  # of transformed tiles beside a part's transformed weights, all in the second-level cache
-UNITS = 8  # of work at least, if there are tiles enough
+UNITS = 4  # of work at least, if there are tiles enough: each reads all transformed weights, which may be more than the caches hold
+PIECES = 8  # of a transform of weights
 PLACES = 36  # of a transformed tile
 TABLE = PLACES + 16 + 16  # addresses of the pixels of a patch, of a tile, and of what is added to it
 
@@ -280,10 +281,16 @@ def _tiles(image: np.ndarray, taps: Taps) -> int:
 @inline
 def _pixels(table, at, count, image, size, height, width, channels, tile, plan, top, left, outside):
     """Into table from `at`: addresses of the count x count pixels of a tile, from (top, left) of its own pixels on; `outside` beyond the image."""
-    n, down, across = tile // (plan[DOWN] * plan[ACROSS]), tile // plan[ACROSS] % plan[DOWN], tile % plan[ACROSS]
+    # Divisions took longer than the rest: these are two of 32 bits, and two more where taps are apart.
+    line = np.int64(np.uint32(tile) // np.uint32(plan[ACROSS]))
+    n = np.int64(np.uint32(line) // np.uint32(plan[DOWN]))
+    down, across, dy, dx = line - n * plan[DOWN], tile - line * plan[ACROSS], plan[APART_Y], plan[APART_X]
     # Tiles of neighbouring phases are neighbours: they share cache lines.
-    dy, dx = plan[APART_Y], plan[APART_X]
-    i, first = down // dy * 4 * dy + down % dy + top, across // dx * 4 * dx + across % dx + left
+    i, first = top + 4 * down, left + 4 * across
+    if dy > 1:
+        i -= 3 * (down % dy)
+    if dx > 1:
+        first -= 3 * (across % dx)
     for a in range(count):
         row = image + size * (n * height + i) * width * channels
         j = first
@@ -331,7 +338,7 @@ def _transform(code, planes, starts, windows, taps, at, numbers):
     """Between windows [rows, columns] and planes [parts, places, blocks of columns, rows, columns of a block], of which the first part becomes the
     sum of all, in pieces."""
     rows, columns, row, lanes = numbers[0], numbers[1], numbers[2], numbers[3]
-    size, pieces, count = planes.itemsize, UNITS, rows * (at.size // columns)
+    size, pieces, count = planes.itemsize, PIECES, rows * (at.size // columns)
     for piece in prange(pieces):
         before = flush_denormals()
         first, end = piece * count // pieces, (piece + 1) * count // pieces
