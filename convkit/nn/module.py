@@ -169,15 +169,15 @@ class Module:
         self._transient.discard(name)
         return found
 
-    def _check_name(self, kind: str, name: str) -> None:
+    def _check_name(self, kind: str, name: str, own: Mapping[str, Any]) -> None:
         if not isinstance(name, str) or not name or "." in name:
             raise ValueError(f"{type(self).__name__}: the name of a {kind} must be a non-empty string without '.', got {name!r}")
-        if hasattr(self, name) and not any(name in registered for registered, _ in self._kinds() or ()):
+        if name not in own and hasattr(self, name):
             raise KeyError(f"{type(self).__name__}: attribute {name!r} already exists")
 
     def register_parameter(self, name: str, param: Parameter | None) -> None:
         """Same as `self.name = parameter`; also takes None, for a parameter that this instance does without."""
-        self._check_name("parameter", name)
+        self._check_name("parameter", name, self._parameters)
         if param is not None and not isinstance(param, Parameter):
             raise TypeError(f"{type(self).__name__}: {name!r} must be a Parameter or None, got {type(param).__name__}")
         self._forget(name)
@@ -185,7 +185,7 @@ class Module:
 
     def register_buffer(self, name: str, tensor: Tensor | None, persistent: bool = True) -> None:
         """Make `tensor` part of the module without learning it; only a persistent one is part of `state_dict()`."""
-        self._check_name("buffer", name)
+        self._check_name("buffer", name, self._buffers)
         if tensor is not None and not isinstance(tensor, Tensor):
             raise TypeError(f"{type(self).__name__}: buffer {name!r} must be a Tensor or None, got {type(tensor).__name__}")
         self._forget(name)
@@ -195,7 +195,7 @@ class Module:
 
     def add_module(self, name: str, module: Module | None) -> None:
         """Same as `self.name = module`, for names that are computed."""
-        self._check_name("module", name)
+        self._check_name("module", name, self._modules)
         if module is not None and not isinstance(module, Module):
             raise TypeError(f"{type(self).__name__}: {name!r} must be a Module or None, got {type(module).__name__}")
         self._forget(name)

@@ -198,13 +198,13 @@ def meshgrid(*tensors: Any, indexing: str = "ij") -> tuple[Any, ...]:
 # -------------------------------------------------------------------------------- joining, parting
 def hstack(tensors: Sequence[Any]) -> Any:
     """Tensors joined along the second dimension, vectors along their only one."""
-    parts = [reshape(v, 1) if not v.ndim else v for v in tensors]
-    return cat(parts, 0 if parts and parts[0].ndim == 1 else 1)
+    parts = [reshape(v, 1) if not v.ndim else v for v in checks.tensors("hstack", tensors)]
+    return cat(parts, 0 if parts[0].ndim == 1 else 1)
 
 
 def vstack(tensors: Sequence[Any]) -> Any:
     """Tensors joined along the first dimension; vectors are rows."""
-    return cat([reshape(v, 1, -1) if v.ndim < 2 else v for v in tensors], 0)
+    return cat([reshape(v, 1, -1) if v.ndim < 2 else v for v in checks.tensors("vstack", tensors)], 0)
 
 
 def unbind(input: Any, dim: int = 0) -> tuple[Any, ...]:
@@ -289,16 +289,16 @@ def atleast(x: Any, ndim: int) -> Any:
 
 def column_stack(tensors: Sequence[Any]) -> Any:
     """Vectors as the columns of a matrix; matrices side by side."""
-    return cat([reshape(v, -1, 1) if v.ndim < 2 else v for v in tensors], 1)
+    return cat([reshape(v, -1, 1) if v.ndim < 2 else v for v in checks.tensors("column_stack", tensors)], 1)
 
 
 def dstack(tensors: Sequence[Any]) -> Any:
     """Tensors joined along the third dimension."""
-    return cat([unsqueeze(atleast(v, 2), 2) if v.ndim < 3 else v for v in tensors], 2)
+    return cat([unsqueeze(atleast(v, 2), 2) if v.ndim < 3 else v for v in checks.tensors("dstack", tensors)], 2)
 
 
 def trace(input: Any) -> Any:
     """Sum of a matrix's diagonal."""
-    if input.ndim != 2:
+    if checks.tensor("trace", input).ndim != 2:
         raise ValueError(f"trace: needs a matrix, got shape {list(input.shape)}")
     return diagonal(input).sum()

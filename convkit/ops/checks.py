@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from ..autograd import TensorBase
@@ -12,6 +13,16 @@ def tensor(op: str, x: Any) -> Any:
     if not isinstance(x, TensorBase):
         raise TypeError(f"{op}: needs a tensor, got {type(x).__name__}")
     return x
+
+
+def tensors(op: str, values: Any) -> tuple[Any, ...]:
+    """The tensors of a sequence, one at least; TypeError for anything else, ValueError for none."""
+    if isinstance(values, (TensorBase, str)) or not isinstance(values, Iterable):
+        raise TypeError(f"{op}: needs a sequence of tensors, got {type(values).__name__}")
+    found = tuple(tensor(op, v) for v in values)
+    if not found:
+        raise ValueError(f"{op}: needs at least one tensor")
+    return found
 
 
 def number(op: str, name: str, value: Any) -> Any:

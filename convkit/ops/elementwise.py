@@ -552,13 +552,21 @@ def lerp(input: Any, end: Any, weight: Any) -> Any:
     return where(weight < 0.5, input + weight * away, end - away * (1 - weight))
 
 
+def _products(op: str, *tensors_and_value: Any) -> None:
+    for v in tensors_and_value[:-1]:
+        checks.tensor(op, v)
+    checks.number(op, "value", tensors_and_value[-1])
+
+
 def addcmul(input: Any, tensor1: Any, tensor2: Any, *, value: float = 1) -> Any:
     """input + value * tensor1 * tensor2."""
+    _products("addcmul", input, tensor1, tensor2, value)
     return input + (tensor1 * tensor2 if value == 1 else tensor1 * value * tensor2)
 
 
 def addcdiv(input: Any, tensor1: Any, tensor2: Any, *, value: float = 1) -> Any:
     """input + value * tensor1 / tensor2; TypeError for integers."""
+    _products("addcdiv", input, tensor1, tensor2, value)
     if all(v.array.dtype.kind != "f" for v in (tensor1, tensor2)):
         raise TypeError(f"addcdiv: needs floats to divide, got {tensor1.dtype} and {tensor2.dtype}")
     return input + (tensor1 / tensor2 if value == 1 else tensor1 * value / tensor2)

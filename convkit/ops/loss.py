@@ -350,7 +350,7 @@ def gaussian_nll_loss(input: Any, target: Any, var: Any, full: bool = False, eps
     """
     op = "gaussian_nll_loss"
     if not isinstance(var, TensorBase):
-        var = TensorBase.result(np.full(input.shape, float(var), floating(op, input).dtype))
+        var = TensorBase.result(np.full(floating(op, input).shape, float(checks.number(op, "var", var)), input.dtype))
     x, t, v = together(op, input, target, var)
     if (v.array < 0).any():
         raise ValueError(f"{op}: var must not be negative, got {v.array.min():g}")

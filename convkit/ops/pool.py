@@ -131,9 +131,9 @@ def grid_size(op: str, rank: int, output_size: Any) -> tuple[int | None, ...]:
     return tuple(None if n is None else geometry.each(op, "output_size", n, 1, 0)[0] for n in sizes)
 
 
-def _batched(rank: int, x: Any, run: Callable[[Any], Any]) -> Any:
-    """run(x); a single image [C, *S] goes as a batch of one."""
-    if x.array.ndim != rank + 1:
+def _batched(op: str, rank: int, x: Any, run: Callable[[Any], Any]) -> Any:
+    """run(x) of a tensor of floats; a single image [C, *S] goes as a batch of one."""
+    if floating(op, x).array.ndim != rank + 1:
         return run(x)
     y = run(x.unsqueeze(0))
     return tuple(t.squeeze(0) for t in y) if isinstance(y, tuple) else y.squeeze(0)
@@ -168,7 +168,7 @@ def max_pool(rank: int, x: Any, kernel_size: Any, stride: Any, padding: Any, dil
         _fits(op, x, window)
         return MaxPool.apply(x, window, bool(return_indices))
 
-    return _batched(rank, x, run)
+    return _batched(op, rank, x, run)
 
 
 def max_unpool(rank: int, x: Any, indices: Any, kernel_size: Any, stride: Any, padding: Any, output_size: Any) -> Any:
@@ -221,7 +221,7 @@ def avg_pool(
         _fits(op, x, window)
         return AvgPool.apply(x, window, bool(count_include_pad), divisor_override)
 
-    return _batched(rank, x, run)
+    return _batched(op, rank, x, run)
 
 
 def divisor(op: str, override: Any) -> None:
@@ -252,7 +252,7 @@ def lp_pool(rank: int, x: Any, norm_type: float, kernel_size: Any, stride: Any, 
             return _power(AvgPool.apply(powers, window, True, None) * float(math.prod(window.size)), 1 / p)
         return _power(AvgPool.apply(powers, window, True, 1), 1 / p)
 
-    return _batched(rank, x, run)
+    return _batched(op, rank, x, run)
 
 
 def _power(x: Any, p: float) -> Any:
@@ -274,7 +274,7 @@ def adaptive_avg_pool(rank: int, x: Any, output_size: Any) -> Any:
         _image(op, rank, x, 2)
         return AvgPool.apply(x, _grid(op, rank, x, output_size), True, None)
 
-    return _batched(rank, x, run)
+    return _batched(op, rank, x, run)
 
 
 def adaptive_max_pool(rank: int, x: Any, output_size: Any, return_indices: bool = False) -> Any:
@@ -285,14 +285,13 @@ def adaptive_max_pool(rank: int, x: Any, output_size: Any, return_indices: bool 
         _image(op, rank, x)
         return MaxPool.apply(x, _grid(op, rank, x, output_size), bool(return_indices))
 
-    return _batched(rank, x, run)
+    return _batched(op, rank, x, run)
 
 
 def _whole(op: str, x: Any, pool: Callable[..., Any], flatten: bool) -> Any:
-    rank = x.ndim - 2
+    rank = floating(op, x).ndim - 2
     if rank not in (1, 2, 3):
         raise ValueError(f"{op}: input must be [N, C] and one to three spatial dimensions, got shape {list(x.shape)}")
-    floating(op, x)
     y = pool(rank, x, 1)
     return y.flatten(1) if flatten else y
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..autograd import TensorBase
+from . import checks
 from .arrange import diagonal, movedim
 from .matmul import matmul, same_dtype
 from .shape import axis, expand, ints, permute, reshape
@@ -50,7 +51,7 @@ def dot(input: Any, tensor: Any) -> Any:
 
 def inner(input: Any, other: Any) -> Any:
     """Sums of products over the last dimensions of both; a product if one is a number."""
-    if not input.ndim or not other.ndim:
+    if not checks.tensor("inner", input).ndim or not checks.tensor("inner", other).ndim:
         return input * other
     if input.shape[-1] != other.shape[-1]:
         raise ValueError(f"inner: the last dimensions must agree, got {list(input.shape)} and {list(other.shape)}")
@@ -107,6 +108,7 @@ def addbmm(input: Any, batch1: Any, batch2: Any, *, beta: float = 1, alpha: floa
 
 def tensordot(a: Any, b: Any, dims: Any = 2) -> Any:
     """Sums of products over pairs of dimensions: the last `dims` of a and first of b, or the two lists of `dims`."""
+    checks.tensor("tensordot", a), checks.tensor("tensordot", b)
     dims = dims.tolist() if isinstance(dims, TensorBase) else dims
     if isinstance(dims, int):
         if not 0 <= dims <= min(a.ndim, b.ndim):

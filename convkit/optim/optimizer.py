@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import functools
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
 from ..autograd import enable_grad, no_grad, version_of
 from ..device import kernels
+from ..ops import checks
 from ..ops.creation import zeros_like
 from ..tensor import RemovableHandle, Tensor
 
@@ -55,6 +56,8 @@ class Optimizer:
             raise TypeError(f"{name}: params must be a list of tensors or of dictionaries, got one tensor")
         if isinstance(params, (set, frozenset, Mapping)):
             raise TypeError(f"{name}: params must be a list of tensors or of dictionaries, got a {type(params).__name__}")
+        if not isinstance(params, Iterable):
+            raise TypeError(f"{name}: params must be a list of tensors or of dictionaries, got {params!r}")
         groups = list(params)
         if not groups:
             raise ValueError(f"{name}: there are no parameters to learn; the list is empty (an iterator can be used once only)")
@@ -74,6 +77,8 @@ class Optimizer:
         params = param_group["params"]
         if isinstance(params, (set, frozenset)):
             raise TypeError(f"{name}: parameters must come in an order, got a {type(params).__name__}")
+        if not isinstance(params, Iterable):
+            raise TypeError(f"{name}: params must be tensors, got {params!r}")
         params = [params] if isinstance(params, Tensor) else list(params)
         names = None
         if params and all(isinstance(p, tuple) and len(p) == 2 for p in params):
@@ -129,10 +134,12 @@ class Optimizer:
         """Raise ValueError for settings that make no sense."""
         name = type(self).__name__
         for key in _NOT_NEGATIVE:
-            if key in settings and not settings[key] >= 0:
+            if key in settings and not checks.number(name, key, settings[key]) >= 0:
                 raise ValueError(f"{name}: {key} must be 0 or larger, got {settings[key]}")
         betas = settings.get("betas")
-        if betas is not None and (len(betas) != 2 or not all(0 <= beta < 1 for beta in betas)):
+        if betas is not None and not isinstance(betas, Collection):
+            raise TypeError(f"{name}: betas must be two numbers, got {betas!r}")
+        if betas is not None and (len(betas) != 2 or not all(0 <= checks.number(name, "betas", beta) < 1 for beta in betas)):
             raise ValueError(f"{name}: betas must be two numbers in [0, 1), got {betas}")
         for key, reason in _ONE_IMPLEMENTATION.items():
             if settings.get(key):

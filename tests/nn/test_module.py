@@ -74,6 +74,11 @@ def test_registered_names_keep_their_type():
         net.conv = 3
     with pytest.raises(TypeError, match="BatchNorm2d: 'running_mean' is registered and takes a Tensor or None"):
         net.norm.running_mean = np.zeros(4)
+    for register in (net.register_buffer, net.register_module):
+        with pytest.raises(KeyError, match="Net: attribute 'scale' already exists"):
+            register("scale", None)
+    with pytest.raises(KeyError, match="Net: attribute 'conv' already exists"):
+        net.register_parameter("conv", None)
     with pytest.raises(KeyError, match="attribute 'forward' already exists"):
         net.register_buffer("forward", convkit.ones(1))
     for name in ("a.b", "", 3):

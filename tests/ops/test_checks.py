@@ -7,7 +7,7 @@ import pytest
 
 import convkit as ck
 import convkit.nn.functional as F
-from convkit import nn
+from convkit import nn, optim
 
 X = ck.arange(216.0).reshape(2, 3, 6, 6)
 W = ck.ones(4, 3, 3, 3)
@@ -17,6 +17,24 @@ HALF = ck.tensor(np.ones(3, np.float16))
 LONG = ck.tensor(np.ones(3, np.longdouble))
 
 WRONG_TYPES = {
+    "hstack: needs a tensor, got int": lambda: ck.hstack([1, 2]),
+    "vstack: needs a sequence of tensors, got int": lambda: ck.vstack(3),
+    "column_stack: needs a tensor, got str": lambda: ck.column_stack(["a"]),
+    "dstack: needs a sequence of tensors, got Tensor": lambda: ck.dstack(X),
+    "tensordot: needs a tensor, got str": lambda: ck.tensordot(X, "a"),
+    "inner: needs a tensor, got int": lambda: ck.inner(1, X),
+    "addcdiv: needs a tensor, got int": lambda: ck.addcdiv(X, 1, X),
+    "addcmul: value must be a number, got 'a'": lambda: ck.addcmul(X, X, X, value="a"),
+    "trace: needs a tensor, got int": lambda: ck.trace(3),
+    "max_pool2d: needs a tensor, got int": lambda: F.max_pool2d(3, 2),
+    "adaptive_avg_pool2d: needs a tensor, got int": lambda: F.adaptive_avg_pool2d(3, 2),
+    "adaptive_max_pool1d: needs a tensor, got ndarray": lambda: F.adaptive_max_pool1d(np.ones((1, 1, 4)), 2),
+    "GlobalAvgPool2d: needs a tensor, got int": lambda: nn.GlobalAvgPool2d()(3),
+    "global_max_pool: needs a tensor, got int": lambda: nn.functional.global_max_pool(3),
+    "gaussian_nll_loss: var must be a number, got 'a'": lambda: F.gaussian_nll_loss(X, X, "a"),
+    "SGD: params must be a list of tensors or of dictionaries, got 3": lambda: optim.SGD(3, lr=0.1),
+    "SGD: lr must be a number, got 'a'": lambda: optim.SGD([nn.Parameter(X)], lr="a"),
+    "Adam: betas must be two numbers, got 3": lambda: optim.Adam([nn.Parameter(X)], betas=3),
     "full: fill_value must be a number, got 'a'": lambda: ck.full((2,), "a"),
     "full: fill_value must be a number, got None": lambda: ck.full((2,), None),
     "full_like: fill_value must be a number, got [1]": lambda: ck.full_like(X, [1]),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from ...ops import pool
+from ...ops import checks, pool
 from ...tensor import Tensor
 from ..module import Module
 
@@ -302,7 +302,7 @@ class _Global(Module):
         raise NotImplementedError(f"{type(self).__name__} needs a method pool")
 
     def forward(self, input: Tensor) -> Tensor:
-        if input.ndim != self.rank + 2:
+        if checks.tensor(type(self).__name__, input).ndim != self.rank + 2:
             raise ValueError(f"{type(self).__name__}: input must be {self.rank + 2}-D, got shape {list(input.shape)}")
         return self.pool(input)
 
