@@ -4,7 +4,8 @@ Three functions are each other's gradients, so every derivative of every order i
 
     y  = conv(x, w)          gx = input_grad(gy, w)      gw = weight_grad(x, gy)
 
-Kernels read images in channels-last memory.  An image in another order is brought into it here, once for all that read it.
+Kernels read images in channels-last memory, or turn what they read of one in C order.  An image that several will read is brought into
+channels-last memory here, once for all of them.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Any
 
 from convkit_kernels import geometry
 
-from ..autograd import Function
+from ..autograd import Function, is_grad_enabled
 from ..device import kernels
 from .activation import ActivationGrad
 from .matmul import same_dtype
@@ -93,6 +94,11 @@ class ConvWeightGrad(Function):
         )
 
 
+def _to_read(x: Any, weight: Any) -> Any:
+    """x in channels-last memory if the gradient of the weight will read it too; else x itself."""
+    return in_channels_last(x) if weight.requires_grad and is_grad_enabled() else x
+
+
 def _shape(t: Any) -> Any:
     return None if t is None else t.array.shape
 
@@ -113,7 +119,7 @@ def conv(rank: int, x: Any, weight: Any, bias: Any, stride: Any, padding: Any, d
     inside = shape[2:] if len(shape) == rank + 2 else None  # another rank is refused below
     window = geometry.window(op, sizes[2:], stride, padding, dilation, groups, inside=inside)
     geometry.conv_shapes(op, shape, sizes, _shape(bias), window)
-    return Conv.apply(x if window.pointwise else in_channels_last(x), weight, bias, window, relu)
+    return Conv.apply(x if window.pointwise else _to_read(x, weight), weight, bias, window, relu)
 
 
 def conv_transpose(rank: int, x: Any, weight: Any, bias: Any, stride: Any, padding: Any, output_padding: Any, groups: int, dilation: Any) -> Any:
@@ -132,4 +138,4 @@ def conv_transpose(rank: int, x: Any, weight: Any, bias: Any, stride: Any, paddi
     surplus = [e // s for e, s in zip(extra, window.stride, strict=True)]
     if any(surplus):
         x = pad(x, [n for e in reversed(surplus) for n in (0, e)])
-    return ConvInputGrad.apply(in_channels_last(x), weight, bias, shape[2:], window)
+    return ConvInputGrad.apply(_to_read(x, weight), weight, bias, shape[2:], window)

@@ -9,10 +9,10 @@ The forward pass is window sums of x with taps r*dilation - padding.  The input 
 stride 1 with the taps mirrored, for larger strides in phases (the pixels a, a + stride, a + 2*stride ... of the input see the
 same taps), all of a band before the next.  A transposed convolution is that input gradient.  The weight gradient is window outer.
 
-Memory is [N, D, H, W, C].  Where taps reach over an edge, a band of rows is copied into a zero-framed scratch buffer
-for each thread; otherwise the source is read where it lies.  Taps whose pixels are neighbours merge into one contiguous
-run (a 3x3 window is 3 runs of 3*C numbers).  The register tiles are those of `microkernel`; for a depthwise convolution lane-wise
-ones, whose columns are channels of both operands.
+Memory is [N, D, H, W, C].  Where taps reach over an edge, a band of rows is copied into a zero-framed scratch buffer for each
+thread.  Window sums of an image in C order copy each band too, turning it.  Otherwise the source is read where it lies.
+Taps whose pixels are neighbours merge into one contiguous run (a 3x3 window is 3 runs of 3*C numbers).  The register tiles are
+those of `microkernel`; for a depthwise convolution lane-wise ones, whose columns are channels of both operands.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ import numpy as np
 from numba import prange
 
 from ..geometry import Triple, Window
-from ..layout import from_channels_last, is_channels_last
+from ..layout import flat, from_channels_last, is_channels_last
 from . import tasks, winograd
 from .choice import Estimate, Taps, chosen, estimates, spacing
-from .copy import channels_last, contiguous
+from .copy import channels_last, contiguous, turner
 from .denormals import flush_denormals, set_float_mode
 from .matmul import finish, flat_or_none, matmul, multiply, pack
-from .microkernel import address, call_code, clear_bytes, copy_bytes, finish_kernel, row_split, split_kernels, tile_for
+from .microkernel import address, call_code, clear_bytes, copy_bytes, finish_kernel, isa, row_split, split_kernels, tile_for
 from .runtime import MOST_THREADS, inline, kernel
 
 BAND_BYTES = 1 << 17  # of source in a band: it stays in the second-level cache beside the weights
@@ -59,7 +59,7 @@ def conv_forward(
     if window.pointwise and x.flags.c_contiguous and w.size and not is_channels_last(x):  # planes are read where they lie
         y = matmul(x.reshape(*x.shape[:2], -1).swapaxes(1, 2), w.reshape(w.shape[:2]).T[None], bias, added, relu)
         return from_channels_last(y.reshape(x.shape[0], *out, w.shape[0]), window.rank)
-    source = channels_last(x)
+    source = _source(x, window)
     y = np.empty((x.shape[0], *out, w.shape[0]), x.dtype)
     if not w.size:  # no channels
         y[...] = 0 if bias is None else bias
@@ -74,7 +74,7 @@ def conv_forward(
 def conv_input_grad(gy: np.ndarray, w: np.ndarray, bias: np.ndarray | None, input_size: Sequence[int], window: Window) -> np.ndarray:
     """gy [N, K, *out] with w [K, C/groups, *window] -> gx [N, C, *input_size]: the adjoint of `conv_forward`, and the
     transposed convolution, for which `bias` [C] may be added."""
-    source = channels_last(gy)
+    source = _source(gy, window)
     channels = w.shape[1] * window.groups
     inside = (1,) * (3 - window.rank) + tuple(input_size)
     gx = np.empty((gy.shape[0], *inside, channels), gy.dtype)
@@ -105,6 +105,13 @@ def conv_weight_grad(x: np.ndarray, gy: np.ndarray, window: Window) -> np.ndarra
         # Each row sees itself alone: they are the rows of one image, and make long sums.
         source, grad = (a.reshape(1, 1, math.prod(a.shape[:3]), *a.shape[3:]) for a in (source, grad))
     return _window_outer(source, grad, taps, stride, groups).reshape(groups * k, c, *window.size)
+
+
+def _source(x: np.ndarray, window: Window) -> np.ndarray:
+    """x [N, C, *in] as [N, D, H, W, C]: channels-last in memory, or in C order as it was if window sums will read it (a plain product will not)."""
+    if window.pointwise or not x.flags.carray:
+        return channels_last(x)
+    return x.reshape(*x.shape[:2], *(1,) * (3 - window.rank), *x.shape[2:]).transpose(0, 2, 3, 4, 1)
 
 
 @functools.lru_cache(maxsize=1024)
@@ -190,15 +197,17 @@ BOX = 14  # 3: pixels of the box
 FRAMED = 17  # is the box a copy?
 BAND = 18  # rows of output in a unit
 BANDS = 19  # units that make the rows of one plane
-PHASES = 20  # whose numbers follow, PHASE for each:
-RUN = 21  # contiguous elements that each tap reads
-TAP_ROWS = 22  # rows of taps, TAP_STEP apart from TAP_LOW on, each of TAP_COLUMNS taps (runs merged)
-TAP_STEP = 23
-TAP_LOW = 24
-TAP_COLUMNS = 25
-TAPS = 26  # 2: its part of the table of taps
-FIRST = 28  # 3: its first output pixel
-COUNTS = 31  # 3: its output pixels
+TURNER = 20  # code that copies blocks of LANES pixels and channels from an image in C order, or 0
+LANES = 21
+PHASES = 22  # whose numbers follow, PHASE for each:
+RUN = 23  # contiguous elements that each tap reads
+TAP_ROWS = 24  # rows of taps, TAP_STEP apart from TAP_LOW on, each of TAP_COLUMNS taps (runs merged)
+TAP_STEP = 25
+TAP_LOW = 26
+TAP_COLUMNS = 27
+TAPS = 28  # 2: its part of the table of taps
+FIRST = 30  # 3: its first output pixel
+COUNTS = 33  # 3: its output pixels
 PHASE = 13
 
 
@@ -210,14 +219,17 @@ class _Walk(NamedTuple):
     begins: np.ndarray
 
 
-def _walk(shape: tuple[int, ...], itemsize: int, phases: tuple[_Phase, ...], step: Triple, size: Triple, spread: Triple, groups: int) -> _Walk:
-    """Plan the walk over `size` output pixels, in phases whose pixels are `spread` apart and stand `step` pixels apart in a source of `shape`."""
+def _walk(
+    shape: tuple[int, ...], itemsize: int, phases: tuple[_Phase, ...], step: Triple, size: Triple, spread: Triple, groups: int, turned: bool = False
+) -> _Walk:  # fmt: skip
+    """Plan the walk over `size` output pixels, in phases whose pixels are `spread` apart and stand `step` pixels apart in a source of `shape`,
+    which is in C order if it is to be `turned`."""
     channels = shape[4]
     reached = [sorted({t for phase in phases for t in phase.taps[i]}) for i in range(3)]
     low, reach = [r[0] for r in reached], [r[-1] - r[0] + 1 for r in reached]
     counts = _counts(size, (0, 0, 0), spread)
     needs = [(n - 1) * s + r for n, s, r in zip(counts, step, reach, strict=True)]
-    framed = any(a < 0 or a + n > inside for a, n, inside in zip(low, needs, shape[1:4], strict=True))
+    framed = turned or any(a < 0 or a + n > inside for a, n, inside in zip(low, needs, shape[1:4], strict=True))
     row_bytes = max(1, reach[0] * needs[2] * channels * itemsize)
     rows = max(1, (BAND_BYTES // row_bytes - reach[1]) // step[1] + 1)
     # Few images: cut them finer, so that there is work for several threads.
@@ -225,7 +237,8 @@ def _walk(shape: tuple[int, ...], itemsize: int, phases: tuple[_Phase, ...], ste
     band = -(-counts[1] // bands)
     box = (reach[0], (band - 1) * step[1] + reach[1], needs[2]) if framed else shape[1:4]
     pitch = (box[1] * box[2] * channels, box[2] * channels, channels)
-    numbers: list[int] = [*shape, *counts, *step, *low, *box, framed, band, -(-counts[1] // band), 0]
+    numbers: list[int] = [*shape, *counts, *step, *low, *box, framed, band, -(-counts[1] // band)]
+    numbers += [turner(itemsize) if turned else 0, isa().bytes // itemsize, 0]
     offsets: list[int] = []
     begins: list[int] = []
     taps = 0
@@ -269,21 +282,29 @@ def _box(source, walk, n, d, p0, frame):
     size = source.itemsize
     if not walk[FRAMED]:
         return address(source) + size * (((n * walk[D] + first) * walk[H] + top) * walk[W] + left) * channels
-    width = walk[BOX + 2] * channels
-    begin = max(0, min(width, -left * channels))
-    end = max(begin, min(width, (walk[W] - left) * channels))
+    pixel, row, lanes = size * channels, size * channels * walk[BOX + 2], walk[LANES]
+    begin = max(0, min(walk[BOX + 2], -left))
+    end = max(begin, min(walk[BOX + 2], walk[W] - left))
     mine = address(frame) + size * numba.get_thread_id() * frame.shape[1]
     to = mine
     for i in range(first, first + walk[BOX]):
         for j in range(top, top + walk[BOX + 1]):
-            if 0 <= i < walk[D] and 0 <= j < walk[H]:
-                row = address(source) + size * (((n * walk[D] + i) * walk[H] + j) * walk[W] + left) * channels
-                clear_bytes(to, size * begin)
-                copy_bytes(to + size * begin, row + size * begin, size * (end - begin))
-                clear_bytes(to + size * end, size * (width - end))
+            if not (0 <= i < walk[D] and 0 <= j < walk[H]):
+                clear_bytes(to, row)
             else:
-                clear_bytes(to, size * width)
-            to += size * width
+                clear_bytes(to, pixel * begin)
+                if walk[TURNER]:
+                    plane = size * walk[D] * walk[H] * walk[W]
+                    at = address(source) + n * plane * channels + size * ((i * walk[H] + j) * walk[W] + left)
+                    for p in range(begin, end, lanes):
+                        for c in range(0, channels, lanes):
+                            block = min(lanes, end - p), min(lanes, channels - c)
+                            call_code(walk[TURNER], (at + c * plane + size * p, plane, to + pixel * p + size * c, pixel, block[0], block[1]))
+                else:
+                    at = address(source) + pixel * (((n * walk[D] + i) * walk[H] + j) * walk[W] + left)
+                    copy_bytes(to + pixel * begin, at + pixel * begin, pixel * (end - begin))
+                clear_bytes(to + pixel * end, row - pixel * end)
+            to += row
     return mine
 
 
@@ -319,13 +340,13 @@ def _window_sums(
     start = np.zeros(y.shape[4], y.dtype) if bias is None else contiguous(bias)
     added = flat_or_none(add, y)
     if chosen(found) == "winograd":
-        winograd.sums(_planes(source), w.flat, w.taps, w.strides, start, _nine(phases[0].taps), _planes(y), added, relu)
+        winograd.sums(_planes(contiguous(source)), w.flat, w.taps, w.strides, start, _nine(phases[0].taps), _planes(y), added, relu)
         return
-    plan = _plan_sums(*shapes)
+    plan = _plan_sums(*shapes, not source.flags.c_contiguous)
     if plan.depthwise:  # all channels are one group, in which each column of a tile reads its own
         w = w._replace(shape=(1, 1, y.shape[4]), strides=(0, 0, w.strides[0]))
     packed = pack(*w, plan.columns)
-    _sum_tiles(source.reshape(-1), plan.walk, np.empty(plan.frames, y.dtype), plan.offsets, packed.reshape(*packed.shape[:2], -1), plan.woffsets,
+    _sum_tiles(flat(source), plan.walk, np.empty(plan.frames, y.dtype), plan.offsets, packed.reshape(*packed.shape[:2], -1), plan.woffsets,
                start, y.reshape(-1), y.shape, spread, plan.tiles, plan.columns, plan.columns if plan.depthwise else 0,
                finish_kernel(y.dtype, add is not None, relu), added)  # fmt: skip
 
@@ -367,10 +388,10 @@ CODE = 3  # 4 numbers: the micro-kernels of whole blocks of columns and of the l
 
 @functools.lru_cache(maxsize=1024)
 def _plan_sums(
-    source: tuple[int, ...], y: tuple[int, ...], dtype: np.dtype, w: Triple, phases: tuple[_Phase, ...], step: Triple, spread: Triple
+    source: tuple[int, ...], y: tuple[int, ...], dtype: np.dtype, w: Triple, phases: tuple[_Phase, ...], step: Triple, spread: Triple, turned: bool
 ) -> _SumsPlan:  # fmt: skip
     groups, c, k = w
-    walk, offsets, begins = _walk(source, dtype.itemsize, phases, step, y[1:4], spread, groups)  # type: ignore[arg-type]
+    walk, offsets, begins = _walk(source, dtype.itemsize, phases, step, y[1:4], spread, groups, turned)  # type: ignore[arg-type]
     depthwise = c == k == 1 and groups > 1
     if depthwise:
         k = groups
