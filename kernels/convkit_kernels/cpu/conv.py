@@ -67,7 +67,7 @@ def conv_forward(
     elif window.pointwise:
         multiply(source.reshape(-1, x.shape[1]), w.reshape(w.shape[:2]).T, bias, y.reshape(-1, w.shape[0]), added, relu)
     else:
-        _window_sums(source, _weights(w, window), bias, _one_phase(window), window.canonical[1], y, (1, 1, 1), added, relu)
+        _window_sums(source, _weights(w, window), bias, (_Phase((0, 0, 0), _taps(window)),), window.canonical[1], y, (1, 1, 1), added, relu)
     return from_channels_last(y, window.rank)
 
 
@@ -132,12 +132,6 @@ class _Phase(NamedTuple):
 
     first: Triple
     taps: Taps
-
-
-@functools.lru_cache(maxsize=1024)
-def _one_phase(window: Window) -> tuple[_Phase, ...]:
-    """The only phase of the forward pass."""
-    return (_Phase((0, 0, 0), _taps(window)),)
 
 
 @functools.lru_cache(maxsize=1024)
@@ -211,19 +205,12 @@ COUNTS = 33  # 3: its output pixels
 PHASE = 13
 
 
-class _Walk(NamedTuple):
-    """The numbers above, and for each tap, or run of taps, where its first element stands in the box, and which of all taps it begins with."""
-
-    numbers: np.ndarray
-    offsets: np.ndarray
-    begins: np.ndarray
-
-
 def _walk(
     shape: tuple[int, ...], itemsize: int, phases: tuple[_Phase, ...], step: Triple, size: Triple, spread: Triple, groups: int, turned: bool = False
-) -> _Walk:  # fmt: skip
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # fmt: skip
     """Plan the walk over `size` output pixels, in phases whose pixels are `spread` apart and stand `step` pixels apart in a source of `shape`,
-    which is in C order if it is to be `turned`."""
+    which is in C order if it is to be `turned`: the numbers above; for each tap, or run of taps, where its first element stands in the box; and
+    which of all taps it begins with."""
     channels = shape[4]
     reached = [sorted({t for phase in phases for t in phase.taps[i]}) for i in range(3)]
     low, reach = [r[0] for r in reached], [r[-1] - r[0] + 1 for r in reached]
@@ -257,7 +244,7 @@ def _walk(
             numbers += [run, *skip, known, len(offsets), *first, *own]
             numbers[PHASES] += 1
         taps += len(planes) * len(lines) * len(columns)
-    return _Walk(*(np.array(a, np.int64) for a in (numbers, offsets, begins)))
+    return np.array(numbers, np.int64), np.array(offsets, np.int64), np.array(begins, np.int64)
 
 
 @inline
@@ -298,8 +285,8 @@ def _box(source, walk, n, d, p0, frame):
                     at = address(source) + n * plane * channels + size * ((i * walk[H] + j) * walk[W] + left)
                     for p in range(begin, end, lanes):
                         for c in range(0, channels, lanes):
-                            block = min(lanes, end - p), min(lanes, channels - c)
-                            call_code(walk[TURNER], (at + c * plane + size * p, plane, to + pixel * p + size * c, pixel, block[0], block[1]))
+                            call_code(walk[TURNER], (at + c * plane + size * p, plane, to + pixel * p + size * c, pixel,
+                                                     min(lanes, end - p), min(lanes, channels - c)))  # fmt: skip
                 else:
                     at = address(source) + pixel * (((n * walk[D] + i) * walk[H] + j) * walk[W] + left)
                     copy_bytes(to + pixel * begin, at + pixel * begin, pixel * (end - begin))
@@ -463,7 +450,10 @@ def _window_outer(source: np.ndarray, grad: np.ndarray, taps: Taps, step: Triple
         gw[...] = 0
         return gw
     shapes = source.shape, grad.shape, grad.dtype, taps, step, groups
-    if chosen(_estimates_of_outer(*shapes)) == "winograd":
+    counts: Triple = grad.shape[1:4]  # type: ignore[assignment]
+    same = counts[0] == source.shape[1]
+    found = estimates("outer", source.shape[0], source.shape[4], grad.shape[4], counts, taps, step, groups, same, grad.itemsize)
+    if chosen(found) == "winograd":
         winograd.outer(_planes(source), _planes(grad), _nine(taps), gw)
         return gw
     plan = _plan_outer(*shapes)
@@ -472,15 +462,6 @@ def _window_outer(source: np.ndarray, grad: np.ndarray, taps: Taps, step: Triple
                  plan.k, plan.split, plan.kernels, plan.columns, plan.rows)  # fmt: skip
     _add_parts(sums, gw)
     return gw
-
-
-@functools.lru_cache(maxsize=1024)
-def _estimates_of_outer(
-    source: tuple[int, ...], grad: tuple[int, ...], dtype: np.dtype, taps: Taps, step: Triple, groups: int
-) -> tuple[Estimate, ...]:  # fmt: skip
-    """What each algorithm would cost."""
-    counts: Triple = grad[1:4]  # type: ignore[assignment]
-    return estimates("outer", source[0], source[4], grad[4], counts, taps, step, groups, counts[0] == source[1], dtype.itemsize)
 
 
 class _OuterPlan(NamedTuple):
