@@ -308,21 +308,25 @@ def kernel(function: Callable) -> Callable:
     dispatcher = numba.njit(parallel=True, fastmath=FASTMATH, nogil=True, error_model="numpy")(function)
     dispatcher._cache = _Cache(function)
     name = f"{function.__module__.rsplit('.', 1)[-1]}.{function.__name__}"
+    of_numba = dispatcher.compile
+
+    def compile_(signature: Any) -> Any:
+        start = time.perf_counter()
+        entry = of_numba(signature)
+        if signature not in dispatcher.stats.cache_hits:
+            compile_seconds[name] = compile_seconds.get(name, 0.0) + time.perf_counter() - start
+        return entry
+
+    dispatcher.compile = compile_  # which Numba calls for types that are new
 
     @functools.wraps(function)
     def launch(*args: Any) -> Any:
         if _forked or getattr(_mine, "threads", 0) != _threads:
             _prepare()
-        known = len(dispatcher.overloads)
-        start = time.perf_counter()
         if _lock is None:
-            result = dispatcher(*args)
-        else:
-            with _lock:
-                result = dispatcher(*args)
-        if len(dispatcher.overloads) != known and any(s not in dispatcher.stats.cache_hits for s in list(dispatcher.overloads)[known:]):
-            compile_seconds[name] = compile_seconds.get(name, 0.0) + time.perf_counter() - start
-        return result
+            return dispatcher(*args)
+        with _lock:
+            return dispatcher(*args)
 
     launch.dispatcher = dispatcher  # type: ignore[attr-defined]
     return launch
