@@ -18,13 +18,11 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from numba import prange
 
 from . import tasks
 from .copy import contiguous
-from .denormals import flush_denormals, set_float_mode
 from .microkernel import address, call_code, copy_bytes, finish_kernel, row_split, split_kernels, tile_for
-from .runtime import MOST_THREADS, kernel
+from .runtime import MOST_THREADS
 
 PACK_FROM_ROWS = 128  # below, packing b costs more than its strided reads
 TILES_OF_UNIT = 20  # tiles of rows, at most, that one unit of parallel work computes for one block of columns; fewer where cores would idle
@@ -60,7 +58,7 @@ def multiply(a: np.ndarray, b: np.ndarray, bias: np.ndarray | None, y: np.ndarra
         finish(y, add, relu)
         return
     by_columns = not a.flags.c_contiguous and a.swapaxes(-1, -2).flags.c_contiguous
-    plan = _plan(a.shape, b.shape, tuple(batch), a.dtype, by_columns)
+    plan = _plan(a.shape, b.shape, tuple(batch), a.dtype, by_columns, add is not None, relu)
     a = contiguous(a.swapaxes(-1, -2) if by_columns else a)
     if plan.packed:
         down = b.swapaxes(-1, -2)
@@ -68,8 +66,10 @@ def multiply(a: np.ndarray, b: np.ndarray, bias: np.ndarray | None, y: np.ndarra
         b = pack(flat, _NO_TAPS, (flat.size // (k * n), k, n), strides, plan.columns)
     else:
         b = contiguous(b)
-    _products(a.reshape(-1), b.reshape(-1), start, y.reshape(-1, n), plan.of_a, plan.of_b, plan.numbers, plan.split, plan.kernels, plan.columns,
-              finish_kernel(a.dtype, add is not None, relu), flat_or_none(add, y))  # fmt: skip
+    more = y if add is None else contiguous(add)
+    tasks.run(
+        tasks.compiled(_product, a.dtype.char), plan.units, plan.numbers, plan.places, *(v.reshape(-1) for v in (a, b, start, y, more)), flush=True
+    )
 
 
 def finish(y: np.ndarray, add: np.ndarray | None, relu: bool) -> None:
@@ -92,16 +92,14 @@ class _Plan(NamedTuple):
     """What a product takes besides arrays."""
 
     packed: bool  # b, into blocks of columns
-    of_a: np.ndarray
-    of_b: np.ndarray
-    numbers: tuple[int, ...]
-    split: tuple[int, int, int]
-    kernels: tuple[int, ...]
     columns: int
+    units: int
+    numbers: np.ndarray  # as `_product` reads them
+    places: np.ndarray  # 0, then which matrix of a each product takes, and which of b
 
 
 @functools.lru_cache(maxsize=1024)
-def _plan(a: tuple[int, ...], b: tuple[int, ...], batch: tuple[int, ...], dtype: np.dtype, by_columns: bool) -> _Plan:
+def _plan(a: tuple[int, ...], b: tuple[int, ...], batch: tuple[int, ...], dtype: np.dtype, by_columns: bool, adds: bool, relu: bool) -> _Plan:
     """For operands of shapes a and b; `by_columns` where columns of a are contiguous."""
     m, k, n = a[-2], a[-1], b[-1]
     tile = tile_for(m, n, dtype)
@@ -116,9 +114,13 @@ def _plan(a: tuple[int, ...], b: tuple[int, ...], batch: tuple[int, ...], dtype:
     whole = split_kernels(tile, split, dtype, by_columns)
     part = split_kernels(tile.last(n), split, dtype, by_columns, not packed) if n % tile.columns else whole
     chunk = CHUNK_BY_COLUMNS if by_columns else CHUNK
-    spare = split[2] * -(-n // tile.columns) * of_a.size // (4 * MOST_THREADS)
-    numbers = (xrow, xinc, m * k, winc, wblock, many, k, chunk, max(4, min(TILES_OF_UNIT, spare)))
-    return _Plan(packed, of_a, of_b, numbers, split, whole + part, tile.columns)
+    blocks = -(-n // tile.columns)
+    together = max(4, min(TILES_OF_UNIT, split[2] * blocks * of_a.size // (4 * MOST_THREADS)))
+    groups = -(-split[2] // together)
+    numbers = (xrow, xinc, m * k, winc, wblock, many, k, chunk, together, groups, blocks, n, m, tile.columns, dtype.itemsize, of_a.size,
+               *split, *whole, *part, finish_kernel(dtype, adds, relu))  # fmt: skip
+    index = np.concatenate([_NO_TAPS, of_a, of_b])
+    return _Plan(packed, tile.columns, of_a.size * groups * blocks, np.array(numbers, np.int64), index)
 
 
 def _places(own: tuple[int, ...], batch: tuple[int, ...]) -> np.ndarray:
@@ -161,33 +163,30 @@ def _pack(task, plan, taps, b, packed, c, d, e, f, g):
                     packed[to + j] = zero
 
 
-@kernel
-def _products(a, b, start, y, of_a, of_b, numbers, split, kernels, columns, finish, add):
-    """All tiles of y: units of `together` tiles of rows x one block of columns of one product, in chunks of the sum."""
-    n = y.shape[1]
-    xrow, xinc, xmany, winc, wblock, wmany, run, chunk, together = numbers
-    height, many, tiles = split
-    size, m = a.itemsize, y.shape[0] // of_a.size
-    groups = (tiles + together - 1) // together
-    blocks = (n + columns - 1) // columns
-    tap = np.zeros(1, np.int64)
-    for u in prange(of_a.size * groups * blocks):
-        before = flush_denormals()
-        item, block, group = u // (groups * blocks), u // groups % blocks, u % groups
-        j = block * columns
-        part = 2 if j + columns > n else 0
-        x, w = address(a) + size * of_a[item] * xmany, address(b) + size * (of_b[item] * wmany + block * wblock)
-        for k in range(0, run, chunk):
-            for t in range(group * together, min(tiles, (group + 1) * together)):
-                i = t * height - max(0, t - many)
-                to = size * ((item * m + i) * n + j)
-                at = address(y) + to
-                call_code(
-                    kernels[part + (0 if t < many else 1)],
-                    (x + size * (i * xrow + k * xinc), address(tap), xrow, xinc,
-                     w + size * k * winc, address(tap), winc, 1, min(chunk, run - k),
-                     at if k else address(start) + size * j, n if k else 0, at, n, min(columns, n - j)),
-                )  # fmt: skip
-                if finish and k + chunk >= run:
-                    call_code(finish, (at, address(add) + to, n, height if t < many else height - 1, min(columns, n - j)))
-        set_float_mode(before)
+def _product(task, plan, index, a, b, start, y, add, f, g):
+    # A unit of y: `together` tiles of rows x one block of columns of one product, in chunks of the sum.
+    xrow, xinc, xmany = plan[0], plan[1], plan[2]
+    winc, wblock, wmany = plan[3], plan[4], plan[5]
+    run, chunk, together = plan[6], plan[7], plan[8]
+    groups, blocks, n = plan[9], plan[10], plan[11]
+    m, columns, size = plan[12], plan[13], plan[14]
+    height, many, tiles = plan[16], plan[17], plan[18]
+    finish, tap = plan[23], address(index)
+    item, block, group = task // (groups * blocks), task // groups % blocks, task % groups
+    j = block * columns
+    part = 21 if j + columns > n else 19
+    x = address(a) + size * index[1 + item] * xmany
+    w = address(b) + size * (index[1 + plan[15] + item] * wmany + block * wblock)
+    for k in range(0, run, chunk):
+        for t in range(group * together, min(tiles, (group + 1) * together)):
+            i = t * height - max(0, t - many)
+            to = size * ((item * m + i) * n + j)
+            at = address(y) + to
+            call_code(
+                plan[part + (0 if t < many else 1)],
+                (x + size * (i * xrow + k * xinc), tap, xrow, xinc,
+                 w + size * k * winc, tap, winc, 1, min(chunk, run - k),
+                 at if k else address(start) + size * j, n if k else 0, at, n, min(columns, n - j)),
+            )  # fmt: skip
+            if finish and k + chunk >= run:
+                call_code(finish, (at, address(add) + to, n, height if t < many else height - 1, min(columns, n - j)))
