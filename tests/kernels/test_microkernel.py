@@ -1,6 +1,9 @@
 """The register tiles, called one by one through ctypes, against NumPy; nothing beyond their columns is read or written."""
 
 import ctypes
+import functools
+import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,9 +17,12 @@ from tests.helpers import numbers, relative_error, tolerance
 PROTOTYPE = ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * 14)
 
 
+@functools.cache
 def tiles(dtype):
-    """Every shape of tile that `tile_for` chooses from."""
-    return sorted({tile_for(m, n, np.dtype(dtype)) for m in range(1, 30) for n in range(1, 200)}, key=lambda t: (t.lanes, t.vectors))
+    """Every shape of tile that `tile_for` chooses from, but those along the sum."""
+    found = {tile_for(m, n, np.dtype(dtype)) for m in range(1, 30) for n in range(1, 200)}
+    narrow = {tile_for(m, n, np.dtype(dtype), across=a) for m in range(1, 30) for n in (1, 6, 16) for a in (2, 3, 5)}
+    return sorted(found | narrow, key=lambda t: (t.lanes, t.vectors, t.across))
 
 
 @st.composite
@@ -44,53 +50,57 @@ def test_a_tile_computes_its_sum(call):
     dtype, tile, rows, cols, taps, run = (call[k] for k in ("dtype", "tile", "rows", "cols", "taps", "run"))
     xrow = 1 if call["unit_rows"] else run + call["wide"]
     xinc = rows + call["wide"] if call["unit_rows"] else 1
+    across = tile.across
     winc = tile.columns if not call["masked"] else cols + call["wide"]
     ldy = tile.columns + call["wide"]
     rng = np.random.default_rng(call["seed"])
-    reach = (rows - 1) * xrow + (run - 1) * xinc + tile.columns
+    reach = (rows + across - 2) * xrow + (run - 1) * xinc + tile.columns
     xtaps, wtaps = rng.integers(0, 50, taps), rng.integers(0, 50, taps)
-    x, w = numbers(call["seed"], (reach + 50,), dtype), numbers(call["seed"] + 1, ((run - 1) * winc + tile.columns + 50,), dtype)
+    x, w = numbers(call["seed"], (reach + 50,), dtype), numbers(call["seed"] + 1, ((across * run - 1) * winc + tile.columns + 50,), dtype)
     start = numbers(call["seed"] + 2, (tile.columns,), dtype)
     start[cols:] = np.nan
     if call["masked"]:  # what lies beyond the last row's columns must not be used
-        w[max(wtaps) + (run - 1) * winc + cols :] = np.nan
+        w[max(wtaps) + (across * run - 1) * winc + cols :] = np.nan
     y = np.full((rows, ldy), 7, dtype)
     PROTOTYPE(tile_kernel(tile, rows, dtype, call["unit_rows"], call["masked"], call["lanewise"]))(
         x.ctypes.data, xtaps.ctypes.data, xrow, xinc, w.ctypes.data, wtaps.ctypes.data, winc, taps, run,
         start.ctypes.data, 0, y.ctypes.data, ldy, cols,
     )  # fmt: skip
     expected = np.tile(start[:cols].astype(np.float64), (rows, 1))
-    for k in range(taps):
-        for t in range(run):
-            column = x[xtaps[k] + np.arange(rows) * xrow + t * xinc].astype(np.float64)
-            weights = w[wtaps[k] + t * winc + np.arange(cols)].astype(np.float64)
-            if call["lanewise"]:  # every column has numbers of its own in x
-                places = xtaps[k] + np.arange(rows)[:, None] * xrow + t * xinc + np.arange(cols)
-                expected += x[places] * weights
-            else:
-                expected += np.outer(column, weights)
+    for k, s, t in itertools.product(range(taps), range(across), range(run)):
+        place = xtaps[k] + (np.arange(rows) + s) * xrow + t * xinc
+        weights = w[wtaps[k] + (s * run + t) * winc + np.arange(cols)].astype(np.float64)
+        if call["lanewise"]:  # every column has numbers of its own in x
+            expected += x[place[:, None] + np.arange(cols)] * weights
+        else:
+            expected += np.outer(x[place].astype(np.float64), weights)
     assert relative_error(y[:, :cols], expected) <= tolerance(dtype)
     assert (y[:, cols:] == 7).all()
 
 
-@given(st.sampled_from(["float32", "float64"]), st.integers(1, 12), st.integers(1, 4), st.integers(1, 70), st.integers(0, 3), st.integers(0, 99))
+@given(
+    st.sampled_from(["float32", "float64"]), st.integers(1, 8), st.integers(1, 12), st.integers(1, 4), st.integers(1, 70), st.integers(0, 3),
+    st.integers(0, 99),
+)  # fmt: skip
 @settings(max_examples=100)
-def test_a_column_sums_along_its_vectors(name, rows, taps, run, wide, seed):
+def test_columns_sum_along_their_vectors(name, columns, rows, taps, run, wide, seed):
     dtype = np.dtype(name)
-    xrow, ldy = run + wide, 1 + wide
-    xtaps, wtaps = (np.random.default_rng(seed).permutation(taps) * n for n in (rows * xrow, run))
-    x, w = numbers(seed, (taps, rows, xrow), dtype), numbers(seed + 1, (taps, run), dtype)
-    x[:, :, run:] = np.nan  # not part of any sum
-    start, y = numbers(seed + 2, (1,), dtype), np.full((rows, ldy), 7, dtype)
-    PROTOTYPE(tile_kernel(Tile(1, 1, 12), rows, dtype))(
-        x.ctypes.data, xtaps.ctypes.data, xrow, 1, w.ctypes.data, wtaps.ctypes.data, 1, taps, run,
-        start.ctypes.data, 0, y.ctypes.data, ldy, 1,
+    columns = min(columns, microkernel.isa().bytes // dtype.itemsize)
+    xrow, winc, ldy = run + wide, taps * run + wide, columns + wide
+    order = np.random.default_rng(seed).permutation(taps)
+    xtaps, wtaps = order * (rows * xrow), order * run
+    x, w = numbers(seed, (taps, rows, xrow), dtype), numbers(seed + 1, (columns, winc), dtype)
+    x[:, :, run:], w[:, taps * run :] = np.nan, np.nan  # not part of any sum
+    start, y = numbers(seed + 2, (columns,), dtype), np.full((rows, ldy), 7, dtype)
+    PROTOTYPE(tile_kernel(Tile(1, columns, 12), rows, dtype))(
+        x.ctypes.data, xtaps.ctypes.data, xrow, 1, w.ctypes.data, wtaps.ctypes.data, winc, taps, run,
+        start.ctypes.data, 0, y.ctypes.data, ldy, columns,
     )  # fmt: skip
-    of_x, of_w = x[xtaps // (rows * xrow), :, :run].astype(np.float64), w[wtaps // run].astype(np.float64)
+    of_x, of_w = x[:, :, :run].astype(np.float64), w[:, : taps * run].reshape(columns, taps, run).astype(np.float64)
     # A single sum may be small by chance.
-    expected, size = (f(start.astype(np.float64)) + np.einsum("krt,kt->r", f(of_x), f(of_w)) for f in (np.positive, np.abs))
-    assert (np.abs(y[:, 0] - expected) <= tolerance(dtype) * np.abs(size)).all()
-    assert (y[:, 1:] == 7).all()
+    expected, size = (f(start.astype(np.float64)) + np.einsum("krt,jkt->rj", f(of_x), f(of_w)) for f in (np.positive, np.abs))
+    assert (np.abs(y[:, :columns] - expected) <= tolerance(dtype) * np.abs(size)).all()
+    assert (y[:, columns:] == 7).all()
 
 
 @given(calls())
@@ -98,6 +108,7 @@ def test_a_column_sums_along_its_vectors(name, rows, taps, run, wide, seed):
 def test_a_tile_goes_on_from_its_own_result(call):
     # start and y may be one array: that is how partial sums are continued.
     dtype, tile, rows, cols = (call[k] for k in ("dtype", "tile", "rows", "cols"))
+    tile = replace(tile, across=1)
     x, w = numbers(3, (rows,), dtype), numbers(4, (tile.columns,), dtype)
     y = numbers(5, (rows, tile.columns), dtype)
     before, zero = y.copy(), np.zeros(1, np.int64)
@@ -133,7 +144,7 @@ def test_tiles_fit_the_registers(dtype):
         assert tile.lanes * np.dtype(dtype).itemsize <= this.bytes
         registers = 32 if this.name in ("avx512", "neon") else 16
         # the sums, one row of weights, one broadcast number
-        assert tile.rows * tile.vectors + tile.vectors + 1 <= registers
+        assert tile.rows * tile.vectors + tile.across * tile.vectors + 1 <= registers
         assert tile.columns == tile.lanes * tile.vectors
 
 

@@ -5,14 +5,14 @@ Everything here is one of two sums over a window's taps.  With a source s, zero 
     window sums    y[n, o, k]    = bias[k] + sum over taps t, channels c of  s[n, o*step + t, c] * w[t, c, k]      (+ add[n, o, k], max with 0)
     window outer   w[t, c, k]    =           sum over n, o               of  s[n, o*step + t, c] * g[n, o, k]
 
-The forward pass is window sums of x with taps r*dilation - padding.  The input gradient is window sums of gy: for
-stride 1 with the taps mirrored, for larger strides in phases (the pixels a, a + stride, a + 2*stride ... of the input see the
-same taps), all of a band before the next.  A transposed convolution is that input gradient.  The weight gradient is window outer.
+The forward pass is window sums of x with taps r*dilation - padding.  The input gradient is window sums of gy: for stride 1 with the taps mirrored,
+for larger strides in phases (the pixels a, a + stride, a + 2*stride ... of the input see the same taps), all of a band before the next.  A
+transposed convolution is that input gradient.  The weight gradient is window outer.
 
-Memory is [N, D, H, W, C].  Where taps reach over an edge, a band of rows is copied into a zero-framed scratch buffer for each
-thread.  Window sums of an image in C order copy each band too, turning it.  Otherwise the source is read where it lies.
-Taps whose pixels are neighbours merge into one contiguous run (a 3x3 window is 3 runs of 3*C numbers).  The register tiles are
-those of `microkernel`; for a depthwise convolution lane-wise ones, whose columns are channels of both operands.
+Memory is [N, D, H, W, C].  Where taps reach over an edge, a band of rows is copied into a zero-framed scratch buffer for each thread.  Window sums
+of an image in C order copy each band too, turning it.  Otherwise the source is read where it lies.  Taps whose pixels are neighbours merge into one
+contiguous run (a 3x3 window is 3 runs of 3*C numbers), or are taken at once by a tile.  The register tiles are those of `microkernel`; for a
+depthwise convolution lane-wise ones, whose columns are channels of both operands.
 """
 
 from __future__ import annotations
@@ -75,8 +75,7 @@ def conv_input_grad(gy: np.ndarray, w: np.ndarray, bias: np.ndarray | None, inpu
     """gy [N, K, *out] with w [K, C/groups, *window] -> gx [N, C, *input_size]: the adjoint of `conv_forward`, and the
     transposed convolution, for which `bias` [C] may be added."""
     source = _source(gy, window)
-    channels = w.shape[1] * window.groups
-    inside = (1,) * (3 - window.rank) + tuple(input_size)
+    channels, inside = w.shape[1] * window.groups, (1,) * (3 - window.rank) + tuple(input_size)
     gx = np.empty((gy.shape[0], *inside, channels), gy.dtype)
     if not gx.size:
         return from_channels_last(gx, window.rank)
@@ -84,9 +83,8 @@ def conv_input_grad(gy: np.ndarray, w: np.ndarray, bias: np.ndarray | None, inpu
         multiply(source.reshape(-1, w.shape[0]), w.reshape(w.shape[:2]), bias, gx.reshape(-1, channels))
         return from_channels_last(gx, window.rank)
     groups, k, c, ntaps = window.groups, w.shape[0] // window.groups, w.shape[1], math.prod(window.size)
-    phases, taps, unseen = _phases(window)
+    (phases, taps, unseen), stride = _phases(window), window.canonical[1]
     weights = _Weights(contiguous(w).reshape(-1), taps, (groups, k, c), (k * c * ntaps, c * ntaps, ntaps))
-    stride = window.canonical[1]
     for first in unseen:
         gx[(slice(None), *(slice(a, None, s) for a, s in zip(first, stride, strict=True)))] = 0 if bias is None else bias
     _window_sums(source, weights, bias, phases, (1, 1, 1), gx, stride)
@@ -95,12 +93,11 @@ def conv_input_grad(gy: np.ndarray, w: np.ndarray, bias: np.ndarray | None, inpu
 
 def conv_weight_grad(x: np.ndarray, gy: np.ndarray, window: Window) -> np.ndarray:
     """x [N, C, *in] and gy [N, K, *out] -> gw [K, C/groups, *window], contiguous."""
-    _, stride, _, _ = window.canonical
     source, grad = channels_last(x), channels_last(gy)
     c, k, groups = x.shape[1] // window.groups, gy.shape[1] // window.groups, window.groups
     if window.pointwise:
         return matmul(grad.reshape(-1, k).T, source.reshape(-1, c)).reshape(k, c, *window.size)
-    taps = _taps(window)
+    taps, stride = _taps(window), window.canonical[1]
     if taps[:2] == ((0,), (0,)) and stride[:2] == (1, 1) and source.shape[:3] == grad.shape[:3]:
         # Each row sees itself alone: they are the rows of one image, and make long sums.
         source, grad = (a.reshape(1, 1, math.prod(a.shape[:3]), *a.shape[3:]) for a in (source, grad))
@@ -206,11 +203,12 @@ PHASE = 13
 
 
 def _walk(
-    shape: tuple[int, ...], itemsize: int, phases: tuple[_Phase, ...], step: Triple, size: Triple, spread: Triple, groups: int, turned: bool = False
+    shape: tuple[int, ...], itemsize: int, phases: tuple[_Phase, ...], step: Triple, size: Triple, spread: Triple, groups: int, turned: bool = False,
+    across: bool = False,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # fmt: skip
     """Plan the walk over `size` output pixels, in phases whose pixels are `spread` apart and stand `step` pixels apart in a source of `shape`,
     which is in C order if it is to be `turned`: the numbers above; for each tap, or run of taps, where its first element stands in the box; and
-    which of all taps it begins with."""
+    which of all taps it begins with.  The taps of a row may go `across` a tile at once."""
     channels = shape[4]
     reached = [sorted({t for phase in phases for t in phase.taps[i]}) for i in range(3)]
     low, reach = [r[0] for r in reached], [r[-1] - r[0] + 1 for r in reached]
@@ -231,7 +229,9 @@ def _walk(
     taps = 0
     for first, (planes, lines, columns) in phases:
         run, apart = channels // groups, 1
-        if groups == 1 and columns == tuple(range(columns[0], columns[0] + len(columns))):
+        if across:
+            apart = len(columns)
+        elif groups == 1 and columns == tuple(range(columns[0], columns[0] + len(columns))):
             run, apart = run * len(columns), len(columns)
         own = _counts(size, first, spread)
         if all(own):
@@ -257,23 +257,20 @@ def _unit(walk, u):
 
 def _frames(walk: np.ndarray) -> tuple[int, int]:
     """The shape of frames, one for each thread: whole cache lines."""
-    size = int(walk[BOX] * walk[BOX + 1] * walk[BOX + 2] * walk[C] * walk[FRAMED])
-    return MOST_THREADS, -(-size // LINE) * LINE
+    return MOST_THREADS, -(-int(walk[BOX] * walk[BOX + 1] * walk[BOX + 2] * walk[C] * walk[FRAMED]) // LINE) * LINE
 
 
 @inline
 def _box(source, walk, n, d, p0, frame):
     """Address of the unit's box: in `source`, or in this thread's row of `frame` after copying it there, zeros where it leaves the image."""
-    channels = walk[C]
+    channels, size = walk[C], source.itemsize
     first, top, left = d * walk[STEP] + walk[LOW], p0 * walk[STEP + 1] + walk[LOW + 1], walk[LOW + 2]
-    size = source.itemsize
     if not walk[FRAMED]:
         return address(source) + size * (((n * walk[D] + first) * walk[H] + top) * walk[W] + left) * channels
     pixel, row, lanes = size * channels, size * channels * walk[BOX + 2], walk[LANES]
     begin = max(0, min(walk[BOX + 2], -left))
     end = max(begin, min(walk[BOX + 2], walk[W] - left))
-    mine = address(frame) + size * numba.get_thread_id() * frame.shape[1]
-    to = mine
+    to = mine = address(frame) + size * numba.get_thread_id() * frame.shape[1]
     for i in range(first, first + walk[BOX]):
         for j in range(top, top + walk[BOX + 1]):
             if not (0 <= i < walk[D] and 0 <= j < walk[H]):
@@ -298,10 +295,9 @@ def _box(source, walk, n, d, p0, frame):
 @inline
 def _tap_rows(walk, phase, p):
     """Which taps of the phase, in the table, are on rows inside the image for output row p; all if none are, or if they lie in several planes."""
-    rows, spacing = walk[phase + TAP_ROWS], walk[phase + TAP_STEP]
+    k0, k1, spacing = 0, walk[phase + TAP_ROWS], walk[phase + TAP_STEP]
     top = p * walk[STEP + 1] + walk[phase + TAP_LOW]
-    k0, k1 = 0, rows
-    while k0 < rows and top + k0 * spacing < 0:
+    while k0 < k1 and top + k0 * spacing < 0:
         k0 += 1
     while k1 > k0 and top + (k1 - 1) * spacing >= walk[H]:
         k1 -= 1
@@ -332,7 +328,7 @@ def _window_sums(
     plan = _plan_sums(*shapes, not source.flags.c_contiguous)
     if plan.depthwise:  # all channels are one group, in which each column of a tile reads its own
         w = w._replace(shape=(1, 1, y.shape[4]), strides=(0, 0, w.strides[0]))
-    packed = pack(*w, plan.columns)
+    packed = pack(*w, plan.packed)
     _sum_tiles(flat(source), plan.walk, np.empty(plan.frames, y.dtype), plan.offsets, packed.reshape(*packed.shape[:2], -1), plan.woffsets,
                start, y.reshape(-1), y.shape, spread, plan.tiles, plan.columns, plan.columns if plan.depthwise else 0,
                finish_kernel(y.dtype, add is not None, relu), added)  # fmt: skip
@@ -364,7 +360,8 @@ class _SumsPlan(NamedTuple):
     offsets: np.ndarray  # of taps, in a box of the source
     woffsets: np.ndarray  # and in a block of packed weights
     frames: tuple[int, int]
-    columns: int
+    columns: int  # of a tile
+    packed: int  # of a block of packed weights
     tiles: np.ndarray  # for each phase: the places that follow
     depthwise: bool
 
@@ -380,30 +377,37 @@ def _plan_sums(
     groups, c, k = w
     walk, offsets, begins = _walk(source, dtype.itemsize, phases, step, y[1:4], spread, groups, turned)  # type: ignore[arg-type]
     depthwise = c == k == 1 and groups > 1
-    if depthwise:
-        k = groups
+    k = groups if depthwise else k
     of_phases = [walk[i * PHASE :] for i in range(walk[PHASES])]
     most = max(of_phases, key=lambda phase: phase[RUN] * (phase[TAPS + 1] - phase[TAPS]))
-    tile = tile_for(int(most[COUNTS + 2]), k, dtype, 0 if depthwise else int(most[RUN]), int(most[TAPS + 1] - most[TAPS]))
+    # A tile may take all taps of a row where they are as far apart as the pixels that are its rows.  (Depthwise, memory is what limits.)
+    rows, columns = {tuple(t - row[0] for t in row) for _, (_, _, row) in phases}, len(phases[0].taps[2])
+    across = columns if not depthwise and rows == {tuple(range(0, columns * step[2], step[2]))} else 1
+    tile = tile_for(int(most[COUNTS + 2]), k, dtype, 0 if depthwise else int(most[RUN]), int(most[TAPS + 1] - most[TAPS]), across)
+    if tile.across > 1:
+        walk, offsets, begins = _walk(source, dtype.itemsize, phases, step, y[1:4], spread, groups, turned, True)  # type: ignore[arg-type]
+    packed = 1 if tile.lanes == 1 else tile.columns
     tiles = []
     for phase in of_phases:
         split = row_split(int(phase[COUNTS + 2]), tile.rows)
         whole = split_kernels(tile, split, dtype, lanewise=depthwise)
         part = split_kernels(tile.last(k), split, dtype, masked=depthwise, lanewise=depthwise) if k % tile.columns else whole
         tiles.append(split + whole + part)
-    return _SumsPlan(walk, offsets, begins * (c * tile.columns), _frames(walk), tile.columns, np.array(tiles), depthwise)
+    return _SumsPlan(walk, offsets, begins * (c * packed), _frames(walk), tile.columns, packed, np.array(tiles), depthwise)
 
 
 @kernel
 def _sum_tiles(source, walk, frame, offsets, w, woffsets, start, y, shape, spread, tiles, columns, xblock, finish, add):
-    """Within a unit: groups, phases, blocks of weights, rows, tiles of pixels; so a block of weights serves the whole band from the cache.
+    """Within a unit: groups, phases, blocks of columns, rows, tiles of pixels; so a block of weights serves the whole band from the cache.
 
     From one block of columns to the next, x moves by `xblock` channels: 0 where every column reads every channel of its group.
     """
     channels = walk[C]
     _, YD, YH, YW, K = shape
-    groups, blocks = w.shape[0], w.shape[1]
+    groups, packed, wsize = w.shape
     k, c, size = K // groups, channels // groups, source.itemsize
+    blocks = (k + columns - 1) // columns
+    together, winc = (1, columns) if blocks == packed else (columns, wsize)  # packed blocks of one column each are taken together
     row, xrow, ldy = walk[STEP + 1] * walk[BOX + 2] * channels, walk[STEP + 2] * channels, spread[2] * K
     for u in prange(walk[N] * walk[COUNT] * walk[BANDS]):
         before = flush_denormals()
@@ -428,8 +432,8 @@ def _sum_tiles(source, walk, frame, offsets, w, woffsets, start, y, shape, sprea
                         call_code(
                             tiles[i, code + (0 if t < many else 1)],
                             (xp + size * q * xrow, address(offsets) + 8 * k0, xrow, 1,
-                             address(w) + size * (g * blocks + block) * w.shape[2], address(woffsets) + 8 * k0, columns, k1 - k0, walk[phase + RUN],
-                             address(start) + size * j, 0, address(y) + to, ldy, min(columns, k - block * columns)),
+                             address(w) + size * (g * packed + block * together) * wsize, address(woffsets) + 8 * k0, winc,
+                             k1 - k0, walk[phase + RUN], address(start) + size * j, 0, address(y) + to, ldy, min(columns, k - block * columns)),
                         )  # fmt: skip
                         if finish:
                             rows = height if t < many else height - 1
@@ -449,14 +453,11 @@ def _window_outer(source: np.ndarray, grad: np.ndarray, taps: Taps, step: Triple
     if not grad.size or not source.size:
         gw[...] = 0
         return gw
-    shapes = source.shape, grad.shape, grad.dtype, taps, step, groups
-    counts: Triple = grad.shape[1:4]  # type: ignore[assignment]
-    same = counts[0] == source.shape[1]
-    found = estimates("outer", source.shape[0], source.shape[4], grad.shape[4], counts, taps, step, groups, same, grad.itemsize)
+    found = estimates("outer", *source.shape[::4], k, grad.shape[1:4], taps, step, groups, grad.shape[1] == source.shape[1], grad.itemsize)
     if chosen(found) == "winograd":
         winograd.outer(_planes(source), _planes(grad), _nine(taps), gw)
         return gw
-    plan = _plan_outer(*shapes)
+    plan = _plan_outer(source.shape, grad.shape, grad.dtype, taps, step, groups)
     sums = np.empty(plan.sums, grad.dtype)
     _outer_tiles(source.reshape(-1), plan.walk, np.empty(plan.frames, grad.dtype), plan.offsets, grad.reshape(-1), plan.xrows, plan.grows, sums,
                  plan.k, plan.split, plan.kernels, plan.columns, plan.rows)  # fmt: skip
@@ -518,8 +519,7 @@ def _outer_tiles(source, walk, frame, offsets, grad, xrows, grows, sums, k, spli
     channels of x.
     """
     run, apart, across, together = rows[0], rows[1], rows[2], rows[3]
-    lanewise = rows[4]
-    channels = walk[C]
+    lanewise, channels = rows[4], walk[C]
     P0, P1, P2 = walk[COUNT], walk[COUNT + 1], walk[COUNT + 2]
     parts, slices, groups, _, wide = sums.shape
     c, K, size = channels // groups, k * groups, source.itemsize

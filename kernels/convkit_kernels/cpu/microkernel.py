@@ -17,8 +17,14 @@ architectures", 2018.)
 A lane-wise tile reads x[xtaps[k] + i*xrow + t*xinc + j] instead: both operands are vectors, and every column keeps to itself.  That is
 depthwise convolution, where columns are channels.
 
-A tile of one column has vectors along the sum instead, where both operands' steps are neighbours (xinc = winc = 1), and adds the lanes up at its
-end.  That is a convolution to very few channels, such as the gradient for an image.
+Where columns are one vector, every FMA would need a load of its own.  So a tile may take several neighbouring taps of a row at once, `across`:
+
+    y[i, j] = start[i, j] + sum over taps k, steps t < run, s < across of  x[xtaps[k] + (i+s)*xrow + t*xinc] * w[wtaps[k] + (s*run + t)*winc + j]
+
+A number of x then serves as many sums as there are taps that see it.
+
+A tile for few columns has vectors along the sum instead, where both operands' steps are neighbours (xinc = 1), and adds the lanes up at its
+end; column j of w is at w[wtaps[k] + j*winc + t].  That is a convolution to very few channels, such as the gradient for an image.
 """
 
 from __future__ import annotations
@@ -28,7 +34,7 @@ import hashlib
 import os
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -46,10 +52,11 @@ _BYTES = ir.IntType(8).as_pointer()
 
 @dataclass(frozen=True)
 class Isa:
-    """A vector instruction set: register width in bytes, and the tiles that fill its registers: {vectors: rows}."""
+    """A vector instruction set: register width in bytes, how many there are, and the tiles that fill them: {vectors: rows}."""
 
     name: str
     bytes: int
+    registers: int
     tiles: dict[int, int]
     cpu: str
     features: str
@@ -61,12 +68,12 @@ def _host_isas() -> dict[str, Isa]:
     flags, have = features.flatten(), dict(features)
     isas = []
     if have.get("avx512f") and have.get("avx512dq") and have.get("avx512vl"):
-        isas.append(Isa("avx512", 64, {1: 14, 2: 14, 4: 6}, cpu, flags))
+        isas.append(Isa("avx512", 64, 32, {1: 14, 2: 14, 4: 6}, cpu, flags))
     if have.get("avx2") and have.get("fma"):
-        isas.append(Isa("avx2", 32, {1: 12, 2: 6}, "x86-64-v3", ""))
+        isas.append(Isa("avx2", 32, 16, {1: 12, 2: 6}, "x86-64-v3", ""))
     if llvm.get_process_triple().startswith(("aarch64", "arm64")):
-        isas.append(Isa("neon", 16, {1: 14, 2: 14, 3: 8}, cpu, flags))
-    isas.append(Isa("plain", 16, {1: 6, 2: 4}, "", ""))
+        isas.append(Isa("neon", 16, 32, {1: 14, 2: 14, 3: 8}, cpu, flags))
+    isas.append(Isa("plain", 16, 16, {1: 6, 2: 4}, "", ""))
     return {i.name: i for i in isas}
 
 
@@ -82,11 +89,13 @@ def isa() -> Isa:
 
 @dataclass(frozen=True)
 class Tile:
-    """The shape of one block of columns: `vectors` registers of `lanes` numbers, and how many rows fit beside them.  One lane: a column of sums."""
+    """The shape of one block of columns: `vectors` registers of `lanes` numbers, how many rows fit beside them, and how many taps of a row it
+    takes at once.  One lane: so many columns of sums along vectors."""
 
     lanes: int
     vectors: int
     rows: int
+    across: int = 1
 
     @property
     def columns(self) -> int:
@@ -95,32 +104,44 @@ class Tile:
 
     def last(self, columns: int) -> Tile:
         """The tile of the last block of so many columns: no more vectors than it needs."""
-        return Tile(self.lanes, -(-(columns % self.columns or self.columns) // self.lanes), self.rows)
+        return replace(self, vectors=-(-(columns % self.columns or self.columns) // self.lanes))
+
+
+MOST_ALONG = 8  # columns of a tile along the sum
 
 
 @functools.lru_cache(maxsize=1024)
-def tile_for(rows: int, columns: int, dtype: np.dtype, run: int = 0, ntaps: int = 1) -> Tile:
+def tile_for(rows: int, columns: int, dtype: np.dtype, run: int = 0, ntaps: int = 1, across: int = 1) -> Tile:
     """The tile that computes `rows` x `columns` sums in the least time, empty lanes included; `run` if each of `ntaps` reads so many neighbours of
-    both operands, so that vectors may lie along the sum.
+    both operands, so that vectors may lie along the sum; `across` if so many taps of a row may be taken at once.
 
     A step of a tile of height h and v vectors takes h*v FMAs and h + v loads, which most machines do two of in a cycle, and one cycle more.
     So 14 rows are best in one tile of two vectors (30 half cycles), but 16 rows in 6 + 5 + 5 of four, not in 8 + 8 of two.
     """
     this = isa()
     lanes = this.bytes // dtype.itemsize
+    registers = this.registers
     choices = [Tile(lanes, v, most) for v, most in this.tiles.items()]
     if this.bytes > 16:
         choices.insert(0, Tile(lanes // 2, 1, this.tiles[1]))
-    if run:
-        choices.append(Tile(1, 1, this.tiles[1]))
+    if run:  # the sums, and the operand with fewer vectors, and one of the other
+        heights = (
+            (v, max(h for h in range(1, this.tiles[1] + 1) if v * h + min(v, h) + 1 <= registers)) for v in range(1, min(MOST_ALONG, lanes) + 1)
+        )
+        choices += [Tile(1, v, h) for v, h in heights]
+    if 1 < across <= registers // 4:
+        choices.append(Tile(lanes, 1, registers - across - 2, across))
 
-    def time(tile: Tile) -> int:
+    def time(tile: Tile) -> float:
         height, many, tiles = row_split(rows, tile.rows)
         heights = ((height, many), (height - 1, tiles - many))
-        if tile.columns == 1:  # and the lanes of each row's sum in some ten steps
-            return columns * sum(n * (-(-run // lanes) * ntaps * (h + 3) + 20 * h) for h, n in heights)
         blocks = ((tile.vectors, -(-columns // tile.columns) - 1), (tile.last(columns).vectors, 1))
-        return max(1, run) * ntaps * sum(n * count * (max(h * v, h + v) + 2) for h, n in heights for v, count in blocks)
+        if tile.lanes == 1:  # and the lanes of each sum
+            steps = -(-run // lanes) * ntaps
+            return sum(n * count * (steps * (max(h * v, h + v) + 2) + 5 * h * v + 8 * h + 20) for h, n in heights for v, count in blocks)
+        a = tile.across
+        steps_each = max(1, run) * ntaps / a
+        return sum(n * count * (steps_each * (max(h * v * a, h + a - 1 + a * v) + 2)) for h, n in heights for v, count in blocks)
 
     return min(choices, key=time)
 
@@ -137,16 +158,16 @@ def tile_kernel(tile: Tile, rows: int, dtype: np.dtype, unit_rows: bool = False,
 
     The function takes the 14 integers or addresses that `call_code` lists.
     """
-    key = (tile.lanes, tile.vectors, rows, dtype.char, unit_rows, masked, lanewise)
+    key = (tile.lanes, tile.vectors, tile.across, rows, dtype.char, unit_rows, masked, lanewise)
     address = _addresses.get(key)
     if address is None:
         with _lock:
             address = _addresses.get(key)
             if address is None:
-                column = tile.columns == 1
+                along = tile.lanes == 1
                 address = _addresses[key] = compiled(
                     "tile-" + "-".join(str(k) for k in key),
-                    lambda: _emit_column(rows, dtype) if column else _emit(tile, rows, dtype, unit_rows, masked, lanewise),
+                    lambda: _emit_along(tile.vectors, rows, dtype) if along else _emit(tile, rows, dtype, unit_rows, masked, lanewise),
                 )
     return address
 
@@ -156,18 +177,24 @@ def _row_addresses(b: ir.IRBuilder, xrow: Any, rows: int, itemsize: int, fp: ir.
 
     Row i = odd * 2**e is at x + (odd * row bytes) * 2**e, one register and a scale of the address (1, 2, 4 or 8), so that the loop
     has no arithmetic but its FMAs: a machine of four instructions a cycle has none to spare.  LLVM would rather add from row
-    to row; an empty piece of assembly hides from it that the multiples are related.
+    to row; an empty piece of assembly hides from it that the multiples are related.  More than 14 rows would take more
+    multiples than there are registers: they go on from every ninth row.
     """
     if xrow is None:
         return lambda ptr, i: b.gep(ptr, [ir.Constant(I64, i)])
     opaque = ir.FunctionType(I64, [I64])
-    odd = sorted({i // min(i & -i, 8) for i in range(1, rows)})
+    leap = 9 if rows > 14 else 14
+    odd = sorted({i // min(i & -i, 8) for i in range(1, min(rows, leap))} | ({leap} if rows > leap else set()))
     multiples = {n: b.asm(opaque, "", "=r,0", [b.mul(xrow, ir.Constant(I64, n * itemsize))], False) for n in odd}
 
     def row_at(ptr: Any, i: int) -> Any:
-        scale = min(i & -i, 8)
-        offset = b.mul(multiples[i // scale], ir.Constant(I64, scale)) if i else ir.Constant(I64, 0)
-        return b.bitcast(b.gep(b.bitcast(ptr, _BYTES), [offset]), fp)
+        place = b.bitcast(ptr, _BYTES)
+        for _ in range(i // leap):
+            place = b.gep(place, [multiples[leap]])
+        if i % leap:
+            scale = min(i % leap & -(i % leap), 8)
+            place = b.gep(place, [b.mul(multiples[i % leap // scale], ir.Constant(I64, scale))])
+        return b.bitcast(place, fp)
 
     return row_at
 
@@ -209,8 +236,8 @@ def _start(kind: str, shape: str, dtype: np.dtype, lanes: int) -> _Start:
 
 
 def _emit(tile: Tile, rows: int, dtype: np.dtype, unit_rows: bool, masked: bool, lanewise: bool) -> ir.Module:
-    lanes, vectors = tile.lanes, tile.vectors
-    kind = ("_unit" if unit_rows else "") + ("_masked" if masked else "") + ("_lanewise" if lanewise else "")
+    lanes, vectors, across = tile.lanes, tile.vectors, tile.across
+    kind = (f"_{across}" if across > 1 else "") + ("_unit" if unit_rows else "") + ("_masked" if masked else "") + ("_lanewise" if lanewise else "")
     module, fn, scalar, vec, fma, load_at = _start("tile", f"{rows}x{vectors}x{lanes}{kind}", dtype, lanes)
     x, xtaps, xrow, xinc, w, wtaps, winc, ntaps, run, start, ldstart, y, ldy, cols = fn.args
     store_type = ir.FunctionType(ir.VoidType(), [vec, vec.as_pointer(), I32, ir.VectorType(I1, lanes)])
@@ -233,7 +260,8 @@ def _emit(tile: Tile, rows: int, dtype: np.dtype, unit_rows: bool, masked: bool,
     def at(ptr: Any, i: int, j: int, ld: Any) -> Any:
         return b.gep(b.gep(ptr, [b.mul(ld, const(i))]), [const(j * lanes)])
 
-    row_at = _row_addresses(b, None if unit_rows else xrow, rows, dtype.itemsize, scalar.as_pointer())
+    row_at = _row_addresses(b, None if unit_rows else xrow, rows + across - 1, dtype.itemsize, scalar.as_pointer())
+    tap_at = _row_addresses(b, b.mul(run, winc), across, dtype.itemsize, scalar.as_pointer())
     grid = [(i, j) for i in range(rows) for j in range(vectors)]
     index = ir.VectorType(I64, lanes)
     masks = [b.icmp_signed("<", ir.Constant(index, list(range(j * lanes, (j + 1) * lanes))), splat(cols, index)) for j in range(vectors)]
@@ -256,14 +284,15 @@ def _emit(tile: Tile, rows: int, dtype: np.dtype, unit_rows: bool, masked: bool,
     b.position_at_end(inner)
     t, xt, wt = b.phi(I64), b.phi(scalar.as_pointer()), b.phi(scalar.as_pointer())
     sums = {ij: b.phi(vec) for ij in grid}
-    weights = [load(b.gep(wt, [const(j * lanes)]), masks[j] if masked else None) for j in range(vectors)]
-    new = {}
-    for i in range(rows):
-        place = row_at(xt, i)
+    weights = [[load(b.gep(tap_at(wt, s), [const(j * lanes)]), masks[j] if masked else None) for j in range(vectors)] for s in range(across)]
+    new = dict(sums)
+    for m in range(rows + across - 1):
+        place = row_at(xt, m)
         row = None if lanewise else splat(b.load(place), vec)
         for j in range(vectors):
             value = load(b.gep(place, [const(j * lanes)]), masks[j] if masked else None) if lanewise else row
-            new[i, j] = b.call(fma, [value, weights[j], sums[i, j]])
+            for s in range(max(0, m - rows + 1), min(across, m + 1)):
+                new[m - s, j] = b.call(fma, [value, weights[s][j], new[m - s, j]])
     t_next, x_next, w_next = b.add(t, const(1)), b.gep(xt, [xinc]), b.gep(wt, [winc])
     b.cbranch(b.icmp_signed("<", t_next, run), inner, tap_end)
 
@@ -299,16 +328,17 @@ def _emit(tile: Tile, rows: int, dtype: np.dtype, unit_rows: bool, masked: bool,
     return module
 
 
-def _emit_column(rows: int, dtype: np.dtype) -> ir.Module:
-    """A tile of one column: y[i] = start[i] + sum over taps k, t < run of x[xtaps[k] + i*xrow + t] * w[wtaps[k] + t], vectors lying along t."""
+def _emit_along(columns: int, rows: int, dtype: np.dtype) -> ir.Module:
+    """A tile with vectors along t: y[i, j] = start[i, j] + sum over taps k, t < run of x[xtaps[k] + i*xrow + t] * w[wtaps[k] + j*winc + t]."""
     lanes = isa().bytes // dtype.itemsize
-    module, fn, scalar, vec, fma, load = _start("column", f"{rows}x{lanes}", dtype, lanes)
-    x, xtaps, xrow, _, w, wtaps, _, ntaps, run, start, ldstart, y, ldy, _ = fn.args
-    add_lanes = ir.Function(module, ir.FunctionType(scalar, [scalar, vec]), f"llvm.vector.reduce.fadd.v{lanes}f{8 * dtype.itemsize}")
+    module, fn, scalar, vec, fma, load = _start("along", f"{rows}x{columns}x{lanes}", dtype, lanes)
+    x, xtaps, xrow, _, w, wtaps, winc, ntaps, run, start, ldstart, y, ldy, _ = fn.args
     entry, tap, inner, rest, part, tap_end, done = (fn.append_basic_block(n) for n in ("entry", "tap", "inner", "rest", "part", "tap_end", "done"))
     b = ir.IRBuilder(entry)
     zero = ir.Constant(vec, [0.0] * lanes)
     row_at = _row_addresses(b, xrow, rows, dtype.itemsize, scalar.as_pointer())
+    column_at = _row_addresses(b, winc, columns, dtype.itemsize, scalar.as_pointer())
+    grid = [(i, j) for i in range(rows) for j in range(columns)]
     whole = b.and_(run, ir.Constant(I64, -lanes))
     index = ir.VectorType(I64, lanes)
     undef = ir.Constant(index, ir.Undefined)
@@ -318,43 +348,53 @@ def _emit_column(rows: int, dtype: np.dtype) -> ir.Module:
     b.branch(tap)
 
     def step(sums: list, xt: Any, wt: Any, mask: Any = None) -> list:
-        weights = load(b, wt, mask)
-        return [b.call(fma, [load(b, row_at(xt, i), mask), weights, total]) for i, total in enumerate(sums)]
+        xs, ws = [load(b, row_at(xt, i), mask) for i in range(rows)], [load(b, column_at(wt, j), mask) for j in range(columns)]
+        return [b.call(fma, [xs[i], ws[j], total]) for (i, j), total in zip(grid, sums, strict=True)]
 
     b.position_at_end(tap)
-    k, before = b.phi(I64), [b.phi(vec) for _ in range(rows)]
+    k, before = b.phi(I64), [b.phi(vec) for _ in grid]
     xk, wk = b.gep(x, [b.load(b.gep(xtaps, [k]))]), b.gep(w, [b.load(b.gep(wtaps, [k]))])
     b.cbranch(b.icmp_signed(">", whole, ir.Constant(I64, 0)), inner, rest)
     b.position_at_end(inner)
-    t, sums = b.phi(I64), [b.phi(vec) for _ in range(rows)]
+    t, sums = b.phi(I64), [b.phi(vec) for _ in grid]
     new = step(sums, b.gep(xk, [t]), b.gep(wk, [t]))
     t_next = b.add(t, ir.Constant(I64, lanes))
     b.cbranch(b.icmp_signed("<", t_next, whole), inner, rest)
     b.position_at_end(rest)
-    ahead = [b.phi(vec) for _ in range(rows)]
+    ahead = [b.phi(vec) for _ in grid]
     b.cbranch(b.icmp_signed("<", whole, run), part, tap_end)
     b.position_at_end(part)
     last = step(ahead, b.gep(xk, [whole]), b.gep(wk, [whole]), mask)
     b.branch(tap_end)
     b.position_at_end(tap_end)
-    after = [b.phi(vec) for _ in range(rows)]
+    after = [b.phi(vec) for _ in grid]
     k_next = b.add(k, ir.Constant(I64, 1))
     b.cbranch(b.icmp_signed("<", k_next, ntaps), tap, done)
 
     for phi, *values in ((k, (ir.Constant(I64, 0), entry), (k_next, tap_end)), (t, (ir.Constant(I64, 0), tap), (t_next, inner))):
         for value, block in values:
             phi.add_incoming(value, block)
-    for i in range(rows):
+    for n in range(len(grid)):
         for phi, value, block in (
-            (before[i], zero, entry), (before[i], after[i], tap_end), (sums[i], before[i], tap), (sums[i], new[i], inner),
-            (ahead[i], before[i], tap), (ahead[i], new[i], inner), (after[i], ahead[i], rest), (after[i], last[i], part),
+            (before[n], zero, entry), (before[n], after[n], tap_end), (sums[n], before[n], tap), (sums[n], new[n], inner),
+            (ahead[n], before[n], tap), (ahead[n], new[n], inner), (after[n], ahead[n], rest), (after[n], last[n], part),
         ):  # fmt: skip
             phi.add_incoming(value, block)
 
     b.position_at_end(done)
-    for i in range(rows):
-        first = b.load(b.gep(start, [b.mul(ldstart, ir.Constant(I64, i))]))
-        b.store(b.call(add_lanes, [first, after[i]], fastmath=("reassoc",)), b.gep(y, [b.mul(ldy, ir.Constant(I64, i))]))
+    store_type = ir.FunctionType(ir.VoidType(), [vec, vec.as_pointer(), I32, ir.VectorType(I1, lanes)])
+    store_some = ir.Function(module, store_type, f"llvm.masked.store.v{lanes}f{8 * dtype.itemsize}.p0")
+    first = ir.Constant(ir.VectorType(I1, lanes), [j < columns for j in range(lanes)])
+    together = lanes // columns  # rows whose sums are one vector
+    for top in range(0, rows, together):
+        group = after[top * columns : (top + together) * columns]
+        totals = _lanes_added(b, [*group, *[None] * (lanes - len(group))])
+        for i in range(top, min(rows, top + together)):
+            place = ir.Constant(ir.VectorType(I32, lanes), [(i - top) * columns + j if j < columns else 0 for j in range(lanes)])
+            row = b.shuffle_vector(totals, totals, place) if i > top else totals
+            row = b.fadd(row, load(b, b.gep(start, [b.mul(ldstart, ir.Constant(I64, i))]), first))
+            to = b.bitcast(b.gep(y, [b.mul(ldy, ir.Constant(I64, i))]), vec.as_pointer())
+            b.call(store_some, [row, to, ir.Constant(I32, dtype.itemsize), first])
     b.ret_void()
     return module
 
@@ -433,6 +473,26 @@ def _emit_finish(dtype: np.dtype, adds: bool, relu: bool) -> ir.Module:
         phi.add_incoming(begin, before)
         phi.add_incoming(following, loop)
     return module
+
+
+def _lanes_added(b: ir.IRBuilder, vectors: list) -> Any:
+    """A vector whose lane n is the sum of the lanes of vectors[n], as many as it has lanes; None counts as zeros.
+
+    Two vectors become one that has half of the first's lanes added to the other half, and likewise the second's; and so on.
+    """
+    lanes = len(vectors)
+    shape = ir.VectorType(I32, lanes)
+    half = lanes // 2
+    while half:
+        low = ir.Constant(shape, [n if not n & half else lanes + n - half for n in range(lanes)])
+        high = ir.Constant(shape, [n + half if not n & half else lanes + n for n in range(lanes)])
+        pairs = [(vectors[n], vectors[n + half]) for n in range(half)]
+        vectors = [
+            None if one is two is None else b.fadd(b.shuffle_vector(one or two, two or one, low), b.shuffle_vector(one or two, two or one, high))
+            for one, two in pairs
+        ]
+        half //= 2
+    return vectors[0]
 
 
 @functools.cache
