@@ -185,3 +185,18 @@ def test_the_norm_of_nothing():
     assert convkit.zeros(0).norm(3).tolist() == 0
     with pytest.raises(ValueError, match="norm: the extreme of nothing is undefined"):
         convkit.zeros(0).norm(-1)
+
+
+@settings(max_examples=20)
+@given(case=cases(), dtype=dtypes, layout=layouts, seed=seeds)
+def test_nansum_leaves_nan_out_and_gives_it_no_gradient(case, dtype, layout, seed):
+    shape, dim, keep = case
+    x = numbers(seed, shape, dtype)
+    x = np.where(x > 0.5, dtype(np.nan), x)
+    t = convkit.from_numpy(LAYOUTS[layout](x)).requires_grad_()
+    y = t.nansum(dim, keep)
+    axes = tuple(range(len(shape))) if dim is None else dim
+    np.testing.assert_allclose(y.detach().numpy(), np.nansum(x, axis=axes, keepdims=keep), rtol=tolerance(dtype, 1e-5, 1e-12), atol=1e-6)
+    y.sum().backward()
+    assert np.array_equal(t.grad.numpy(), ~np.isnan(x))
+    check_gradients(lambda x: x.nansum(dim, keep), leaf(seed, shape))
