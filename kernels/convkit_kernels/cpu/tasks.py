@@ -127,7 +127,7 @@ def _fetch(typing_context: Any, array: Any, distance: Any) -> Any:
         byte, word = ir.IntType(8).as_pointer(), ir.IntType(32)
         prefetch = builder.module.declare_intrinsic("llvm.prefetch", [byte], ir.FunctionType(ir.VoidType(), [byte, word, word, word]))
         start = builder.bitcast(context.make_array(array)(context, builder, values[0]).data, byte)
-        builder.call(prefetch, [builder.gep(start, [values[1]]), word(0), word(2), word(1)])  # data, to be read, into the second cache
+        builder.call(prefetch, [builder.gep(start, [values[1]]), word(0), word(3), word(1)])  # data, to be read, into all caches
         return context.get_dummy_value()
 
     return types.void(array, types.intp), generate
