@@ -88,6 +88,13 @@ def flat_or_none(add: np.ndarray | None, y: np.ndarray) -> np.ndarray:
 _NO_TAPS = np.zeros(1, np.int64)
 
 
+# Places in the numbers of a plan; those before are read one after the other.
+BATCH = 15  # products
+SPLIT = 16  # 3 numbers: how `row_split` cuts rows into tiles
+CODE = 19  # 4: the micro-kernels of whole blocks of columns and of the last
+FINISH = 23  # code that adds, and cuts off at 0, or 0
+
+
 class _Plan(NamedTuple):
     """What a product takes besides arrays."""
 
@@ -170,20 +177,20 @@ def _product(task, plan, index, a, b, start, y, add, f, g):
     run, chunk, together = plan[6], plan[7], plan[8]
     groups, blocks, n = plan[9], plan[10], plan[11]
     m, columns, size = plan[12], plan[13], plan[14]
-    height, many, tiles = plan[16], plan[17], plan[18]
-    finish, tap = plan[23], address(index)
+    height, many, tiles = plan[SPLIT], plan[SPLIT + 1], plan[SPLIT + 2]
+    finish, tap = plan[FINISH], address(index)
     item, block, group = task // (groups * blocks), task // groups % blocks, task % groups
     j = block * columns
-    part = 21 if j + columns > n else 19
+    code = CODE + (2 if j + columns > n else 0)
     x = address(a) + size * index[1 + item] * xmany
-    w = address(b) + size * (index[1 + plan[15] + item] * wmany + block * wblock)
+    w = address(b) + size * (index[1 + plan[BATCH] + item] * wmany + block * wblock)
     for k in range(0, run, chunk):
         for t in range(group * together, min(tiles, (group + 1) * together)):
             i = t * height - max(0, t - many)
             to = size * ((item * m + i) * n + j)
             at = address(y) + to
             call_code(
-                plan[part + (0 if t < many else 1)],
+                plan[code + (0 if t < many else 1)],
                 (x + size * (i * xrow + k * xinc), tap, xrow, xinc,
                  w + size * k * winc, tap, winc, 1, min(chunk, run - k),
                  at if k else address(start) + size * j, n if k else 0, at, n, min(columns, n - j)),

@@ -15,6 +15,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import numba
 import numpy as np
 from llvmlite import ir
 from numba import prange, types
@@ -39,7 +40,7 @@ def _run_one(function, flush, operands):
 
 
 @kernel
-def _each(function, count, flush, plan, index, a, b, c, d, e, f, g):
+def _each(function, count, flush, apart, plan, index, a, b, c, d, e, f, g):
     # Addresses outside the loop: numbers are cheaper to hand to a parallel loop than arrays, in compiling too.
     i, j = address(plan), address(index)
     p, q, r, s, t, u, v = address(a), address(b), address(c), address(d), address(e), address(f), address(g)
@@ -47,12 +48,18 @@ def _each(function, count, flush, plan, index, a, b, c, d, e, f, g):
         _run_one(function, flush, (np.int64(0), i, j, p, q, r, s, t, u, v))
     else:
         for task in prange(count):  # unsigned; one type for both calls is one compilation
-            _run_one(function, flush, (np.int64(task), i, j, p, q, r, s, t, u, v))
+            _run_one(function, flush, (np.int64(task), i, j, p, q, r, s, t, u, v + apart * numba.get_thread_id()))
 
 
-def run(function: int, count: int, plan: np.ndarray, index: np.ndarray, *floats: np.ndarray, flush: bool = False) -> None:
-    """Call the function for each task; all operands are contiguous vectors, the floats of one type.  `flush`: denormals are 0."""
-    _each(function, count, FLUSH if flush else 0, plan, index, *floats, *floats[:1] * (FLOATS - len(floats)))
+def run(function: int, count: int, plan: np.ndarray, index: np.ndarray, *floats: np.ndarray, scratch: Any = None, flush: bool = False) -> None:
+    """Call the function for each task; all operands are contiguous vectors, the floats of one type.  `flush`: denormals are 0.
+
+    `scratch` [threads, numbers] has a row for each thread, which its tasks get as their last operand.
+    """
+    operands, apart = [*floats, *floats[:1] * (FLOATS - len(floats))], 0
+    if scratch is not None:
+        operands[-1], apart = scratch.reshape(-1), scratch.strides[0]
+    _each(function, count, FLUSH if flush else 0, apart, plan, index, *operands)
 
 
 @functools.cache
