@@ -51,7 +51,7 @@ def test_learns_and_measures(new_run, part, other_part):
     assert isinstance(history, History) and history.column("epoch") == [1, 2, 3, 4]
     assert list(history[0]) == ["epoch", "loss", "accuracy", "val_loss", "val_accuracy", "lr", "seconds", "images_per_second"]
     assert history[-1]["loss"] < history[0]["loss"] and history[-1]["accuracy"] > 0.6
-    found = evaluate(run.model, other_part)
+    found = evaluate(run.model, other_part, batch_size=32)  # validation has the batches of training
     assert found == (history[-1]["val_loss"], history[-1]["val_accuracy"])
     loss, right = found
     assert (found.loss, found.accuracy) == (loss, right)

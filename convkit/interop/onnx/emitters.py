@@ -1,6 +1,7 @@
 """What each operation of convkit is in ONNX: a table from a Function's name to the function that writes its nodes.
 
-An emitter gets the writer and the call, and gives the name of the result.  Arguments of the call are those of `Function.forward`.
+An emitter gets the writer and the call, and gives the name of the result, or the names of the first results.  Arguments of the call are those of
+`Function.forward`.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from convkit_kernels import geometry
 
 from ...autograd import TensorBase
 
-TABLE: dict[str, Callable[[Any, Any], str]] = {}
+TABLE: dict[str, Callable[[Any, Any], str | tuple[str, ...]]] = {}
 END = np.iinfo(np.int64).max
 
 
@@ -292,6 +293,15 @@ def permute(g: Any, call: Any) -> str:
 def cat(g: Any, call: Any) -> str:
     """(*tensors, dim=)"""
     return g.node("Concat", [g.argument(i) for i in range(len(call.args))], axis=call.options["dim"])
+
+
+@emits("Halves")
+def halves(g: Any, call: Any) -> tuple[str, str]:
+    """(x, axis)"""
+    axis = call.args[1]
+    half = g.same("half a size", *(c.args[0].shape[axis] // 2 for c in (call, call.twin)))
+    axes, low, middle, high = (g.constant([n], np.int64) for n in (axis, 0, half, END))
+    return g.node("Slice", [g.argument(0), low, middle, axes]), g.node("Slice", [g.argument(0), middle, high, axes])
 
 
 @emits("Pad")

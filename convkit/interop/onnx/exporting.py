@@ -155,8 +155,11 @@ class Writer:
         emit = TABLE.get(call.function.__name__) if call.function.__module__.startswith("convkit.ops.") else None
         if emit is None:
             raise NotImplementedError(f"export: the operation {call.function.__name__} of {call.function.__module__} has no form in ONNX here")
-        self.bind(call.outputs[0], emit(self, call))
-        for extra in call.outputs[1:]:
+        names = emit(self, call)
+        names = names if isinstance(names, tuple) else (names,)
+        for y, name in zip(call.outputs, names, strict=False):
+            self.bind(y, name)
+        for extra in call.outputs[len(names) :]:
             self.names.pop(id(extra), None)
 
     def dtype(self, array: np.ndarray) -> int:
