@@ -146,7 +146,8 @@ def test_a_change_of_a_file_changes_the_state_of_those_that_import_it(tmp_path, 
     package = tmp_path / "convkit_kernels"
     shutil.copytree(Path(runtime.__file__).parents[1], package, ignore=shutil.ignore_patterns("__pycache__"))
     mine = tmp_path / "mine.py"
-    mine.write_text("from convkit_kernels.cpu.runtime import kernel\n")
+    # A user's file may be written in any way, and is not read.
+    mine.write_bytes(b"from convkit_kernels.cpu.runtime import kernel\nfrom . import (\n    other,\n)\nfrom ....... import *  # caf\xe9\n")
     code = f"""
 import os, sys
 sys.path.insert(0, {str(tmp_path)!r})

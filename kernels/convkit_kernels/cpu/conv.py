@@ -56,7 +56,7 @@ from .bands import (
     tap_rows,
     unit_of,
     walk_of,
-)  # fmt: skip
+)
 from .choice import Estimate, Taps, chosen, estimates, spacing
 from .copy import channels_last, contiguous
 from .matmul import finish, flat_or_none, matmul, multiply, pack

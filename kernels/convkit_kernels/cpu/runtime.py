@@ -85,18 +85,21 @@ def state(path: str | pathlib.Path) -> str:
 
 
 _HERE = pathlib.Path(__file__).resolve().parent
-_IMPORT = re.compile(r"^\s*from (\.+)(\w*) import ([\w, ]*)", re.MULTILINE)
+_IMPORT = re.compile(r"^\s*from (\.+)(\w*) import (\([^)]*\)|[^\n(]*)", re.MULTILINE)
 
 
 @functools.cache
 def _stamp(file: pathlib.Path) -> tuple[tuple, list[pathlib.Path]]:
-    """What differs when a file has changed, and the files of this package that it imports."""
+    """What differs when a file has changed, and the files that it imports, if it is one of this package (others' text is not read)."""
     try:
-        stat, text = file.stat(), file.read_text(encoding="utf-8")
+        stat = file.stat()
     except OSError:  # a notebook's cell, or a name that is no file
         return (file.name,), []
-    imports = ((file.parents[len(dots) - 1], [module] if module else names.split(",")) for dots, module, names in _IMPORT.findall(text))
-    return (file.name, stat.st_mtime_ns, stat.st_size), [folder / f"{name.split()[0]}.py" for folder, names in imports for name in names]
+    imported = []
+    for dots, module, names in _IMPORT.findall(file.read_text(encoding="utf-8")) if _HERE.parent in file.parents else ():
+        words = [name.split()[0] for name in names.strip("() ").split(",") if name.strip()]
+        imported += [file.parents[len(dots) - 1] / f"{name}.py" for name in ([module] if module else words)]
+    return (file.name, stat.st_mtime_ns, stat.st_size), imported
 
 
 def _digest(*values: Any) -> str:
