@@ -11,8 +11,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-import numpy as np
-
 from ..autograd import is_grad_enabled, is_observed
 from ..tensor import Tensor
 from .layers.activation import ReLU
@@ -20,6 +18,7 @@ from .layers.conv import Conv1d, Conv2d, Conv3d
 from .layers.linear import Linear
 from .layers.norm import BatchNorm1d, BatchNorm2d, BatchNorm3d
 from .module import Module
+from .utils.fusion import folded
 
 _NORMS = {Conv1d: BatchNorm1d, Conv2d: BatchNorm2d, Conv3d: BatchNorm3d}
 _BEFORE_RELU = (*_NORMS, Linear, *_NORMS.values())
@@ -60,13 +59,8 @@ def _folds(conv: Any, norm: Any, x: Any) -> bool:
     return same and x.ndim == conv.rank + 2 and norm.num_features == conv.out_channels
 
 
-def _folded(conv: Any, norm: Any) -> tuple[Tensor, Tensor]:
-    """Weight * s and (bias - running mean) * s + norm's bias, with s = norm's weight / sqrt(running variance + eps)."""
-    weight, dtype = conv.weight.array, conv.weight.dtype
-    with np.errstate(all="ignore"):
-        scale = (1.0 / np.sqrt(norm.running_var.array + dtype.type(norm.eps))).astype(dtype)
-        if norm.weight is not None:
-            scale *= norm.weight.array
-        shift = -norm.running_mean.array if conv.bias is None else conv.bias.array - norm.running_mean.array
-        shift = shift * scale if norm.bias is None else shift * scale + norm.bias.array
-        return Tensor(weight * scale.reshape(-1, *(1,) * (weight.ndim - 1))), Tensor(shift)
+def _folded(conv: Any, norm: Any) -> list[Tensor]:
+    """Weight and bias of the convolution that does both."""
+    tensors = conv.weight, conv.bias, norm.running_mean, norm.running_var, norm.weight, norm.bias
+    arrays: list[Any] = [None if t is None else t.array for t in tensors]
+    return [Tensor(a) for a in folded(*arrays, eps=norm.eps)]

@@ -47,9 +47,9 @@ def axes(op: str, dim: Dim, ndim: int) -> tuple[int, ...]:
 
 class Sum(Function):
     @staticmethod
-    def forward(ctx, x, axes, keepdim):
+    def forward(ctx, x, axes, keepdim, terms="all"):
         ctx.shape, ctx.axes = x.shape, axes
-        return kernels(x).sum(x, axes, keepdim)
+        return kernels(x).sum(x, axes, keepdim, terms)
 
     @staticmethod
     def backward(ctx, gy):
@@ -77,9 +77,8 @@ class NanSum(Sum):
 
     @staticmethod
     def forward(ctx, x, axes, keepdim):
-        ctx.shape, ctx.axes = x.shape, axes
         ctx.save_for_backward(x)
-        return kernels(x).sum(x, axes, keepdim, "not nan")
+        return Sum.forward(ctx, x, axes, keepdim, "not nan")
 
     @staticmethod
     def backward(ctx, gy):

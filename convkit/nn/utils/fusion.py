@@ -5,7 +5,8 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-from ...ops.creation import ones_like, zeros_like
+import numpy as np
+
 from ...tensor import Tensor
 from ..module import Module
 from ..parameter import Parameter
@@ -25,23 +26,14 @@ def fuse_conv_bn_weights(
 
     weight * s,   (bias - running mean) * s + bn bias       with s = bn weight / sqrt(running variance + eps)
     """
-    scale = _scale(bn_rv, bn_eps, bn_w)
-    window = (1,) * (conv_w.ndim - 2)
-    if transpose:  # groups lie along the input channels
-        groups = scale.numel() // conv_w.shape[1]
-        each = conv_w.detach().reshape(groups, -1, *conv_w.shape[1:]) * scale.reshape(groups, 1, -1, *window)
-        weight = each.reshape(*conv_w.shape)
-    else:
-        weight = conv_w.detach() * scale.reshape(-1, 1, *window)
-    return _parameters(weight, conv_w, conv_b, bn_rm, scale, bn_b)
+    return _parameters(conv_w, conv_b, bn_rm, bn_rv, bn_eps, bn_w, bn_b, transpose)
 
 
 def fuse_linear_bn_weights(
     linear_w: Tensor, linear_b: Tensor | None, bn_rm: Tensor, bn_rv: Tensor, bn_eps: float, bn_w: Tensor | None, bn_b: Tensor | None
 ) -> tuple[Parameter, Parameter]:
     """Weight and bias of the dense layer that is linear_w [K, C] followed by a batch normalisation; see `fuse_conv_bn_weights`."""
-    scale = _scale(bn_rv, bn_eps, bn_w)
-    return _parameters(linear_w.detach() * scale.reshape(-1, 1), linear_w, linear_b, bn_rm, scale, bn_b)
+    return _parameters(linear_w, linear_b, bn_rm, bn_rv, bn_eps, bn_w, bn_b)
 
 
 def fuse_conv_bn_eval(conv: Any, bn: Any, transpose: bool = False) -> Any:
@@ -79,13 +71,34 @@ def _copy(op: str, layer: Module, bn: Any) -> Any:
     return copy.deepcopy(layer)
 
 
-def _scale(variance: Tensor, eps: float, weight: Tensor | None) -> Tensor:
-    return (ones_like(variance) if weight is None else weight.detach()) / (variance + eps).sqrt()
+def folded(
+    weight: np.ndarray,
+    bias: np.ndarray | None,
+    mean: np.ndarray,
+    variance: np.ndarray,
+    scale: np.ndarray | None,
+    offset: np.ndarray | None,
+    *,
+    eps: float,
+    transpose: bool = False,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Weight * s and (bias - mean) * s + offset, with s = scale / sqrt(variance + eps), in the dtypes of weight and bias."""
+    window = (1,) * (weight.ndim - 2)
+    with np.errstate(all="ignore"):
+        s = 1.0 / np.sqrt(variance + float(eps))
+        if scale is not None:
+            s = s * scale
+        shift = (-mean if bias is None else bias - mean) * s
+        if offset is not None:
+            shift = shift + offset
+        if transpose:  # groups lie along the input channels
+            groups = s.size // weight.shape[1]
+            product = (weight.reshape(groups, -1, *weight.shape[1:]) * s.reshape(groups, 1, -1, *window)).reshape(weight.shape)
+        else:
+            product = weight * s.reshape(-1, 1, *window)
+    return product.astype(weight.dtype, copy=False), shift.astype((weight if bias is None else bias).dtype, copy=False)
 
 
-def _parameters(weight: Tensor, old: Tensor, bias: Tensor | None, mean: Tensor, scale: Tensor, offset: Tensor | None) -> tuple[Parameter, Parameter]:
-    shifted = ((zeros_like(mean) if bias is None else bias.detach()) - mean) * scale
-    if offset is not None:
-        shifted = shifted + offset.detach()
-    learnt = old.requires_grad
-    return Parameter(weight.to(old.dtype), learnt), Parameter(shifted.to(old.dtype if bias is None else bias.dtype), learnt)
+def _parameters(weight: Tensor, bias: Any, mean: Any, variance: Any, eps: float, scale: Any, offset: Any, transpose: bool = False) -> Any:
+    arrays: list[Any] = [None if t is None else t.array for t in (weight, bias, mean, variance, scale, offset)]
+    return tuple(Parameter(Tensor(a), weight.requires_grad) for a in folded(*arrays, eps=eps, transpose=transpose))

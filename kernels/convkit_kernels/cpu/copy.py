@@ -16,7 +16,8 @@ from llvmlite import ir
 
 from ..layout import dense_order, flat
 from . import tasks
-from .microkernel import I1, I32, I64, address, call_code, compiled, isa
+from .lanes import I32, I64, accesses, below
+from .microkernel import address, call_code, compiled, isa
 from .runtime import in_threads
 
 PART = 65536  # elements of a part that one thread copies
@@ -107,13 +108,12 @@ def _turner(itemsize: int) -> int:
 def _emit(itemsize: int) -> ir.Module:
     lanes = isa().bytes // itemsize
     vec = ir.VectorType(ir.IntType(8 * itemsize), lanes)  # integers: copies keep every bit
-    vp, mask_type = vec.as_pointer(), ir.VectorType(I1, lanes)
+    vp = vec.as_pointer()
     module = ir.Module(f"turn_{itemsize}")
     module.triple = llvm.get_process_triple()
     fn = ir.Function(module, ir.FunctionType(ir.VoidType(), [I64] * 6), module.name)
     x, xrow, y, yrow, rows, columns = fn.args
-    load_some = ir.Function(module, ir.FunctionType(vec, [vp, I32, mask_type, vec]), f"llvm.masked.load.v{lanes}i{8 * itemsize}.p0")
-    store_some = ir.Function(module, ir.FunctionType(ir.VoidType(), [vec, vp, I32, mask_type]), f"llvm.masked.store.v{lanes}i{8 * itemsize}.p0")
+    load, store = accesses(module, vec)
     entry, whole, part, exit_ = (fn.append_basic_block(n) for n in ("entry", "whole", "part", "exit"))
     b = ir.IRBuilder(entry)
     all_ = ir.Constant(I64, lanes)
@@ -133,12 +133,6 @@ def _emit(itemsize: int) -> ir.Module:
             half *= 2
         return vectors
 
-    def first(count: Any) -> Any:
-        """A mask of the first `count` lanes."""
-        undef = ir.Constant(ir.VectorType(I64, lanes), ir.Undefined)
-        counts = b.shuffle_vector(b.insert_element(undef, count, ir.Constant(I32, 0)), undef, ir.Constant(ir.VectorType(I32, lanes), [0] * lanes))
-        return b.icmp_signed("<", ir.Constant(ir.VectorType(I64, lanes), list(range(lanes))), counts)
-
     def place(start: Any, row: Any, i: int, count: Any) -> Any:
         """Row i, or the last there is."""
         last = b.sub(count, ir.Constant(I64, 1)) if count is not None else None
@@ -147,24 +141,18 @@ def _emit(itemsize: int) -> ir.Module:
             number = b.select(b.icmp_signed("<", number, last), number, last)
         return b.inttoptr(b.add(start, b.mul(row, number)), vp)
 
-    align = ir.Constant(I32, itemsize)
     b.position_at_end(whole)
-    vectors = []
-    for j in range(lanes):
-        vectors.append(b.load(place(x, xrow, j, None)))
-        vectors[-1].align = itemsize
-    for i, vector in enumerate(turn(vectors)):
-        b.store(vector, place(y, yrow, i, None)).align = itemsize
+    for i, vector in enumerate(turn([load(b, place(x, xrow, j, None)) for j in range(lanes)])):
+        store(b, vector, place(y, yrow, i, None))
     b.branch(exit_)
 
     # Rows beyond the last are read as the last, and written to the last, before it.
     b.position_at_end(part)
-    zero = ir.Constant(vec, [0] * lanes)
-    mask = first(rows)
-    vectors = turn([b.call(load_some, [place(x, xrow, j, columns), align, mask, zero]) for j in range(lanes)])
-    mask = first(columns)
+    mask = below(b, rows, lanes)
+    vectors = turn([load(b, place(x, xrow, j, columns), mask) for j in range(lanes)])
+    mask = below(b, columns, lanes)
     for i in reversed(range(lanes)):
-        b.call(store_some, [vectors[i], place(y, yrow, i, rows), align, mask])
+        store(b, vectors[i], place(y, yrow, i, rows), mask)
     b.branch(exit_)
     b.position_at_end(exit_)
     b.ret_void()

@@ -30,7 +30,6 @@ end; column j of w is at w[wtaps[k] + j*winc + t].  That is a convolution to ver
 from __future__ import annotations
 
 import functools
-import hashlib
 import os
 import threading
 from collections.abc import Callable
@@ -44,9 +43,9 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from .runtime import kept
+from .lanes import I1, I32, I64, accesses, below, splat
+from .runtime import digest, kept
 
-I64, I32, I1 = ir.IntType(64), ir.IntType(32), ir.IntType(1)
 _BYTES = ir.IntType(8).as_pointer()
 
 
@@ -207,52 +206,34 @@ class _Start(NamedTuple):
     scalar: ir.Type
     vec: ir.VectorType
     fma: ir.Function
-    load: Callable[..., Any]  # (builder, pointer, mask or None): a vector, 0 where the mask is not set
+    load: Callable[..., Any]  # of vectors: see `lanes.accesses`
+    store: Callable[..., None]
 
 
 def _start(kind: str, shape: str, dtype: np.dtype, lanes: int) -> _Start:
     """A module with the function of a tile, which takes the 14 arguments that `call_code` lists."""
     scalar, suffix = (ir.FloatType(), "f32") if dtype.itemsize == 4 else (ir.DoubleType(), "f64")
     vec, fp, ip = ir.VectorType(scalar, lanes), scalar.as_pointer(), I64.as_pointer()
-    mask_type = ir.VectorType(I1, lanes)
     name = f"{kind}_{suffix}_{shape}"
     module = ir.Module(name)
     module.triple = llvm.get_process_triple()
     fn = ir.Function(module, ir.FunctionType(ir.VoidType(), [fp, ip, I64, I64, fp, ip, I64, I64, I64, fp, I64, fp, I64, I64]), name)
     # fmuladd becomes one FMA where the target has it, a product and a sum where not (never a call of the C library).
     fma = ir.Function(module, ir.FunctionType(vec, [vec] * 3), f"llvm.fmuladd.v{lanes}{suffix}")
-    load_some = ir.Function(module, ir.FunctionType(vec, [vec.as_pointer(), I32, mask_type, vec]), f"llvm.masked.load.v{lanes}{suffix}.p0")
-    align, zero = ir.Constant(I32, dtype.itemsize), ir.Constant(vec, [0.0] * lanes)
-
-    def load(b: ir.IRBuilder, ptr: Any, mask: Any = None) -> Any:
-        ptr = b.bitcast(ptr, vec.as_pointer())
-        if mask is not None:
-            return b.call(load_some, [ptr, align, mask, zero])
-        value = b.load(ptr)
-        value.align = dtype.itemsize
-        return value
-
-    return _Start(module, fn, scalar, vec, fma, load)
+    return _Start(module, fn, scalar, vec, fma, *accesses(module, vec))
 
 
 def _emit(tile: Tile, rows: int, dtype: np.dtype, unit_rows: bool, masked: bool, lanewise: bool) -> ir.Module:
     lanes, vectors, across = tile.lanes, tile.vectors, tile.across
     kind = (f"_{across}" if across > 1 else "") + ("_unit" if unit_rows else "") + ("_masked" if masked else "") + ("_lanewise" if lanewise else "")
-    module, fn, scalar, vec, fma, load_at = _start("tile", f"{rows}x{vectors}x{lanes}{kind}", dtype, lanes)
+    module, fn, scalar, vec, fma, load_at, store = _start("tile", f"{rows}x{vectors}x{lanes}{kind}", dtype, lanes)
     x, xtaps, xrow, xinc, w, wtaps, winc, ntaps, run, start, ldstart, y, ldy, cols = fn.args
-    store_type = ir.FunctionType(ir.VoidType(), [vec, vec.as_pointer(), I32, ir.VectorType(I1, lanes)])
-    store_some = ir.Function(module, store_type, f"llvm.masked.store.v{lanes}f{8 * dtype.itemsize}.p0")
     blocks = ("entry", "whole_start", "part_start", "tap", "inner", "tap_end", "done", "whole_store", "part_store", "exit")
     entry, whole_start, part_start, tap, inner, tap_end, done, whole_store, part_store, exit_ = (fn.append_basic_block(n) for n in blocks)
     b = ir.IRBuilder(entry)
-    align = ir.Constant(I32, dtype.itemsize)
 
     def const(n: int) -> ir.Constant:
         return ir.Constant(I64, n)
-
-    def splat(value: Any, kind: ir.VectorType) -> Any:
-        undef = ir.Constant(kind, ir.Undefined)
-        return b.shuffle_vector(b.insert_element(undef, value, ir.Constant(I32, 0)), undef, ir.Constant(ir.VectorType(I32, lanes), [0] * lanes))
 
     def load(ptr: Any, mask: Any = None) -> Any:
         return load_at(b, ptr, mask)
@@ -263,8 +244,7 @@ def _emit(tile: Tile, rows: int, dtype: np.dtype, unit_rows: bool, masked: bool,
     row_at = _row_addresses(b, None if unit_rows else xrow, rows + across - 1, dtype.itemsize, scalar.as_pointer())
     tap_at = _row_addresses(b, b.mul(run, winc), across, dtype.itemsize, scalar.as_pointer())
     grid = [(i, j) for i in range(rows) for j in range(vectors)]
-    index = ir.VectorType(I64, lanes)
-    masks = [b.icmp_signed("<", ir.Constant(index, list(range(j * lanes, (j + 1) * lanes))), splat(cols, index)) for j in range(vectors)]
+    masks = [below(b, cols, lanes, j * lanes) for j in range(vectors)]
     whole = b.icmp_signed(">=", cols, const(tile.columns))
     b.cbranch(whole, whole_start, part_start)
 
@@ -288,7 +268,7 @@ def _emit(tile: Tile, rows: int, dtype: np.dtype, unit_rows: bool, masked: bool,
     new = dict(sums)
     for m in range(rows + across - 1):
         place = row_at(xt, m)
-        row = None if lanewise else splat(b.load(place), vec)
+        row = None if lanewise else splat(b, b.load(place), lanes)
         for j in range(vectors):
             value = load(b.gep(place, [const(j * lanes)]), masks[j] if masked else None) if lanewise else row
             for s in range(max(0, m - rows + 1), min(across, m + 1)):
@@ -317,11 +297,11 @@ def _emit(tile: Tile, rows: int, dtype: np.dtype, unit_rows: bool, masked: bool,
     b.cbranch(whole, whole_store, part_store)
     b.position_at_end(whole_store)
     for i, j in grid:
-        b.store(new[i, j], b.bitcast(at(y, i, j, ldy), vec.as_pointer())).align = dtype.itemsize
+        store(b, new[i, j], at(y, i, j, ldy))
     b.branch(exit_)
     b.position_at_end(part_store)
     for i, j in grid:
-        b.call(store_some, [new[i, j], b.bitcast(at(y, i, j, ldy), vec.as_pointer()), align, masks[j]])
+        store(b, new[i, j], at(y, i, j, ldy), masks[j])
     b.branch(exit_)
     b.position_at_end(exit_)
     b.ret_void()
@@ -331,7 +311,7 @@ def _emit(tile: Tile, rows: int, dtype: np.dtype, unit_rows: bool, masked: bool,
 def _emit_along(columns: int, rows: int, dtype: np.dtype) -> ir.Module:
     """A tile with vectors along t: y[i, j] = start[i, j] + sum over taps k, t < run of x[xtaps[k] + i*xrow + t] * w[wtaps[k] + j*winc + t]."""
     lanes = isa().bytes // dtype.itemsize
-    module, fn, scalar, vec, fma, load = _start("along", f"{rows}x{columns}x{lanes}", dtype, lanes)
+    module, fn, scalar, vec, fma, load, store = _start("along", f"{rows}x{columns}x{lanes}", dtype, lanes)
     x, xtaps, xrow, _, w, wtaps, winc, ntaps, run, start, ldstart, y, ldy, _ = fn.args
     entry, tap, inner, rest, part, tap_end, done = (fn.append_basic_block(n) for n in ("entry", "tap", "inner", "rest", "part", "tap_end", "done"))
     b = ir.IRBuilder(entry)
@@ -340,11 +320,7 @@ def _emit_along(columns: int, rows: int, dtype: np.dtype) -> ir.Module:
     column_at = _row_addresses(b, winc, columns, dtype.itemsize, scalar.as_pointer())
     grid = [(i, j) for i in range(rows) for j in range(columns)]
     whole = b.and_(run, ir.Constant(I64, -lanes))
-    index = ir.VectorType(I64, lanes)
-    undef = ir.Constant(index, ir.Undefined)
-    left = b.insert_element(undef, b.sub(run, whole), ir.Constant(I32, 0))
-    left = b.shuffle_vector(left, undef, ir.Constant(ir.VectorType(I32, lanes), [0] * lanes))
-    mask = b.icmp_signed("<", ir.Constant(index, list(range(lanes))), left)
+    mask = below(b, b.sub(run, whole), lanes)
     b.branch(tap)
 
     def step(sums: list, xt: Any, wt: Any, mask: Any = None) -> list:
@@ -382,8 +358,6 @@ def _emit_along(columns: int, rows: int, dtype: np.dtype) -> ir.Module:
             phi.add_incoming(value, block)
 
     b.position_at_end(done)
-    store_type = ir.FunctionType(ir.VoidType(), [vec, vec.as_pointer(), I32, ir.VectorType(I1, lanes)])
-    store_some = ir.Function(module, store_type, f"llvm.masked.store.v{lanes}f{8 * dtype.itemsize}.p0")
     first = ir.Constant(ir.VectorType(I1, lanes), [j < columns for j in range(lanes)])
     together = lanes // columns  # rows whose sums are one vector
     for top in range(0, rows, together):
@@ -393,8 +367,7 @@ def _emit_along(columns: int, rows: int, dtype: np.dtype) -> ir.Module:
             place = ir.Constant(ir.VectorType(I32, lanes), [(i - top) * columns + j if j < columns else 0 for j in range(lanes)])
             row = b.shuffle_vector(totals, totals, place) if i > top else totals
             row = b.fadd(row, load(b, b.gep(start, [b.mul(ldstart, ir.Constant(I64, i))]), first))
-            to = b.bitcast(b.gep(y, [b.mul(ldy, ir.Constant(I64, i))]), vec.as_pointer())
-            b.call(store_some, [row, to, ir.Constant(I32, dtype.itemsize), first])
+            store(b, row, b.gep(y, [b.mul(ldy, ir.Constant(I64, i))]), first)
     b.ret_void()
     return module
 
@@ -518,7 +491,7 @@ def compiled(name: str, emit: Callable[[], ir.Module]) -> int:
         module = emit()
         return module.name.encode() + b"\n" + machine.emit_object(llvm.parse_assembly(str(module)))
 
-    unlike = hashlib.sha256(f"{this} {llvm.llvm_version_info}".encode()).hexdigest()[:8]  # machines that share a cache
+    unlike = digest(this, llvm.llvm_version_info)[:8]  # machines that share a cache
     symbol, _, code = kept(f"{name}-{this.name}-{unlike}", emit.__code__.co_filename, make).partition(b"\n")
     engine.add_object_file(llvm.ObjectFileRef.from_data(code))
     engine.finalize_object()

@@ -63,7 +63,7 @@ compile_seconds: dict[str, float] = {}
 def cache_folder() -> pathlib.Path:
     """Where compiled kernels are kept: CONVKIT_CACHE_DIR or the user's cache folder, then one folder for each place where the sources may lie."""
     root = os.environ.get("CONVKIT_CACHE_DIR") or platformdirs.user_cache_dir("convkit", appauthor=False)
-    return pathlib.Path(root) / "kernels" / _digest(str(_HERE), numba.__version__)
+    return pathlib.Path(root) / "kernels" / digest(str(_HERE), numba.__version__)
 
 
 @functools.cache
@@ -81,7 +81,7 @@ def state(path: str | pathlib.Path) -> str:
         if file not in found:
             found[file], imported = _stamp(file)
             waiting.extend(imported)
-    return _digest(*sorted(found.values()))
+    return digest(*sorted(found.values()))
 
 
 _HERE = pathlib.Path(__file__).resolve().parent
@@ -102,7 +102,8 @@ def _stamp(file: pathlib.Path) -> tuple[tuple, list[pathlib.Path]]:
     return (file.name, stat.st_mtime_ns, stat.st_size), imported
 
 
-def _digest(*values: Any) -> str:
+def digest(*values: Any) -> str:
+    """A name for values, by what they look like."""
     return hashlib.sha256(repr(values).encode()).hexdigest()[:16]
 
 
@@ -122,7 +123,7 @@ class _Place:
 
     def get_cache_path(self) -> str:
         """The folder: one for each folder of sources."""
-        return str(cache_folder() / _digest(os.path.dirname(os.path.abspath(self.path)))[:8])
+        return str(cache_folder() / digest(os.path.dirname(os.path.abspath(self.path)))[:8])
 
     def get_source_stamp(self) -> Any:
         """What differs when the function has changed, beside the file's name: the text of what is in no file, as a notebook's cell."""

@@ -26,7 +26,8 @@ from llvmlite import binding as llvm
 from llvmlite import ir
 
 from . import tasks
-from .microkernel import I1, I32, I64, compiled, isa
+from .lanes import I1, I32, I64, accesses, below, splat
+from .microkernel import compiled, isa
 
 # Channels from which on a place is a unit: below, vectors would be mostly empty.
 WIDE, WIDE_AT_STEP_1 = 4, 16
@@ -168,19 +169,18 @@ class _Emitter:
         self.scalar, self.vec, self.which, self.mask_type = scalar, ir.VectorType(scalar, L), ir.VectorType(I32, L), ir.VectorType(I1, L)
         self.won_size = size
         self.won = ir.VectorType(ir.IntType(8 * (size or 4)), L)
-        vec, vp, mask = self.vec, self.vec.as_pointer(), self.mask_type
+        vec, mask = self.vec, self.mask_type
         self.pointers = ir.VectorType(scalar.as_pointer(), L)
 
         def declare(kind: str, result: Any, *arguments: Any) -> ir.Function:
             return ir.Function(module, ir.FunctionType(result, arguments), f"llvm.{kind}")
 
-        self.load_some = declare(f"masked.load.v{L}{suffix}.p0", vec, vp, I32, mask, vec)
-        self.store_some = declare(f"masked.store.v{L}{suffix}.p0", ir.VoidType(), vec, vp, I32, mask)
         self.gather = declare(f"masked.gather.v{L}{suffix}.v{L}p0", vec, self.pointers, I32, mask, vec)
         self.fma = declare(f"fmuladd.v{L}{suffix}", vec, vec, vec, vec)
-        if size:
-            self.store_won = declare(f"masked.store.v{L}i{8 * size}.p0", ir.VoidType(), self.won, self.won.as_pointer(), I32, mask)
         self.fill = ir.Constant(vec, [-math.inf if op == "max" else 0.0] * L)
+        self.load_vector, self.store_vector = accesses(module, vec, self.fill)
+        if size:
+            _, self.store_won = accesses(module, self.won)
         self.zero, self.minus = ir.Constant(vec, [0.0] * L), ir.Constant(vec, [-0.0] * L)
         self.b = ir.IRBuilder(fn.append_basic_block("entry"))
 
@@ -196,22 +196,15 @@ class _Emitter:
         place = self.const(place) if isinstance(place, int) else place
         return self.b.add(base, self.b.mul(place, self.const(size or self.size)))
 
-    def splat(self, value: Any, kind: ir.VectorType) -> Any:
-        undef = ir.Constant(kind, ir.Undefined)
-        first = self.b.insert_element(undef, value, ir.Constant(I32, 0))
-        return self.b.shuffle_vector(first, undef, ir.Constant(self.which, [0] * self.lanes))
+    def splat(self, value: Any) -> Any:
+        return splat(self.b, value, self.lanes)
 
     def number(self, address: Any) -> Any:
         """The float at an address, in all lanes."""
-        return self.splat(self.b.load(self.b.inttoptr(address, self.scalar.as_pointer())), self.vec)
+        return self.splat(self.b.load(self.b.inttoptr(address, self.scalar.as_pointer())))
 
     def load(self, address: Any, mask: Any = None) -> Any:
-        place = self.b.inttoptr(address, self.vec.as_pointer())
-        if mask is not None:
-            return self.b.call(self.load_some, [place, ir.Constant(I32, self.size), mask, self.fill])
-        value = self.b.load(place)
-        value.align = self.size
-        return value
+        return self.load_vector(self.b, self.b.inttoptr(address, self.vec.as_pointer()), mask)
 
     def bits(self, number: Any) -> Any:
         """The lowest bits of an integer as a mask."""
@@ -219,7 +212,7 @@ class _Emitter:
 
     def below(self, count: Any) -> Any:
         """The mask of the first `count` lanes."""
-        return self.b.icmp_signed("<", ir.Constant(self.which, list(range(self.lanes))), self.splat(self.b.trunc(count, I32), self.which))
+        return below(self.b, self.b.trunc(count, I32), self.lanes)
 
     def loop(self, first: Any, end: Any, by: int, carried: Sequence[Any], body: Callable[[Any, list[Any]], Sequence[Any]]) -> list[Any]:
         """for i from first to end by `by`: carried = body(i, carried)"""
@@ -296,17 +289,10 @@ class _Emitter:
             found = [(self.b.fdiv if self.op == "sum" else self.b.fmul)(value, factor) for value in found]
         for v in range(vectors):
             there = self.b.add(place, self.const(v * self.lanes))
-            self.store(self.store_some, found[v], self.at(self.y, there), self.vec, self.size, mask)
+            self.store_vector(self.b, found[v], self.b.inttoptr(self.at(self.y, there), self.vec.as_pointer()), mask)
             if self.op == "max":
                 self.store_taps(found[vectors + v], there, mask)
         return []
-
-    def store(self, some: Any, value: Any, address: Any, kind: Any, align: int, mask: Any) -> None:
-        place = self.b.inttoptr(address, kind.as_pointer())
-        if mask is not None:
-            self.b.call(some, [value, place, ir.Constant(I32, align), mask])
-        else:
-            self.b.store(value, place).align = align
 
     def before_taps(self) -> Any:
         """What stands for the winner before any tap: in a wide unit the first tap, in a narrow one, whose lanes differ in it, -1."""
@@ -315,7 +301,7 @@ class _Emitter:
         b = self.b
         first = b.add(self.integer(self.row_seen, b.add(b.mul(self.seen[0], self.const(2)), self.const(1))), self.tap(self.seen_taps[0], 1))
         some = b.and_(b.icmp_signed("<", *self.seen), b.icmp_signed("<", *self.seen_taps))
-        return self.splat(b.trunc(b.select(some, first, self.const(0)), I32), self.which)
+        return self.splat(b.trunc(b.select(some, first, self.const(0)), I32))
 
     def store_taps(self, which: Any, place: Any, mask: Any) -> None:
         if not self.vectors:  # a window that sees nothing
@@ -323,7 +309,7 @@ class _Emitter:
             which = self.b.select(self.b.icmp_signed("<", which, none), none, which)
         size = self.won_size
         value = which if size == 4 else self.b.trunc(which, self.won)
-        self.store(self.store_won, value, self.at(self.won_at, place, size), self.won, size, mask)
+        self.store_won(self.b, value, self.b.inttoptr(self.at(self.won_at, place, size), self.won.as_pointer()), mask)
 
     def tap(self, k: Any, part: int) -> Any:
         return self.integer(self.taps, self.b.add(self.b.mul(k, self.const(TAP_SIZE)), self.const(part)))
@@ -372,13 +358,13 @@ class _Emitter:
         wide = ir.VectorType(I64, self.lanes)
         lanes = b.load(b.inttoptr(self.at(self.here, 4, 8), self.which.as_pointer()))
         lanes.align = 8
-        places = b.add(b.mul(b.sext(lanes, wide), ir.Constant(wide, [self.size] * self.lanes)), self.splat(self.at(self.x, place), wide))
+        places = b.add(b.mul(b.sext(lanes, wide), ir.Constant(wide, [self.size] * self.lanes)), self.splat(self.at(self.x, place)))
         pointers = b.inttoptr(places, self.pointers)
         return [b.call(self.gather, [pointers, ir.Constant(I32, self.size), self.bits(self.tap(k, 2)), self.fill])]
 
     def greater(self, k: Any, number: Any, values: list[Any], now: list[Any]) -> Sequence[Any]:
         b, count = self.b, len(values)
-        tap = self.splat(b.trunc(b.add(number, self.tap(k, 1)), I32), self.which)
+        tap = self.splat(b.trunc(b.add(number, self.tap(k, 1)), I32))
         best, which = now[:count], now[count:]
         better = [b.or_(b.fcmp_ordered(">", v, m), b.fcmp_unordered("uno", v, v)) for v, m in zip(values, best, strict=True)]
         if not self.vectors:

@@ -31,7 +31,8 @@ from numba import prange
 
 from .choice import tiles_along
 from .denormals import flush_denormals, set_float_mode
-from .microkernel import I1, I32, I64, address, call_code, clear_bytes, compiled, isa, positive, row_split, split_kernels, tile_for
+from .lanes import I32, I64, accesses, below
+from .microkernel import address, call_code, clear_bytes, compiled, isa, positive, row_split, split_kernels, tile_for
 from .runtime import MOST_THREADS, inline, kernel
 
 LEAST_TILES = {"sums": 14, "outer": 56}  # that a block of transformed weights or weight gradients meets at once
@@ -127,19 +128,18 @@ def _emit(name: str, char: str, added: bool, relu: bool) -> ir.Module:
     lanes = isa().bytes // dtype.itemsize
     scalar, suffix = (ir.FloatType(), "f32") if dtype.itemsize == 4 else (ir.DoubleType(), "f64")
     vec = ir.VectorType(scalar, lanes)
-    vp, ip, mask_type, many = vec.as_pointer(), I64.as_pointer(), ir.VectorType(I1, lanes), ir.VectorType(I64, lanes)
+    vp, ip = vec.as_pointer(), I64.as_pointer()
     module = ir.Module(f"winograd_{name}_{suffix}")
     module.triple = llvm.get_process_triple()
     fn = ir.Function(module, ir.FunctionType(ir.VoidType(), [ip, I64, ip, I64, I64, I64, I64]), module.name)
     sources, source, results, result, more, whole, rest = fn.args
     if kind_in == "windows":
         sources, source, results, result = results, result, sources, source
-    load_some = ir.Function(module, ir.FunctionType(vec, [vp, I32, mask_type, vec]), f"llvm.masked.load.v{lanes}{suffix}.p0")
-    store_some = ir.Function(module, ir.FunctionType(ir.VoidType(), [vec, vp, I32, mask_type]), f"llvm.masked.store.v{lanes}{suffix}.p0")
+    load_vector, store_vector = accesses(module, vec)
     prefetch = ir.Function(module, ir.FunctionType(ir.VoidType(), [vp, I32, I32, I32]), "llvm.prefetch.p0")
     entry, loop, next_, tail, last, exit_ = (fn.append_basic_block(n) for n in ("entry", "loop", "next", "tail", "last", "exit"))
     b = ir.IRBuilder(entry)
-    align, zero, flags = ir.Constant(I32, dtype.itemsize), ir.Constant(vec, [0.0] * lanes), ("contract", "reassoc")
+    flags = ("contract", "reassoc")
 
     def add(u: Any, v: Any) -> Any:
         return b.fadd(u, v, flags=flags)
@@ -149,10 +149,6 @@ def _emit(name: str, char: str, added: bool, relu: bool) -> ir.Module:
 
     def mul(v: Any, c: float) -> Any:
         return b.fmul(v, ir.Constant(vec, [float(c)] * lanes), flags=flags)
-
-    def splat(value: Any, kind: ir.VectorType) -> Any:
-        undef = ir.Constant(kind, ir.Undefined)
-        return b.shuffle_vector(b.insert_element(undef, value, ir.Constant(I32, 0)), undef, ir.Constant(ir.VectorType(I32, lanes), [0] * lanes))
 
     def body(t: Any, mask: Any) -> None:
         """One vector of channels: down the columns of the patch, then along its rows."""
@@ -175,11 +171,7 @@ def _emit(name: str, char: str, added: bool, relu: bool) -> ir.Module:
                 for lane, at in enumerate(pointer):
                     value = b.insert_element(value, b.load(at), ir.Constant(I32, lane))
                 return value
-            if kind == "pixels" and mask is not None:
-                return b.call(load_some, [pointer, align, mask, zero])
-            value = b.load(pointer)
-            value.align = dtype.itemsize
-            return value
+            return load_vector(b, pointer, mask if kind == "pixels" else None)
 
         columns = [
             step(add, sub, mul, [load(kind_in, place(kind_in, sources, i * before + j, source, 0)) for i in range(before)]) for j in range(before)
@@ -195,10 +187,8 @@ def _emit(name: str, char: str, added: bool, relu: bool) -> ir.Module:
                 if kind_out == "windows":
                     for lane in reversed(range(lanes)):  # lanes beyond the last column stand where it does, which is written last
                         b.store(b.extract_element(value, ir.Constant(I32, lane)), to[lane])
-                elif kind_out == "pixels" and mask is not None:
-                    b.call(store_some, [value, to, align, mask])
                 else:
-                    b.store(value, to).align = dtype.itemsize
+                    store_vector(b, value, to, mask if kind_out == "pixels" else None)
 
     b.cbranch(b.icmp_signed(">", whole, ir.Constant(I64, 0)), loop, tail)
     b.position_at_end(loop)
@@ -213,7 +203,7 @@ def _emit(name: str, char: str, added: bool, relu: bool) -> ir.Module:
     b.position_at_end(tail)
     b.cbranch(b.icmp_signed(">", rest, ir.Constant(I64, 0)), last, exit_)
     b.position_at_end(last)
-    body(whole, b.icmp_signed("<", ir.Constant(many, list(range(lanes))), splat(rest, many)))
+    body(whole, below(b, rest, lanes))
     b.branch(exit_)
     b.position_at_end(exit_)
     b.ret_void()
