@@ -10,6 +10,7 @@ import pytest
 
 FOLDER = Path(__file__).resolve().parents[1] / "examples"
 LAST_LINE = {
+    "ladder": r"largest relative error against SciPy: \de-0[67]",
     "mnist_cnn": r"epoch 5  loss 0\.\d+  test accuracy 0\.9\d+",
     "own_op": r"1 xor 1 = -?0\.0\d",
     "regression": r"y = (1\.0|0\.9)\d -(2\.0|1\.9)\d x [+-]0\.0\d x\^2 \+0\.(5|4)\d x\^3",
