@@ -17,6 +17,7 @@ from convkit_kernels.layout import order_of
 
 from ..autograd import Function, TensorBase, is_grad_enabled
 from ..device import kernels
+from . import checks
 from .elementwise import SumTo, floating, where
 from .functions import exp
 from .reduce import sum
@@ -222,7 +223,7 @@ def _row(op: str, x: Any, *parameters: Any, row: str = "", inplace: bool = False
     not_inplace(op, inplace)
     floating(op, x)
     for value in parameters:
-        if type(value) is not float and (isinstance(value, TensorBase) or not hasattr(value, "__float__")):
+        if type(value) is not float and (isinstance(value, TensorBase) or not checks.is_number(value)):
             raise TypeError(f"{op}: parameters must be numbers, got {value!r}")
     return Activation.apply(x, row or op, *map(float, parameters))
 
@@ -266,7 +267,7 @@ def hardtanh(input: Any, min_val: float = -1.0, max_val: float = 1.0, inplace: b
     >>> hardtanh(convkit.tensor([-3.0, 0.5, 3.0])).tolist()
     [-1.0, 0.5, 1.0]
     """
-    if min_val > max_val:
+    if checks.number("hardtanh", "min_val", min_val) > checks.number("hardtanh", "max_val", max_val):
         raise ValueError(f"hardtanh: min_val must not be above max_val, got {min_val} and {max_val}")
     return _row("hardtanh", input, min_val, max_val, inplace=inplace)
 
@@ -333,7 +334,7 @@ def celu(input: Any, alpha: float = 1.0, inplace: bool = False) -> Any:
     >>> celu(convkit.tensor([-1e4, 2.0]), 3.0).tolist()
     [-3.0, 2.0]
     """
-    if alpha == 0:
+    if checks.number("celu", "alpha", alpha) == 0:
         raise ValueError("celu: alpha must not be 0: the input is divided by it")
     return _row("celu", input, alpha, 1.0, 1.0 / alpha, row="elu", inplace=inplace)
 
@@ -523,7 +524,7 @@ def implicit_dim(op: str, dim: int | None, ndim: int) -> int:
 def _over(function: type[_OverAxis], x: Any, dim: int | None, dtype: Any) -> Any:
     op = function.op
     if isinstance(x, TensorBase) and dtype is not None:
-        x = x.to(dtype=dtype)  # type: ignore[attr-defined]
+        x = x.to(dtype=checks.dtype(op, dtype))  # type: ignore[attr-defined]
     dim = implicit_dim(op, dim, floating(op, x).ndim)
     if not x.ndim:
         return function.apply(x.unsqueeze(0), axis(op, dim, 1)).squeeze(0)
@@ -559,4 +560,4 @@ def softmin(input: Any, dim: int | None = None, dtype: Any = None) -> Any:
     >>> softmin(convkit.tensor([[0.0, 0.0]]), 1).tolist()
     [[0.5, 0.5]]
     """
-    return _over(Softmax, -input, dim, dtype)
+    return _over(Softmax, -checks.tensor("softmin", input), dim, dtype)

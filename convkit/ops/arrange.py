@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from convkit_kernels import geometry
+
 from ..autograd import Function, TensorBase
 from . import checks
 from .elementwise import where
@@ -78,7 +80,7 @@ def fliplr(input: Any) -> Any:
 
 def flipud(input: Any) -> Any:
     """The first dimension backwards."""
-    axis("flipud", 0, input.ndim)
+    axis("flipud", 0, checks.tensor("flipud", input).ndim)
     return flip(input, 0)
 
 
@@ -173,7 +175,7 @@ reshape_as = view_as
 def broadcast_tensors(*tensors: Any) -> tuple[Any, ...]:
     """Tensors repeated, without copying, to the shape to which they broadcast."""
     try:
-        shape = np.broadcast_shapes(*(t.shape for t in tensors))
+        shape = np.broadcast_shapes(*(checks.tensor("broadcast_tensors", t).shape for t in tensors))
     except ValueError:
         raise ValueError(f"broadcast_tensors: shapes {', '.join(str(list(t.shape)) for t in tensors)} do not broadcast") from None
     return tuple(broadcast_to(t, shape) for t in tensors)
@@ -241,19 +243,28 @@ def tril(input: Any, diagonal: int = 0) -> Any:
     """The lower triangle of matrices [..., M, N], up to the given diagonal; 0 elsewhere."""
     if checks.tensor("tril", input).ndim < 2:
         raise ValueError(f"tril: needs 2 dimensions at least, got shape {list(input.shape)}")
-    return where(TensorBase.result(np.tri(input.shape[-2], input.shape[-1], diagonal, bool)), input, input.array.dtype.type(0))
+    return where(
+        TensorBase.result(np.tri(input.shape[-2], input.shape[-1], checks.whole("tril", "diagonal", diagonal), bool)),
+        input,
+        input.array.dtype.type(0),
+    )
 
 
 def triu(input: Any, diagonal: int = 0) -> Any:
     """The upper triangle of matrices [..., M, N], from the given diagonal on; 0 elsewhere."""
     if checks.tensor("triu", input).ndim < 2:
         raise ValueError(f"triu: needs 2 dimensions at least, got shape {list(input.shape)}")
-    return where(TensorBase.result(~np.tri(input.shape[-2], input.shape[-1], diagonal - 1, bool)), input, input.array.dtype.type(0))
+    return where(
+        TensorBase.result(~np.tri(input.shape[-2], input.shape[-1], checks.whole("triu", "diagonal", diagonal) - 1, bool)),
+        input,
+        input.array.dtype.type(0),
+    )
 
 
 def diagonal(input: Any, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Any:
     """The elements input[i, i + offset] of two dimensions, as a new last dimension; a copy (torch gives a view)."""
     a, b = _dims("diagonal", (dim1, dim2), checks.tensor("diagonal", input).ndim)
+    offset = checks.whole("diagonal", "offset", offset)
     input = movedim(input, (a, b), (-2, -1))
     m, n = input.shape[-2:]
     i = np.arange(max(0, min(m + min(offset, 0), n - max(offset, 0)))) - min(offset, 0)
@@ -274,8 +285,9 @@ def diag(input: Any, diagonal: int = 0) -> Any:
 
 def diag_embed(input: Any, offset: int = 0, dim1: int = -2, dim2: int = -1) -> Any:
     """Matrices, in dimensions dim1 and dim2, with the last dimension of input on a diagonal; 0 elsewhere."""
-    a, b = _dims("diag_embed", (dim1, dim2), input.ndim + 1)
-    n = input.shape[-1] + abs(offset)
+    a, b = _dims("diag_embed", (dim1, dim2), checks.tensor("diag_embed", input).ndim + 1)
+    n = input.shape[-1] + abs(checks.whole("diag_embed", "offset", offset))
+    geometry.fits("diag_embed", (*input.shape[:-1], n, n))
     i = np.arange(input.shape[-1]) - min(offset, 0)
     return movedim(PutItem.apply(input, (..., i, i + offset), (*input.shape[:-1], n, n)), (-2, -1), (a, b))
 

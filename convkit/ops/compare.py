@@ -13,13 +13,22 @@ from .elementwise import Operand, check_broadcast, operands
 from .reduce import axes
 
 
-def _array(v: Any) -> Any:
-    return v.array if isinstance(v, TensorBase) else np.asarray(v) if isinstance(v, (list, tuple)) else v
+def _array(name: str, v: Any) -> Any:
+    """What a tensor holds, or a list as an array; numbers and arrays as they are."""
+    if isinstance(v, TensorBase):
+        return v.array
+    try:
+        found = np.asarray(v) if isinstance(v, (list, tuple)) else v
+    except ValueError:
+        found = None
+    if not isinstance(found, (np.ndarray, np.generic, int, float)) or getattr(found, "dtype", np.dtype(bool)).kind not in "biuf":
+        raise TypeError(f"{name}: needs tensors, arrays or numbers, got {v!r}")
+    return found
 
 
 def _binary(name: str, a: Operand, b: Operand) -> Any:
     """A row of the kernels' table `binary`, in the dtype that the operands have in common."""
-    a, b = operands(name, _array(a), _array(b))
+    a, b = operands(name, _array(name, a), _array(name, b))
     check_broadcast(name, a, b)
     return TensorBase.result(kernels(a if isinstance(a, np.ndarray) else b).binary(name, a, b))
 
@@ -42,35 +51,35 @@ ge = _comparison("ge", "a >= b")
 
 
 # ------------------------------------------------------------------------------------------- logic
-def _truth(v: Any) -> Any:
-    v = _array(v)
+def _truth(name: str, v: Any) -> Any:
+    v = _array(name, v)
     return v if isinstance(v, np.ndarray) and v.dtype == np.bool_ else np.asarray(v).astype(np.bool_)
 
 
 def logical_and(input: Any, other: Any) -> Any:
     """Are both not zero?"""
-    return _binary("logical_and", _truth(input), _truth(other))
+    return _binary("logical_and", _truth("logical_and", input), _truth("logical_and", other))
 
 
 def logical_or(input: Any, other: Any) -> Any:
     """Is one not zero?"""
-    return _binary("logical_or", _truth(input), _truth(other))
+    return _binary("logical_or", _truth("logical_or", input), _truth("logical_or", other))
 
 
 def logical_xor(input: Any, other: Any) -> Any:
     """Is just one not zero?"""
-    return _binary("logical_xor", _truth(input), _truth(other))
+    return _binary("logical_xor", _truth("logical_xor", input), _truth("logical_xor", other))
 
 
 def logical_not(input: Any) -> Any:
     """Which elements are zero."""
-    return TensorBase.result(kernels(input.array).unary("logical_not", input.array))
+    return _which("logical_not", input)
 
 
 # -------------------------------------------------------------------------------------------- bits
 def _bits(name: str, a: Any, b: Any) -> Any:
     for v in (a, b):
-        dtype = np.asarray(_array(v)).dtype
+        dtype = np.asarray(_array(name, v)).dtype
         if dtype.kind not in "iub":
             raise TypeError(f"{name}: needs integers or booleans, got {dtype}")
     return _binary(name, a, b)
@@ -103,7 +112,7 @@ def bitwise_right_shift(input: Any, other: Any) -> Any:
 
 def bitwise_not(input: Any) -> Any:
     """Every bit turned over; not, for booleans."""
-    if input.array.dtype.kind not in "iub":
+    if checks.tensor("bitwise_not", input).array.dtype.kind not in "iub":
         raise TypeError(f"bitwise_not: needs integers or booleans, got {input.dtype}")
     return TensorBase.result(kernels(input.array).unary("bitwise_not", input.array))
 
@@ -139,7 +148,7 @@ def isclose(input: Any, other: Any, rtol: float = 1e-5, atol: float = 1e-8, equa
         raise TypeError(f"isclose: needs two tensors, got {type(input).__name__} and {type(other).__name__}")
     if input.array.dtype != other.array.dtype:
         raise TypeError(f"isclose: needs two tensors of one dtype, got {input.dtype} and {other.dtype}")
-    if not (rtol >= 0 and atol >= 0):
+    if not (checks.number("isclose", "rtol", rtol) >= 0 and checks.number("isclose", "atol", atol) >= 0):
         raise ValueError(f"isclose: rtol and atol must not be negative, got {rtol} and {atol}")
     check_broadcast("isclose", input.array, other.array)
     return TensorBase.result(np.asarray(np.isclose(input.array, other.array, rtol, atol, equal_nan)))
@@ -167,5 +176,5 @@ def any(input: Any, dim: Any = None, keepdim: bool = False) -> Any:
 
 
 def _truths(test: Any, op: str, x: Any, dim: Any, keepdim: bool) -> Any:
-    y = np.asarray(test(checks.tensor(op, x).array, axis=axes(op, dim, x.ndim), keepdims=keepdim))
+    y = np.asarray(test(checks.tensor(op, x).array, axis=axes(op, dim, x.ndim), keepdims=bool(keepdim)))
     return TensorBase.result(y.astype(np.uint8) if x.array.dtype == np.uint8 else y)  # torch's uint8 was once its boolean

@@ -55,7 +55,10 @@ def from_dlpack(ext_tensor: Any, *, device: Any = None, copy: bool | None = None
     """A tensor that shares the memory of any object with `__dlpack__`, or, with `copy`, has a copy of it."""
     if device is not None:
         devices.check(device)
-    array = np.from_dlpack(ext_tensor)
+    try:
+        array = np.from_dlpack(ext_tensor)
+    except (AttributeError, BufferError) as error:
+        raise TypeError(f"from_dlpack: needs an array of numbers with __dlpack__, got {type(ext_tensor).__name__}: {error}") from None
     return from_numpy(array.copy() if copy else array)
 
 
@@ -67,22 +70,17 @@ def _sizes(op: str, size: Any, named: Any = None) -> tuple[int, ...]:
         size = (named,)
     if len(size) == 1 and isinstance(size[0], (tuple, list)):
         size = tuple(size[0])
-    if any(isinstance(s, bool) or not hasattr(s, "__index__") for s in size):
+    sizes = [checks.as_int(s) for s in size]
+    if None in sizes:
         raise TypeError(f"{op}: sizes must be ints, got {size}")
-    if any(s < 0 for s in size):
-        raise ValueError(f"{op}: sizes must not be negative, got {list(size)}")
-    return geometry.fits(op, tuple(int(s) for s in size))
+    whole = tuple(s for s in sizes if s is not None)
+    if any(s < 0 for s in whole):
+        raise ValueError(f"{op}: sizes must not be negative, got {list(whole)}")
+    return geometry.fits(op, whole)
 
 
 def _dtype(op: str, dtype: Any, default: Any = np.float32) -> np.dtype:
-    """The NumPy dtype; TypeError if it is not one of real numbers or booleans."""
-    try:
-        found = np.dtype(default if dtype is None else dtype)
-    except TypeError:
-        raise TypeError(f"{op}: needs a dtype, got {dtype!r}") from None
-    if found.kind not in "fiub":
-        raise TypeError(f"{op}: the dtype must be of real numbers or booleans, got {found}")
-    return found
+    return checks.dtype(op, default if dtype is None else dtype)
 
 
 def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
@@ -135,6 +133,8 @@ def full(size: Any, fill_value: Any, *, dtype: Any = None, device: Any = None, r
     fill_value = fill_value.item() if isinstance(fill_value, TensorBase) else fill_value  # type: ignore[attr-defined]
     checks.number("full", "fill_value", fill_value)
     kind = np.bool_ if isinstance(fill_value, (bool, np.bool_)) else np.int64 if isinstance(fill_value, (int, np.integer)) else np.float32
+    if kind is np.int64:
+        checks.whole("full", "fill_value", fill_value)
     return _finish(np.full(_sizes("full", (size,)), fill_value, _dtype("full", dtype, kind)), requires_grad, device)
 
 
@@ -158,12 +158,17 @@ def eye(n: int, m: int | None = None, *, dtype: Any = None, device: Any = None, 
     return _finish(np.eye(*_sizes("eye", (n, n if m is None else m)), dtype=_dtype("eye", dtype)), requires_grad, device)
 
 
+def _numbers(op: str, **values: Any) -> list[Any]:
+    """Numbers, also those of tensors of one element."""
+    return [checks.number(op, name, v.item() if isinstance(v, TensorBase) else v) for name, v in values.items()]  # type: ignore[attr-defined]
+
+
 def arange(start: Any = None, end: Any = None, step: Any = 1, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """Numbers from start (0 if only an end is given) to before end; int64 for integers, else float32."""
     start, end = (0, start) if end is None else (0 if start is None else start, end)
     if end is None:
         raise TypeError("arange: needs an end")
-    start, end, step = (v.item() if isinstance(v, TensorBase) else v for v in (start, end, step))  # type: ignore[attr-defined]
+    start, end, step = _numbers("arange", start=start, end=end, step=step)
     whole = all(isinstance(v, (int, np.integer)) for v in (start, end, step))
     if not step:
         raise ValueError("arange: step must not be 0")
@@ -172,25 +177,24 @@ def arange(start: Any = None, end: Any = None, step: Any = 1, *, dtype: Any = No
     if (end - start) * (1 if step > 0 else -1) < 0:
         raise ValueError(f"arange: steps of {step} do not lead from {start} to {end}")
     count = -((start - end) // step) if whole else int(np.ceil((end - start) / step))
+    geometry.fits("arange", (count,))
     return _finish((start + step * np.arange(count)).astype(_dtype("arange", dtype, np.int64 if whole else np.float32)), requires_grad, device)
 
 
 def linspace(start: Any, end: Any, steps: int, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """`steps` numbers evenly spaced from start to end, both included."""
-    start, end = (v.item() if isinstance(v, TensorBase) else v for v in (start, end))  # type: ignore[attr-defined]
-    if checks.whole("linspace", "steps", steps) < 0:
-        raise ValueError(f"linspace: steps must not be negative, got {steps}")
-    values = np.linspace(start, end, steps)
+    start, end = _numbers("linspace", start=start, end=end)
+    (count,) = _sizes("linspace", (checks.whole("linspace", "steps", steps),))
+    values = np.linspace(float(start), float(end), count)
     kind = _dtype("linspace", dtype)
     return _finish((np.trunc(values) if kind.kind in "iu" else values).astype(kind), requires_grad, device)
 
 
 def logspace(start: Any, end: Any, steps: int, base: float = 10.0, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """`base` to the power of `steps` numbers evenly spaced from start to end."""
-    start, end = (v.item() if isinstance(v, TensorBase) else v for v in (start, end))
-    if checks.whole("logspace", "steps", steps) < 0:
-        raise ValueError(f"logspace: steps must not be negative, got {steps}")
-    return _finish((float(base) ** np.linspace(start, end, steps)).astype(_dtype("logspace", dtype)), requires_grad, device)
+    start, end, base = _numbers("logspace", start=start, end=end, base=base)
+    (count,) = _sizes("logspace", (checks.whole("logspace", "steps", steps),))
+    return _finish((float(base) ** np.linspace(float(start), float(end), count)).astype(_dtype("logspace", dtype)), requires_grad, device)
 
 
 # ---------------------------------------------------------------------------------------- at random

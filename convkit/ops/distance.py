@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..autograd import TensorBase
+from . import checks
 from .elementwise import floating, maximum, where
 from .functions import sqrt
 from .matmul import matmul
@@ -46,6 +47,7 @@ def normalize(input: Any, p: float = 2.0, dim: int = 1, eps: float = 1e-12, out:
     if not floating("normalize", input).ndim:
         return normalize(input.unsqueeze(0), p, dim, eps).squeeze(0)
     d = axis("normalize", dim, input.ndim)
+    checks.number("normalize", "eps", eps)
     return input / maximum(norm(input, p, d, True), eps)
 
 
@@ -60,6 +62,7 @@ def cosine_similarity(x1: Any, x2: Any, dim: int = 1, eps: float = 1e-8) -> Any:
     """
     op = "cosine_similarity"
     x1, x2 = _two(op, x1, x2)
+    checks.number(op, "eps", eps)
     shape = np.broadcast_shapes(x1.shape, x2.shape)
     if not shape:
         return cosine_similarity(x1.unsqueeze(0), x2.unsqueeze(0), dim, eps)
@@ -81,7 +84,7 @@ def pairwise_distance(x1: Any, x2: Any, p: float = 2.0, eps: float = 1e-6, keepd
     x1, x2 = _two("pairwise_distance", x1, x2)
     if not x1.ndim and not x2.ndim:
         raise ValueError("pairwise_distance: needs vectors [..., D], got tensors without dimensions")
-    return norm(x1 - x2 + eps, p, -1, keepdim)
+    return norm(x1 - x2 + checks.number("pairwise_distance", "eps", eps), p, -1, keepdim)
 
 
 def cdist(x1: Any, x2: Any, p: float = 2.0, compute_mode: str = "use_mm_for_euclid_dist_if_necessary") -> Any:
@@ -100,7 +103,7 @@ def cdist(x1: Any, x2: Any, p: float = 2.0, compute_mode: str = "use_mm_for_eucl
     modes = ("use_mm_for_euclid_dist_if_necessary", "use_mm_for_euclid_dist", "donot_use_mm_for_euclid_dist")
     if compute_mode not in modes:
         raise ValueError(f"cdist: compute_mode must be one of {', '.join(map(repr, modes))}, got {compute_mode!r}")
-    if not p >= 0:
+    if not checks.number("cdist", "p", p) >= 0:
         raise ValueError(f"cdist: p must not be negative, got {p}")
     for x in (x1, x2):
         if floating("cdist", x).ndim < 2:

@@ -78,6 +78,10 @@ def operands(op: str, a: Any, b: Any, fractions: bool = False) -> tuple[Any, Any
     for v in (a, b):
         if not isinstance(v, (np.ndarray, int, float)):
             raise TypeError(f"{op}: needs tensors, arrays or numbers, got {type(v).__name__}")
+        if isinstance(v, np.ndarray) and v.dtype.kind not in "biuf":
+            raise TypeError(f"{op}: needs real numbers or booleans, got dtype {v.dtype}")
+        if isinstance(v, int) and not -(2**63) <= v < 2**63:
+            raise ValueError(f"{op}: {v} is no number of 64 bits")
     dtype = result_type(a, b)
     dtype = np.dtype(np.float32) if fractions and dtype.kind != "f" else dtype
     a, b = (v.astype(dtype) if isinstance(v, np.ndarray) and v.dtype != dtype else v for v in (a, b))
@@ -525,7 +529,7 @@ def clamp(input: Any, min: Any = None, max: Any = None) -> Any:
     checks.tensor("clamp", input)
     if any(isinstance(v, TensorBase) for v in (min, max)):
         return ClampTensors.apply(input, min, max)
-    if not all(v is None or isinstance(v, (int, float, np.generic)) for v in (min, max)):
+    if not all(v is None or isinstance(v, (int, float, np.generic)) and checks.number("clamp", "a limit", v) is v for v in (min, max)):
         raise TypeError(f"clamp: min and max must be numbers or tensors, got {min!r} and {max!r}")
     if input.array.dtype.kind in "iub":  # numbers of a higher category raise the result to theirs
         dtype = result_type(input, *(v for v in (min, max) if v is not None))

@@ -11,7 +11,7 @@ import numpy as np
 from ..autograd import Function, TensorBase
 from ..device import kernels
 from . import checks
-from .elementwise import as_float, where
+from .elementwise import FLOATS, as_float, where
 
 # What integers are already.
 _STEPS = {"ceil", "floor", "round", "trunc"}
@@ -90,20 +90,12 @@ _round: Any = _row("round", "", _flat, "", whole=True)
 
 def round(input: Any, *, decimals: int = 0) -> Any:
     """input rounded to the nearest integer, halves to the even one, or to `decimals` places.  Its gradient is 0."""
-    if not decimals:
+    if not checks.whole("round", "decimals", decimals):
         return _round(input)
     if checks.tensor("round", input).array.dtype.kind != "f":
         raise TypeError(f"round: decimals are for floats, got {input.dtype}")
-    checks.whole("round", "decimals", decimals)
     scale = 10.0 ** max(decimals, -decimals)
     return _round(input * scale) / scale if decimals > 0 else _round(input / scale) * scale
-
-
-def as_floating(op: str, x: Any) -> Any:
-    """x itself; TypeError unless it holds floats."""
-    if not isinstance(x, TensorBase) or x.array.dtype.kind != "f":
-        raise TypeError(f"{op}: needs a tensor of floats, got {x.dtype if isinstance(x, TensorBase) else type(x).__name__}")
-    return x
 
 
 _frac: Any = _row("frac", "", lambda gy, x, y: gy, "", whole=True)
@@ -111,12 +103,14 @@ _frac: Any = _row("frac", "", lambda gy, x, y: gy, "", whole=True)
 
 def frac(input: Any) -> Any:
     """input without its integer part, with the sign of input."""
-    return _frac(as_floating("frac", input))
+    if checks.tensor("frac", input).array.dtype not in FLOATS:
+        raise TypeError(f"frac: needs a tensor of floats, got {input.dtype}")
+    return _frac(input)
 
 
 def positive(input: Any) -> Any:
     """input itself; TypeError for booleans."""
-    if input.array.dtype == np.bool_:
+    if checks.tensor("positive", input).array.dtype == np.bool_:
         raise TypeError("positive: needs numbers, got bool")
     return input
 
@@ -128,7 +122,7 @@ def reciprocal(input: Any) -> Any:
 
 def square(input: Any) -> Any:
     """input times itself."""
-    return input * input
+    return checks.tensor("square", input) * input
 
 
 def nan_to_num(input: Any, nan: float | None = 0.0, posinf: float | None = None, neginf: float | None = None) -> Any:

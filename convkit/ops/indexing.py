@@ -15,7 +15,7 @@ from convkit_kernels.layout import order_of
 from ..autograd import Function, TensorBase
 from ..device import kernels
 from . import checks
-from .elementwise import Cast, fit, where
+from .elementwise import FLOATS, Cast, fit, where
 from .shape import axis, copied, view_of
 
 Key = Any  # what NumPy takes between brackets
@@ -53,7 +53,7 @@ class Gather(Function):
     @staticmethod
     def forward(ctx, x, dim, index):
         ctx.dim, ctx.index, ctx.shape, ctx.order = dim, index, x.shape, _order(x)
-        if ctx.order is None or x.dtype.kind != "f":  # x that is broadcast is not written out
+        if ctx.order is None or x.dtype not in FLOATS:  # x that is broadcast is not written out
             return np.take_along_axis(x, index, dim) if index.ndim == x.ndim else x.take(index, dim)
         return _moved(kernels(x).gather, ctx.order, dim, index, x)
 
@@ -68,7 +68,7 @@ class ScatterAdd(Function):
     @staticmethod
     def forward(ctx, x, dim, index, shape, order):
         ctx.dim, ctx.index = dim, index
-        if x.dtype.kind == "f":
+        if x.dtype in FLOATS:
             return _moved(kernels(x).scatter, order, dim, index, x, size=shape[dim])
         return added(np.zeros(shape, x.dtype), (*(slice(None),) * dim, index) if index.ndim < x.ndim else along(index, dim), x)
 
@@ -140,7 +140,7 @@ def added(y: np.ndarray, key: Key, values: Any) -> np.ndarray:
     lists = [np.asarray(k) for k in parts if isinstance(k, (np.ndarray, list))]
     if all(k.dtype == np.bool_ for k in lists):  # slices and masks name nothing twice
         y[key] += values
-    elif y.dtype.kind != "f" or not y.size:
+    elif y.dtype not in FLOATS or not y.size:
         np.add.at(y, key, values)
     else:  # rows of a table picked by number, or single elements
         rows = lists[0] if isinstance(parts[0], (np.ndarray, list)) and len(parts) == 1 and y.flags.c_contiguous else None
@@ -204,7 +204,10 @@ def index_put(input: Any, indices: Any, values: Any, accumulate: bool = False) -
 
 
 def _put(op: str, x: Any, key: Key, values: Any, accumulate: bool = False) -> Any:
-    if isinstance(values, TensorBase) and values.array.dtype != x.array.dtype:
+    checks.tensor(op, x)
+    if not isinstance(values, TensorBase):
+        checks.number(op, "the value", values)
+    elif values.array.dtype != x.array.dtype:
         raise TypeError(f"{op}: values must have the tensor's dtype {x.dtype}, got {values.dtype}")
     try:
         return IndexPut.apply(x, values, key, accumulate)
@@ -216,6 +219,7 @@ def _put(op: str, x: Any, key: Key, values: Any, accumulate: bool = False) -> An
 
 def masked_fill(input: Any, mask: Any, value: Any) -> Any:
     """A copy of input with `value` (a number, or a tensor without dimensions) where the boolean `mask`, which broadcasts, holds."""
+    checks.tensor("masked_fill", input)
     if checks.tensor("masked_fill: the mask", mask).array.dtype != np.bool_:
         raise TypeError(f"masked_fill: the mask must be boolean, got {mask.dtype}")
     if isinstance(value, TensorBase):
@@ -301,7 +305,7 @@ def gather(input: Any, dim: int, index: Any) -> Any:
 
 
 def _floats_of_one_dtype(x: Any, source: Any) -> bool:
-    return isinstance(source, TensorBase) and source.array.dtype == x.array.dtype and x.array.dtype.kind == "f"
+    return isinstance(source, TensorBase) and source.array.dtype == x.array.dtype and x.array.dtype in FLOATS
 
 
 def _scatter(op: str, x: Any, dim: int, index: Any, src: Any, accumulate: bool) -> Any:
@@ -375,7 +379,7 @@ def index_select(input: Any, dim: int, index: Any) -> Any:
 
 def index_add(input: Any, dim: int, index: Any, source: Any, *, alpha: float = 1) -> Any:
     """A copy of input with alpha times the slices of `source` added to those at `index` along `dim`."""
-    return _index_put("index_add", input, dim, index, source if alpha == 1 else source * alpha, True)
+    return _index_put("index_add", input, dim, index, source if checks.number("index_add", "alpha", alpha) == 1 else source * alpha, True)
 
 
 def index_copy(input: Any, dim: int, index: Any, source: Any) -> Any:
@@ -385,6 +389,7 @@ def index_copy(input: Any, dim: int, index: Any, source: Any) -> Any:
 
 def _index_put(op: str, x: Any, dim: int, index: Any, source: Any, accumulate: bool) -> Any:
     d, i, key = _vector(op, x, dim, index)
+    checks.tensor(f"{op}: source", source)
     expected = x.shape[:d] + (i.size,) + x.shape[d + 1 :] if x.ndim else (i.size,)
     if source.shape != expected and not (not x.ndim and source.array.size == 1):
         raise ValueError(f"{op}: source must have shape {list(expected)}, got {list(source.shape)}")

@@ -81,7 +81,7 @@ def same_dtype(op: str, *, integers: bool = False, **tensors: Any) -> None:
     for name, t in tensors.items():
         if isinstance(t, TensorBase):
             dtypes.append(t.array.dtype)
-        elif t is not None:
+        elif t is not None or name != "bias":
             raise TypeError(f"{op}: {name} must be a tensor, got {type(t).__name__}")
     first = dtypes[0]
     if dtypes.count(first) < len(dtypes) or not (first in FLOATS or integers and first.kind in "iu"):

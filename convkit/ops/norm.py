@@ -144,18 +144,17 @@ def _by_running(
 ) -> Any:  # fmt: skip
     if running_mean is None or running_var is None:
         raise ValueError(f"{op}: {flag}=False needs running_mean and running_var")
-    return Normalise.apply(x, weight, bias, running_mean.array.copy(), _rate(running_var.array, eps, x.dtype), relu)
+    return Normalise.apply(x, weight, bias, running_mean.array.copy(), _rate(running_var.array, eps, x.dtype), bool(relu))
 
 
 def over_groups(op: str, x: Any, groups: int, weight: Any, bias: Any, eps: float) -> Any:
     """`group_norm` that does not refuse a single number, of which it gives the bias."""
     _images(op, x)
-    if isinstance(groups, bool) or not hasattr(groups, "__index__"):
-        raise TypeError(f"{op}: num_groups must be an int, got {groups!r}")
+    groups = checks.whole(op, "num_groups", groups)
     if groups < 1 or x.shape[1] % groups:
         raise ValueError(f"{op}: num_groups must divide the channels, got {groups} for input {list(x.shape)}")
     _check(op, x, x.shape[1:2], "one number a channel", weight=weight, bias=bias)
-    return Norm.apply(x, weight, bias, Over(int(groups), False, checks.number(op, "eps", eps)), False)[0]
+    return Norm.apply(x, weight, bias, Over(groups, False, checks.number(op, "eps", eps)), False)[0]
 
 
 # --------------------------------------------------------------------------------------- functions
@@ -192,7 +191,7 @@ def batch_norm(
     count = input.array.size // max(1, input.shape[1])
     if count <= 1 and input.array.size:
         raise ValueError(f"batch_norm: needs more than one value a channel to train, got input {list(input.shape)}")
-    y, batch_mean, batch_var = Norm.apply(input, weight, bias, Over(input.shape[1], True, eps), relu)
+    y, batch_mean, batch_var = Norm.apply(input, weight, bias, Over(input.shape[1], True, eps), bool(relu))
     _track(running_mean, running_var, batch_mean.array, batch_var.array, count, momentum)
     return y
 
@@ -299,7 +298,9 @@ def local_response_norm(input: Any, size: int, alpha: float = 1e-4, beta: float 
     [0.125, 0.06666667014360428]
     """
     _images("local_response_norm", input, 3)
-    if isinstance(size, bool) or not hasattr(size, "__index__") or size < 1:
+    for name, value in (("alpha", alpha), ("beta", beta), ("k", k)):
+        checks.number("local_response_norm", name, value)
+    if checks.whole("local_response_norm", "size", size) < 1:
         raise ValueError(f"local_response_norm: size must be an int of at least 1, got {size!r}")
     if not input.array.size:
         return input

@@ -10,6 +10,7 @@ from convkit_kernels import geometry
 
 from ..autograd import Function, TensorBase
 from ..device import kernels
+from . import checks
 from .elementwise import Expand, floating, where
 
 
@@ -117,7 +118,7 @@ def pool_window(op: str, rank: int, kernel_size: Any, stride: Any, padding: Any,
     """The checked window of a pooling; without a stride, windows lie side by side."""
     size = geometry.each(op, "kernel_size", kernel_size, rank, 1)
     # torch writes stride=None, or an empty tuple, for windows side by side.
-    stride = size if stride is None or stride == () or stride == [] else stride
+    stride = size if stride is None or isinstance(stride, (tuple, list)) and not stride else stride
     window = geometry.window(op, size, stride, geometry.each(op, "padding", padding, rank, 0), dilation, 1, bool(ceil_mode))
     geometry.pool_padding(op, window)
     return window
@@ -133,7 +134,7 @@ def grid_size(op: str, rank: int, output_size: Any) -> tuple[int | None, ...]:
 
 def _batched(op: str, rank: int, x: Any, run: Callable[[Any], Any]) -> Any:
     """run(x) of a tensor of floats; a single image [C, *S] goes as a batch of one."""
-    if floating(op, x).array.ndim != rank + 1:
+    if checks.tensor(op, x).array.ndim != rank + 1:
         return run(x)
     y = run(x.unsqueeze(0))
     return tuple(t.squeeze(0) for t in y) if isinstance(y, tuple) else y.squeeze(0)
@@ -214,30 +215,28 @@ def avg_pool(
 ) -> Any:
     """See `nn.functional.avg_pool2d`."""
     op = f"avg_pool{rank}d"
-    divisor(op, divisor_override)
+    by = divisor(op, divisor_override)
     window = pool_window(op, rank, kernel_size, stride, padding, 1, ceil_mode)
 
     def run(x: Any) -> Any:
         _fits(op, x, window)
-        return AvgPool.apply(x, window, bool(count_include_pad), divisor_override)
+        return AvgPool.apply(x, window, bool(count_include_pad), by)
 
     return _batched(op, rank, x, run)
 
 
-def divisor(op: str, override: Any) -> None:
-    """ValueError or TypeError unless sums can be divided by `override`."""
-    if override is None:
-        return
-    if isinstance(override, bool) or not hasattr(override, "__index__"):
-        raise TypeError(f"{op}: divisor_override must be an int, got {override!r}")
-    if override == 0:
+def divisor(op: str, override: Any) -> int | None:
+    """`override` as an int; ValueError or TypeError unless sums can be divided by it."""
+    number = None if override is None else checks.whole(op, "divisor_override", override)
+    if number == 0:
         raise ValueError(f"{op}: divisor_override must not be 0")
+    return number
 
 
 def lp_pool(rank: int, x: Any, norm_type: float, kernel_size: Any, stride: Any, ceil_mode: bool) -> Any:
     """See `nn.functional.lp_pool2d`."""
     op = f"lp_pool{rank}d"
-    p = float(norm_type)
+    p = float(checks.number(op, "norm_type", norm_type))
     if p == 0 or math.isnan(p):
         raise ValueError(f"{op}: norm_type must be a number other than 0, got {norm_type}")
     window = pool_window(op, rank, kernel_size, stride, 0, 1, ceil_mode)

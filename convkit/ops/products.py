@@ -65,6 +65,7 @@ def outer(input: Any, vec2: Any) -> Any:
 
 
 def _plus(op: str, x: Any, product: Any, beta: float, alpha: float) -> Any:
+    checks.number(op, "beta", beta), checks.number(op, "alpha", alpha)
     if product.array.dtype.kind != "f" and not (isinstance(beta, int) and isinstance(alpha, int)):
         raise TypeError(f"{op}: beta and alpha of integers must be integers, got {beta} and {alpha}")
     product = product if alpha == 1 else product * alpha
@@ -145,6 +146,7 @@ def einsum(equation: Any, *operands: Any) -> Any:
         equation, operands = _spelled(equation, operands)
     if len(operands) == 1 and isinstance(operands[0], (tuple, list)):
         operands = tuple(operands[0])
+    operands = checks.tensors("einsum", operands)
     terms, result = _labels(equation, operands)
     parts = [_diagonals(x, term) for x, term in zip(operands, terms, strict=True)]
     sizes: dict[str, int] = {}

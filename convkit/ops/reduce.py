@@ -11,7 +11,7 @@ import numpy as np
 from ..autograd import Function, TensorBase, enable_grad, grad, is_grad_enabled
 from ..device import kernels
 from . import checks
-from .elementwise import Cast, Expand, as_float, maximum, minimum, where
+from .elementwise import Cast, Expand, as_float, floating, maximum, minimum, where
 from .indexing import Gather
 from .shape import axis, cat
 
@@ -30,7 +30,7 @@ class ValuesIndices(NamedTuple):
 
 def axes(op: str, dim: Dim, ndim: int) -> tuple[int, ...]:
     """`dim` as a sorted tuple of non-negative axes; all of them for None or (); IndexError out of range, ValueError if one repeats."""
-    if dim is None or dim == ():
+    if dim is None or isinstance(dim, tuple) and not dim:
         return tuple(range(ndim))
     dims = dim if isinstance(dim, (tuple, list)) else (dim,)
     out, limit = [], ndim or 1
@@ -49,7 +49,7 @@ class Sum(Function):
     @staticmethod
     def forward(ctx, x, axes, keepdim, terms="all"):
         ctx.shape, ctx.axes = x.shape, axes
-        return kernels(x).sum(x, axes, keepdim, terms)
+        return kernels(x).sum(x, axes, bool(keepdim), terms)
 
     @staticmethod
     def backward(ctx, gy):
@@ -287,12 +287,15 @@ def _dropped(y: Any, over: tuple[int, ...], keepdim: bool) -> Any:
     return y if keepdim else y.reshape([n for i, n in enumerate(y.array.shape) if i not in over])
 
 
-def _typed(x: Any, dtype: Any) -> Any:
-    return x if dtype is None or x.array.dtype == dtype else Cast.apply(x, np.dtype(dtype))
+def _typed(op: str, x: Any, dtype: Any) -> Any:
+    if dtype is None:
+        return x
+    dtype = checks.dtype(op, dtype)
+    return x if x.array.dtype == dtype else Cast.apply(x, dtype)
 
 
 def _floats(op: str, x: Any, dtype: Any = None) -> Any:
-    x = _typed(checks.tensor(op, x), dtype)
+    x = _typed(op, checks.tensor(op, x), dtype)
     if x.array.dtype.kind != "f":
         raise TypeError(f"{op}: needs a floating dtype, got {x.dtype}; convert with .to(convkit.float32)")
     return x
@@ -301,9 +304,9 @@ def _floats(op: str, x: Any, dtype: Any = None) -> Any:
 # ------------------------------------------------------------------------------------ sums and means
 def sum(input: Any, dim: Dim = None, keepdim: bool = False, *, dtype: Any = None) -> Any:
     """Sum over `dim` (an int, several, or all), of input converted to `dtype` if given; integers give int64."""
-    input = _typed(checks.tensor("sum", input), dtype)
+    input = _typed("sum", checks.tensor("sum", input), dtype)
     if input.array.dtype.kind in "bui":
-        return TensorBase.result(np.asarray(input.array.sum(axis=axes("sum", dim, input.ndim), keepdims=keepdim, dtype=dtype or np.int64)))
+        return TensorBase.result(np.asarray(input.array.sum(axis=axes("sum", dim, input.ndim), keepdims=bool(keepdim), dtype=dtype or np.int64)))
     return Sum.apply(input, axes("sum", dim, input.ndim), keepdim)
 
 
@@ -315,7 +318,7 @@ def mean(input: Any, dim: Dim = None, keepdim: bool = False, *, dtype: Any = Non
 
 def nansum(input: Any, dim: Dim = None, keepdim: bool = False, *, dtype: Any = None) -> Any:
     """Sum over `dim` of what is not nan."""
-    input = _typed(checks.tensor("nansum", input), dtype)
+    input = _typed("nansum", checks.tensor("nansum", input), dtype)
     return NanSum.apply(input, axes("nansum", dim, input.ndim), keepdim) if input.array.dtype.kind == "f" else sum(input, dim, keepdim)
 
 
@@ -329,7 +332,7 @@ def nanmean(input: Any, dim: Dim = None, keepdim: bool = False, *, dtype: Any = 
 def prod(input: Any, dim: int | None = None, keepdim: bool = False, *, dtype: Any = None) -> Any:
     """Product over `dim`, or of all elements; integers give int64.  Each gradient is the product of the other factors, also where some are 0."""
     checks.tensor("prod", input)
-    input = _typed(input, dtype if dtype is not None else np.int64 if input.array.dtype.kind in "iub" else None)
+    input = _typed("prod", input, dtype if dtype is not None else np.int64 if input.array.dtype.kind in "iub" else None)
     shape = input.array.shape
     if dim is None:
         input, d = input.reshape(-1), 0
@@ -442,7 +445,9 @@ def cumprod(input: Any, dim: int, *, dtype: Any = None) -> Any:
 
 def _running(op: str, rule: Any, x: Any, dim: int, dtype: Any, *told: Any) -> Any:
     d = axis(op, dim, _max(checks.tensor(op, x).ndim, 1))
-    x = _typed(x, dtype if dtype is not None else np.int64 if x.array.dtype.kind in "iub" else None)
+    x = _typed(op, x, dtype if dtype is not None else np.int64 if x.array.dtype.kind in "iub" else None)
+    if x.array.dtype.kind == "f":
+        floating(op, x)
     return rule.apply(x, d, *told) if x.ndim else x.clone()
 
 
@@ -458,6 +463,8 @@ def cummin(input: Any, dim: int) -> ValuesIndices:
 
 def _extreme_so_far(name: str, x: Any, dim: int) -> ValuesIndices:
     d = axis("cum" + name, dim, _max(checks.tensor("cum" + name, x).ndim, 1))
+    if x.array.dtype.kind == "f":
+        floating("cum" + name, x)
     if not x.ndim:
         return ValuesIndices(x.clone(), TensorBase.result(np.zeros((), np.int64)))
     index = kernels(x.array).scan("arg" + name, x.array, d)

@@ -12,10 +12,10 @@ import numpy as np
 
 from convkit_kernels.layout import from_channels_last, is_channels_last, order_of
 
-from ..autograd import Function, TensorBase, version_of
+from ..autograd import Function, version_of
 from ..device import kernels
 from . import checks
-from .elementwise import Cast, Expand, result_type
+from .elementwise import FLOATS, Cast, Expand, result_type
 
 
 class Reshape(Function):
@@ -65,7 +65,7 @@ class Cat(Function):
 
 def copied(x: np.ndarray) -> np.ndarray:
     """A copy in x's memory order."""
-    return kernels(x).unary("positive", x) if x.dtype.kind == "f" else x.copy(order="K")
+    return kernels(x).unary("positive", x) if x.dtype in FLOATS else x.copy(order="K")
 
 
 class Clone(Function):
@@ -229,12 +229,7 @@ def cat(tensors: Sequence[Any], dim: int = 0) -> Any:
     >>> convkit.cat([convkit.zeros(2, 3), convkit.ones(1, 3)]).shape
     (3, 3)
     """
-    tensors = tuple(tensors)
-    if not tensors:
-        raise ValueError("cat: needs at least one tensor")
-    for v in tensors:
-        if not isinstance(v, TensorBase):
-            raise TypeError(f"cat: needs tensors, got {type(v).__name__}")
+    tensors = checks.tensors("cat", tensors)
     dtype = tensors[0].array.dtype
     if any(v.array.dtype != dtype for v in tensors):
         dtype = result_type(*tensors)
@@ -252,10 +247,8 @@ def cat(tensors: Sequence[Any], dim: int = 0) -> Any:
 
 def stack(tensors: Sequence[Any], dim: int = 0) -> Any:
     """Tensors of one shape joined along a new dimension `dim`."""
-    tensors = tuple(tensors)
-    if not tensors:
-        raise ValueError("stack: needs at least one tensor")
-    if len({checks.tensor("stack", t).array.shape for t in tensors}) > 1:
+    tensors = checks.tensors("stack", tensors)
+    if len({t.array.shape for t in tensors}) > 1:
         raise ValueError(f"stack: shapes must agree, got {', '.join(str(list(t.array.shape)) for t in tensors)}")
     return cat([unsqueeze(t, dim) for t in tensors], axis("stack", dim, tensors[0].array.ndim + 1))
 
@@ -277,7 +270,7 @@ def split(tensor: Any, split_size_or_sections: int | Sequence[int], dim: int = 0
 
 def chunk(input: Any, chunks: int, dim: int = 0) -> tuple[Any, ...]:
     """At most `chunks` parts of equal size (the last may be smaller) along `dim`; views."""
-    if chunks < 1:
+    if checks.whole("chunk", "chunks", chunks) < 1:
         raise ValueError(f"chunk: needs at least 1 chunk, got {chunks}")
     n = checks.tensor("chunk", input).array.shape[axis("chunk", dim, input.array.ndim)]
     return split(input, max(1, -(-n // chunks)), dim)

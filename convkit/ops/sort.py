@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from convkit_kernels import geometry
+
 from ..autograd import TensorBase
 from ..device import kernels
 from . import checks
@@ -56,8 +58,7 @@ def topk(input: Any, k: int, dim: int = -1, largest: bool = True, sorted: bool =
     """(the k greatest elements along `dim`, where they stood), or the k least; in order whether `sorted` is asked for or not."""
     shape = checks.tensor("topk", input).array.shape
     input, d, n = _axis_and_size("topk", input, dim)
-    if isinstance(k, bool) or not hasattr(k, "__index__"):
-        raise TypeError(f"topk: k must be an int, got {k!r}")
+    k = checks.whole("topk", "k", k)
     if not 0 <= k <= n:
         raise ValueError(f"topk: k must be 0 to {n}, the size of dimension {d}, got {k}")
     values, indices = _by_place(input, kernels(input.array).argsort(input.array, d, bool(largest), int(k)), d)
@@ -68,7 +69,7 @@ def kthvalue(input: Any, k: int, dim: int = -1, keepdim: bool = False) -> Values
     """(the k-th least element along `dim`, counted from 1, where it stood)."""
     own = checks.tensor("kthvalue", input).ndim
     input, d, n = _axis_and_size("kthvalue", input, dim)
-    if not 1 <= k <= n:
+    if not 1 <= checks.whole("kthvalue", "k", k) <= n:
         raise ValueError(f"kthvalue: k must be 1 to {n}, the size of dimension {d}, got {k}")
     index = np.take(kernels(input.array).argsort(input.array, d, False, int(k)), [k - 1], d)
     return _by_place(input, index, d, keepdim and bool(own))
@@ -114,9 +115,8 @@ def bincount(input: Any, weights: Any = None, minlength: int = 0) -> Any:
     a = checks.tensor("bincount", input).array
     if a.ndim != 1 or a.dtype.kind not in "iu" or (a.size and a.min() < 0):
         raise ValueError(f"bincount: needs a vector of integers that are not negative, got {a.dtype} of shape {list(a.shape)}")
-    if minlength < 0:
-        raise ValueError(f"bincount: minlength must not be negative, got {minlength}")
-    if weights is not None and weights.array.shape != a.shape:
+    geometry.fits("bincount", (max(checks.whole("bincount", "minlength", minlength, 0), int(a.max(initial=0)) + 1),))
+    if weights is not None and checks.tensor("bincount: weights", weights).array.shape != a.shape:
         raise ValueError(f"bincount: weights must have the input's shape {list(a.shape)}, got {list(weights.array.shape)}")
     counts = np.bincount(a, None if weights is None else weights.array, minlength)
     return TensorBase.result(counts.astype(np.float32) if weights is not None and weights.array.dtype == np.float32 else counts)

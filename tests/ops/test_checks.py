@@ -12,6 +12,7 @@ from convkit import nn, optim
 X = ck.arange(216.0).reshape(2, 3, 6, 6)
 W = ck.ones(4, 3, 3, 3)
 SCORES, CLASSES = ck.zeros(2, 3), ck.tensor([0, 1])
+V = ck.ones(3)
 HUGE, PADDED = 2**40, 10**9
 HALF = ck.tensor(np.ones(3, np.float16))
 LONG = ck.tensor(np.ones(3, np.longdouble))
@@ -80,11 +81,63 @@ WRONG_TYPES = {
     "save: needs a dictionary of tensors, such as a state_dict(), got Tensor": lambda: ck.save(X, "never.safetensors"),
     "save: names must be text, got 3": lambda: ck.save({3: X}, "never.safetensors"),
     "expected str, bytes or os.PathLike object, not int": lambda: ck.load(3),  # not the open file of that number
+    "conv2d: input must be a tensor, got NoneType": lambda: F.conv2d(None, W),
+    "conv_transpose2d: weight must be a tensor, got NoneType": lambda: F.conv_transpose2d(X, None),
+    "matmul: other must be a tensor, got NoneType": lambda: X @ None,
+    "logical_not: needs a tensor, got int": lambda: ck.logical_not(3),
+    "bitwise_not: needs a tensor, got int": lambda: ck.bitwise_not(3),
+    "flipud: needs a tensor, got int": lambda: ck.flipud(3),
+    "square: needs a tensor, got str": lambda: ck.square("a"),
+    "diag_embed: needs a tensor, got int": lambda: ck.diag_embed(3),
+    "diag_embed: offset must be an int, got 1.5": lambda: ck.diag_embed(V, 1.5),
+    "diagonal: offset must be an int, got None": lambda: ck.diagonal(SCORES, None),
+    "tril: diagonal must be an int, got 'a'": lambda: ck.tril(SCORES, "a"),
+    "einsum: needs a tensor, got str": lambda: ck.einsum("i,i", V, "a"),
+    "broadcast_tensors: needs a tensor, got int": lambda: ck.broadcast_tensors(V, 3),
+    "index_copy: source: needs a tensor, got int": lambda: ck.index_copy(SCORES, 0, CLASSES, 3),
+    "index_fill: the value must be a number, got 'a'": lambda: ck.index_fill(SCORES, 0, CLASSES, "a"),
+    "index_add: alpha must be a number, got 'a'": lambda: ck.index_add(SCORES, 0, CLASSES, SCORES, alpha="a"),
+    "index_put: needs a tensor, got int": lambda: ck.index_put(3, (CLASSES,), V),
+    "masked_fill: needs a tensor, got int": lambda: ck.masked_fill(3, X > 0, 1.0),
+    "bincount: weights: needs a tensor, got list": lambda: ck.bincount(CLASSES, [1.0, 2.0]),
+    "bincount: minlength must be an int, got 1.5": lambda: ck.bincount(CLASSES, minlength=1.5),
+    "kthvalue: k must be an int, got None": lambda: ck.kthvalue(V, None),
+    "chunk: chunks must be an int, got 1.5": lambda: ck.chunk(V, 1.5),
+    "cat: needs a sequence of tensors, got int": lambda: ck.cat(3),
+    "stack: needs a sequence of tensors, got Tensor": lambda: ck.stack(V),
+    "isclose: rtol must be a number, got None": lambda: ck.isclose(V, V, None),
+    "cdist: p must be a number, got 'a'": lambda: ck.cdist(SCORES, SCORES, "a"),
+    "cosine_similarity: eps must be a number, got None": lambda: ck.cosine_similarity(SCORES, SCORES, eps=None),
+    "addmm: alpha must be a number, got 'a'": lambda: ck.addmm(SCORES, SCORES, ck.ones(3, 3), alpha="a"),
+    "add: needs real numbers or booleans, got dtype complex128": lambda: V + np.ones(3, complex),
+    "eq: needs tensors, arrays or numbers, got (None,)": lambda: ck.eq(V, (None,)),
+    "logical_and: needs tensors, arrays or numbers, got 'a'": lambda: ck.logical_and(V, "a"),
+    "sum: needs a dtype, got 3": lambda: V.sum(dtype=3),
+    "cumsum: the dtype must be of real numbers or booleans, got 'S3'": lambda: ck.cumsum(V, 0, dtype="S3"),
+    "cumsum: needs float32 or float64, got float16": lambda: HALF.cumsum(0),
+    "arange: end must be a number, got 'a'": lambda: ck.arange(0, "a"),
+    "linspace: start must be a number, got None": lambda: ck.linspace(None, 1, 3),
+    "logspace: base must be a number, got 'a'": lambda: ck.logspace(0, 1, 3, base="a"),
+    "from_dlpack: needs an array of numbers with __dlpack__, got int": lambda: ck.from_dlpack(3),
+    "avg_pool2d: stride must be an int or 2 ints, got array": lambda: F.avg_pool2d(X, 2, np.ones(3)),
+    "avg_pool2d: divisor_override must be an int, got tensor([1., 1., 1.])": lambda: F.avg_pool2d(X, 2, divisor_override=V),
+    "lp_pool2d: norm_type must be a number, got 'a'": lambda: F.lp_pool2d(X, "a", 2),
+    "celu: alpha must be a number, got [1]": lambda: F.celu(V, [1]),
+    "hardtanh: min_val must be a number, got None": lambda: F.hardtanh(V, None),
+    "softmin: needs a tensor, got str": lambda: F.softmin("a"),
+    "dropout: p must be a number, got <class": lambda: F.dropout(V, np.float64),
+    "local_response_norm: k must be a number, got 'a'": lambda: F.local_response_norm(X, 2, k="a"),
     "profile: repeats must be an int, got 'a'": lambda: ck.profile(nn.ReLU(), X, repeats="a"),
     "explain: repeats must be an int, got 1.5": lambda: ck.explain(nn.ReLU(), X, repeats=1.5),
 }
 WRONG_VALUES = {
     "zeros: an array of shape [1000000000000, 1000000000] has more elements than memory has addresses": lambda: ck.zeros(10**12, 10**9),
+    f"full: fill_value must be at most {2**63 - 1}, got {2**70}": lambda: ck.full((2,), 2**70),
+    f"bitwise_and: {2**63} is no number of 64 bits": lambda: CLASSES & 2**63,
+    f"diagonal: offset must be at most {2**63 - 1}, got {2**63}": lambda: ck.diagonal(SCORES, 2**63),
+    f"bincount: an array of shape [{2**62}] has more elements": lambda: ck.bincount(CLASSES, minlength=2**62),
+    f"arange: an array of shape [{2**62}] has more elements": lambda: ck.arange(2**62),
+    f"avg_pool2d: divisor_override must be at most {2**63 - 1}": lambda: F.avg_pool2d(X, 2, divisor_override=2**70),
     f"eye: an array of shape [{HUGE}, {HUGE}] has more elements": lambda: ck.eye(HUGE),
     "Linear: an array of shape [1000000000000, 1000000000000] has more elements": lambda: nn.Linear(10**12, 10**12),
     "randint: 0 to 299 are not all numbers of uint8": lambda: ck.randint(300, (2,), dtype="uint8"),
@@ -145,3 +198,16 @@ def test_the_limits_of_random_integers_hold():
 def test_what_is_a_number(value):
     assert ck.full((2,), value).tolist() == [float(value)] * 2
     assert F.dropout(X, value, training=False) is X
+
+
+@pytest.mark.parametrize("relu", [1.5, "yes", [1], {1}])
+def test_a_flag_is_true_or_false(relu):
+    np.testing.assert_array_equal(F.batch_norm(X, V, V, relu=relu).numpy(), F.batch_norm(X, V, V, relu=True).numpy())
+    assert V.sum(keepdim=relu).shape == (1,) and (V > 0).all(keepdim=relu).shape == (1,)
+
+
+@pytest.mark.parametrize("call", [
+    lambda x: ck.index_select(x, 0, CLASSES), lambda x: ck.gather(x, 0, CLASSES), lambda x: ck.flip(x, 0)[:2], lambda x: x.clone()[:2],
+])  # fmt: skip
+def test_halves_are_moved_though_there_is_no_arithmetic_for_them(call):
+    assert call(HALF).tolist() == [1.0, 1.0] and call(HALF).dtype == np.float16
