@@ -12,7 +12,7 @@ from . import checks
 from .activation import log_softmax, sigmoid, softmax
 from .elementwise import Expand, floating
 from .functions import exp
-from .indexing import Gather, one_hot
+from .indexing import ScatterAdd, gathered, one_hot, order
 from .loss import Pointwise, Switch, check_reduction, of_one_shape, reduced, tensor, together
 from .reduce import mean, sum
 
@@ -53,13 +53,13 @@ def _targets(op: str, x: Any, target: Any, weight: Any, ignore_index: int) -> tu
     return t, per_class, np.where(counted, per_class[np.where(counted, t, 0)], 0).astype(x.dtype)
 
 
-def _mean_by_share(op: str, losses: Any, share: np.ndarray | None, reduction: str, size_average: Switch, reduce: Switch) -> Any:
-    """`reduced`, with the mean weighted by `share`; nan over nothing."""
-    if reduction != "mean" or share is None:
-        return reduced(op, losses, reduction, size_average, reduce)
+def _factor(op: str, t: np.ndarray, share: np.ndarray | None, reduction: str, size_average: Switch, reduce: Switch) -> float | None:
+    """What the sum of the losses is multiplied by, None for no sum; the mean is weighted by `share`, and nan over nothing."""
     check_reduction(op, reduction, size_average, reduce)
-    total = float(share.sum(dtype=np.float64))
-    return sum(losses) * (1.0 / total if total else float("nan"))
+    if reduction == "none":
+        return None
+    total = 1.0 if reduction == "sum" else float(t.size) if share is None else float(share.sum(dtype=np.float64))
+    return 1.0 / total if total else float("nan")
 
 
 def _batched(op: str, x: Any, target: Any) -> tuple[Any, Any, bool]:
@@ -74,9 +74,27 @@ def _batched(op: str, x: Any, target: Any) -> tuple[Any, Any, bool]:
     return x.unsqueeze(0), target.unsqueeze(0), True
 
 
-def _picked(x: Any, classes: np.ndarray) -> Any:
-    """x[n, classes[n, ...], ...], of the shape of the classes."""
-    return Gather.apply(x, 1, np.expand_dims(classes, 1)).squeeze(1)
+class NegativeLikelihood(Function):
+    """loss[n, ...] = -x[n, target[n, ...], ...], times `share` [n, ...] if given; with a `factor`, their sum times that."""
+
+    @staticmethod
+    def forward(ctx, x, target, ignore_index, share, factor):
+        ignored = None if share is None else target == ignore_index
+        k, index = kernels(x), np.expand_dims(target if ignored is None else np.where(ignored, 0, target), 1)
+        ctx.args, ctx.told = (share, factor), (1, index, x.shape, order(x))
+        y = gathered(x, 1, index, ctx.told[-1]).reshape(target.shape)
+        if share is not None:
+            y = np.where(ignored, share, k.mul(y, share))  # 0, whatever x is there
+        return k.neg(y) if factor is None else k.mul(k.sum(y, tuple(range(y.ndim)), False), -factor)
+
+    @staticmethod
+    def backward(ctx, g):
+        share, factor = ctx.args
+        shape = ctx.told[1].shape
+        g = -g.unsqueeze(1) if factor is None else Expand.apply(g * -factor, shape)
+        if share is not None:
+            g = g * TensorBase.result(share.reshape(shape))
+        return ScatterAdd.apply(g, *ctx.told), None, None, None, None
 
 
 def nll_loss(
@@ -99,11 +117,8 @@ def nll_loss(
     """
     x, target, alone = _batched("nll_loss", input, target)
     t, _, share = _targets("nll_loss", x, target, weight, ignore_index)
-    if share is None:
-        losses = -_picked(x, t)
-    else:
-        losses = -(_picked(x, np.where(t == ignore_index, 0, t)) * TensorBase.result(share))
-    loss = _mean_by_share("nll_loss", losses, share, reduction, size_average, reduce)
+    factor = _factor("nll_loss", t, share, reduction, size_average, reduce)
+    loss = NegativeLikelihood.apply(x, t, ignore_index, share, factor)
     return loss.squeeze(0) if alone and reduction == "none" else loss
 
 
@@ -169,9 +184,7 @@ def cross_entropy(
         loss = _of_probabilities(op, x, t, weight, size_average, ignore_index, reduce, reduction, label_smoothing)
     else:
         classes, per_class, share = _targets(op, x, t, weight, ignore_index)
-        check_reduction(op, reduction, size_average, reduce)
-        total = 1.0 if reduction == "sum" else float(classes.size) if share is None else float(share.sum(dtype=np.float64))
-        factor = None if reduction == "none" else 1.0 / total if total else float("nan")
+        factor = _factor(op, classes, share, reduction, size_average, reduce)
         loss = CrossEntropy.apply(x, classes, per_class, ignore_index, float(label_smoothing), factor)
     return loss.squeeze(0) if alone and reduction == "none" else loss
 

@@ -52,10 +52,8 @@ class Gather(Function):
 
     @staticmethod
     def forward(ctx, x, dim, index):
-        ctx.dim, ctx.index, ctx.shape, ctx.order = dim, index, x.shape, _order(x)
-        if ctx.order is None or x.dtype not in FLOATS:  # x that is broadcast is not written out
-            return np.take_along_axis(x, index, dim) if index.ndim == x.ndim else x.take(index, dim)
-        return _moved(kernels(x).gather, ctx.order, dim, index, x)
+        ctx.dim, ctx.index, ctx.shape, ctx.order = dim, index, x.shape, order(x)
+        return gathered(x, dim, index, ctx.order)
 
     @staticmethod
     def backward(ctx, gy):
@@ -83,7 +81,7 @@ class Scatter(Function):
     @staticmethod
     def forward(ctx, x, source, dim, index, accumulate):
         ctx.dim, ctx.index, ctx.accumulate = dim, index, accumulate
-        return _moved(kernels(x).scatter, _order(x), dim, index, source, x, size=x.shape[dim], put=not accumulate)
+        return _moved(kernels(x).scatter, order(x), dim, index, source, x, size=x.shape[dim], put=not accumulate)
 
     @staticmethod
     def backward(ctx, gy):
@@ -98,6 +96,13 @@ class Scatter(Function):
                 nothing = TensorBase.result(np.zeros(shape if ctx.index.ndim < gy.array.ndim else ctx.index.shape, gy.array.dtype))
                 gx = Scatter.apply(gy, nothing, ctx.dim, ctx.index, False)
         return gx, gs, None, None, None
+
+
+def gathered(x: np.ndarray, dim: int, index: np.ndarray, order: tuple[int, ...] | None) -> np.ndarray:
+    """What `Gather` gives of an array whose dimensions lie in memory in `order`."""
+    if order is None or x.dtype not in FLOATS:  # x that is broadcast is not written out
+        return np.take_along_axis(x, index, dim) if index.ndim == x.ndim else x.take(index, dim)
+    return _moved(kernels(x).gather, order, dim, index, x)
 
 
 def _moved(kernel: Any, order: tuple[int, ...] | None, dim: int, index: np.ndarray, x: np.ndarray, base: Any = None, **told: Any) -> np.ndarray:
@@ -128,10 +133,10 @@ class IndexPut(Function):
         return gx, fit(GetItem.apply(gy, ctx.key), ctx.values) if need_values else None, None, None
 
 
-def _order(x: np.ndarray) -> tuple[int, ...] | None:
+def order(x: np.ndarray) -> tuple[int, ...] | None:
     """The dimensions of x as they lie in memory; None where it has gaps."""
-    order = order_of(x)
-    return None if order is None else (*(d for d in range(x.ndim) if d not in order), *order)
+    found = order_of(x)
+    return None if found is None else (*(d for d in range(x.ndim) if d not in found), *found)
 
 
 def added(y: np.ndarray, key: Key, values: Any) -> np.ndarray:

@@ -196,8 +196,28 @@ class Prod(Function):
         size = np.abs(y.array)
         if ((size >= np.finfo(y.array.dtype).tiny) & (size < np.inf)).all():
             return gy * y / x, None, None
-        # Division by x would be by 0, or of a product that left the range.  The same product by pairs: each gradient is that of the others.
-        return _grad_of(_by_pairs, x, ctx.axis, gy), None, None
+        # Division by x would be by 0, or of a product that left the range: each gradient is the product of the others.
+        if is_grad_enabled():
+            return _grad_of(_by_pairs, x, ctx.axis, gy), None, None  # the same product, in operations
+        return gy * TensorBase.result(_of_others(x.array, ctx.axis)), None, None
+
+
+def _of_others(x: np.ndarray, axis: int) -> np.ndarray:
+    """For each element the product of those before it and those behind it; taken in float64, which they may leave less easily."""
+    wide, n = x.astype(np.float64), x.shape[axis]
+    before, after = kernels(x).scan("prod", wide, axis), kernels(x).scan("prod", wide, axis, True)
+    y = np.empty_like(x)
+
+    def at(start: int, end: int) -> tuple[slice, ...]:
+        return (*(slice(None),) * axis, slice(start, end))
+
+    with np.errstate(all="ignore"):
+        if n == 1:
+            y.fill(1)
+        else:
+            y[at(0, 1)], y[at(n - 1, n)] = after[at(1, 2)], before[at(n - 2, n - 1)]
+            np.multiply(before[at(0, n - 2)], after[at(2, n)], out=y[at(1, n - 1)], casting="same_kind")
+    return y
 
 
 def _grad_of(function: Callable, x: Any, axis: int, gy: Any) -> Any:
