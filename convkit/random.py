@@ -21,7 +21,7 @@ class Generator:
 
     def manual_seed(self, seed: int) -> Generator:
         """Start anew from `seed` (any integer; its lowest 64 bits count)."""
-        if isinstance(seed, bool) or not hasattr(seed, "__index__"):
+        if isinstance(seed, bool) or not hasattr(seed, "__index__") or (hasattr(seed, "ndim") and seed.ndim):
             raise TypeError(f"manual_seed: the seed must be an int, got {seed!r}")
         self.seed = int(seed) & (2**64 - 1)
         self.offset = 0

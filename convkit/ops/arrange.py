@@ -87,7 +87,8 @@ def flipud(input: Any) -> Any:
 def roll(input: Any, shifts: Any, dims: Any = None) -> Any:
     """Elements moved by `shifts` places along `dims`; what leaves at the end comes in at the start.  Without `dims`, in the flattened tensor."""
     shifts = ints("roll", shifts if isinstance(shifts, (tuple, list)) else (shifts,))
-    if dims is None or dims == ():
+    checks.tensor("roll", input)
+    if dims is None or isinstance(dims, tuple) and not dims:
         if len(shifts) != 1:
             raise ValueError(f"roll: shifts {shifts} need as many dims")
         return reshape(roll(reshape(input, -1), shifts, 0), input.shape)
@@ -105,8 +106,9 @@ def roll(input: Any, shifts: Any, dims: Any = None) -> Any:
 
 def rot90(input: Any, k: int = 1, dims: Sequence[int] = (0, 1)) -> Any:
     """Turned k times by a quarter, from the first of two dimensions towards the second."""
-    if len(dims) != 2:
-        raise ValueError(f"rot90: needs two dims, got {list(dims)}")
+    if not isinstance(dims, (tuple, list)) or len(dims) != 2:
+        raise ValueError(f"rot90: needs two dims, got {dims!r}")
+    k = checks.whole("rot90", "k", k)
     a, b = _dims("rot90", tuple(dims), checks.tensor("rot90", input).ndim)
     if k % 4 == 0:
         return input.clone()
@@ -122,6 +124,7 @@ def repeat(x: Any, *repeats: Any, **named: Any) -> Any:
     if len(times) < x.ndim or min(times, default=0) < 0:
         raise ValueError(f"repeat: needs a number of copies, not negative, for each of {x.ndim} dimensions, got {list(times)}")
     shape = (1,) * (len(times) - x.ndim) + x.shape
+    geometry.fits("repeat", tuple(k * n for k, n in zip(times, shape, strict=True)))
     apart = reshape(x, [m for n in shape for m in (1, n)])
     wide = expand(apart, [m for k, n in zip(times, shape, strict=True) for m in (k, n)])
     y = reshape(wide, [k * n for k, n in zip(times, shape, strict=True)])
@@ -144,15 +147,19 @@ def repeat_interleave(input: Any = None, repeats: Any = None, dim: int | None = 
         if not isinstance(repeats, TensorBase) or repeats.array.ndim != 1:
             raise ValueError(f"repeat_interleave: repeats alone must be a vector, got {repeats!r}")
         input = TensorBase.result(np.arange(repeats.array.size))
+    checks.tensor("repeat_interleave", input)
     if dim is None:
         input, dim = reshape(input, -1), 0
     d = axis("repeat_interleave", dim, max(input.ndim, 1))
     input = input if input.ndim else reshape(input, 1)
-    counts = np.asarray(getattr(repeats, "array", repeats))
+    counts = np.asarray(
+        getattr(repeats, "array", repeats if checks.as_int(repeats) is None else checks.whole("repeat_interleave", "repeats", repeats))
+    )
     if counts.dtype.kind not in "iu" or counts.ndim > 1 or (counts.size and counts.min() < 0):
         raise ValueError(f"repeat_interleave: repeats must be integers that are not negative, one or a vector, got {repeats!r}")
     if counts.size not in (1, input.shape[d]):
         raise ValueError(f"repeat_interleave: {counts.size} repeats for {input.shape[d]} elements along dimension {d}")
+    geometry.fits("repeat_interleave", (int(counts.max(initial=0)), input.shape[d]))
     index = np.repeat(np.arange(input.shape[d]), counts.reshape(-1) if counts.size > 1 else int(counts.reshape(-1)[0]))
     if output_size is not None and index.size != output_size:
         raise ValueError(f"repeat_interleave: output_size {output_size} is not the sum of the repeats, {index.size}")
@@ -221,6 +228,7 @@ def tensor_split(input: Any, indices_or_sections: Any, dim: int = 0) -> tuple[An
     n = input.shape[d]
     told = indices_or_sections.tolist() if isinstance(indices_or_sections, TensorBase) else indices_or_sections
     if isinstance(told, int):
+        geometry.fits("tensor_split", (told,))
         if told < 1:
             raise ValueError(f"tensor_split: needs at least 1 part, got {told}")
         return split(input, [n // told + (i < n % told) for i in range(told)], d)

@@ -242,6 +242,7 @@ def randint(
     low, high = (0, low) if high is None else (0 if low is None else low, high)
     if size is None or high is None or isinstance(high, (tuple, list)):
         raise TypeError("randint: needs (high, size) or (low, high, size)")
+    low, high = _numbers("randint", low=low, high=high)
     if high <= low:
         raise ValueError(f"randint: high must be above low, got {low} and {high}")
     kind = _dtype("randint", dtype, np.int64)
@@ -255,6 +256,7 @@ def randint_like(
     input: Any, low: int | None = None, high: int | None = None, *, generator: Generator | None = None, dtype: Any = None, device: Any = None
 ) -> Tensor:
     """Random integers from low (0 in `randint_like(input, high)`) to high - 1 in input's shape, and its dtype unless told otherwise."""
+    checks.tensor("randint_like", input)
     return randint(low, high, input.array.shape, generator=generator, dtype=dtype or input.array.dtype, device=device)
 
 
@@ -283,7 +285,7 @@ def normal(
     mean: Any, std: Any = 1.0, size: Any = None, *, generator: Generator | None = None, dtype: Any = None, device: Any = None
 ) -> Tensor:  # fmt: skip
     """Normally distributed random numbers: mean and std are numbers, with a size, or tensors that broadcast."""
-    m, s = (np.asarray(getattr(v, "array", v)) for v in (mean, std))
+    m, s = (np.asarray(v.array if isinstance(v, TensorBase) else checks.number("normal", name, v)) for name, v in (("mean", mean), ("std", std)))
     if not (s >= 0).all():
         raise ValueError(f"normal: std must not be negative, got {std}")
     if size is None and not isinstance(mean, TensorBase) and not isinstance(std, TensorBase):

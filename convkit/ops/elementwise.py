@@ -28,6 +28,8 @@ def check_broadcast(op: str, a: Any, b: Any) -> None:
 
 
 def _category(dtype: np.dtype) -> int:
+    if dtype.kind not in "biuf":
+        raise TypeError(f"result_type: needs real numbers or booleans, got dtype {dtype}")
     return "biuf".index(dtype.kind) and (1 if dtype.kind in "iu" else 2)
 
 
@@ -51,7 +53,10 @@ def result_type(*values: Any) -> np.dtype:
         if isinstance(v, np.ndarray):
             groups[0 if v.ndim else 1].append(v.dtype)
         else:
-            groups[2].append(_WEAK[type(v.item() if isinstance(v, np.generic) else v)])
+            kind = type(v.item() if isinstance(v, np.generic) else v)
+            if kind not in _WEAK:
+                raise TypeError(f"result_type: needs tensors, arrays and numbers, got {kind.__name__}")
+            groups[2].append(_WEAK[kind])
     found: np.dtype | None = None
     for dtypes in groups:
         if dtypes:

@@ -42,7 +42,8 @@ def _row(name: str, keeps: str, pull: Callable, text: str, whole: bool = False) 
     rule: Any = type(name.title(), (_Row,), {"name": name, "keeps": keeps, "pull": staticmethod(pull), "__doc__": text, "__module__": __name__})
 
     def function(input: Any) -> Any:
-        checks.tensor(name, input)
+        if checks.tensor(name, input).array.dtype == np.bool_ and whole and name != "abs":
+            raise TypeError(f"{name}: needs numbers, got bool")
         if name in _STEPS and input.array.dtype.kind in "iu":
             return input.clone()
         return rule.apply(input if whole else as_float(name, input))
@@ -90,7 +91,7 @@ _round: Any = _row("round", "", _flat, "", whole=True)
 
 def round(input: Any, *, decimals: int = 0) -> Any:
     """input rounded to the nearest integer, halves to the even one, or to `decimals` places.  Its gradient is 0."""
-    if not checks.whole("round", "decimals", decimals):
+    if not checks.whole("round", "decimals", decimals, -308, 308):
         return _round(input)
     if checks.tensor("round", input).array.dtype.kind != "f":
         raise TypeError(f"round: decimals are for floats, got {input.dtype}")
@@ -129,6 +130,9 @@ def nan_to_num(input: Any, nan: float | None = 0.0, posinf: float | None = None,
     """input with numbers in the place of nan and the infinities: by default 0 and the greatest and least of the dtype.  Those places are flat."""
     if checks.tensor("nan_to_num", input).array.dtype.kind != "f":
         return input.clone()
+    for name, value in (("nan", nan), ("posinf", posinf), ("neginf", neginf)):
+        if value is not None:
+            checks.number("nan_to_num", name, value)
     limits = np.finfo(input.array.dtype)
     values = input.array
     input = where(TensorBase.result(np.isnan(values)), 0.0 if nan is None else nan, input)

@@ -346,13 +346,17 @@ def scatter_add(input: Any, dim: int, index: Any, src: Any) -> Any:
 
 def take_along_dim(input: Any, indices: Any, dim: int | None = None) -> Any:
     """The elements at `indices` along `dim`; their other dimensions broadcast.  Without `dim`, of the flattened tensor."""
+    checks.tensor("take_along_dim", input)
     i = _whole("take_along_dim", indices)
     if dim is None:
         return take(input, indices).reshape(-1)
     d = axis("take_along_dim", dim, input.ndim)
     if i.ndim != input.ndim:
         raise ValueError(f"take_along_dim: indices must have {input.ndim} dimensions, got shape {list(i.shape)}")
-    shape = np.broadcast_shapes(*(s[:d] + (1,) + s[d + 1 :] for s in (input.shape, i.shape)))
+    try:
+        shape = np.broadcast_shapes(*(s[:d] + (1,) + s[d + 1 :] for s in (input.shape, i.shape)))
+    except ValueError:
+        raise ValueError(f"take_along_dim: shapes {list(input.shape)} and {list(i.shape)} do not broadcast beside dimension {d}") from None
     own, other = (shape[:d] + (n,) + shape[d + 1 :] for n in (input.shape[d], i.shape[d]))
     index = np.broadcast_to(_inside("take_along_dim", i, input.shape[d], d, negative=True) % max(input.shape[d], 1), other)
     return Gather.apply(input.expand(own), d, index)
@@ -360,7 +364,7 @@ def take_along_dim(input: Any, indices: Any, dim: int | None = None) -> Any:
 
 def take(input: Any, index: Any) -> Any:
     """The elements of the flattened tensor at `index`, in the shape of `index`."""
-    i = _inside("take", _whole("take", index), input.array.size, 0, negative=True)
+    i = _inside("take", _whole("take", index), checks.tensor("take", input).array.size, 0, negative=True)
     return GetItem.apply(input.reshape(-1), i)
 
 
@@ -421,9 +425,10 @@ def index_fill(input: Any, dim: int, index: Any, value: Any) -> Any:
 def select(input: Any, dim: int, index: int) -> Any:
     """The slice at `index` along `dim`, without that dimension; a view."""
     d = axis("select", dim, checks.tensor("select", input).ndim)
-    if not -input.shape[d] <= int(index) < input.shape[d]:
+    index = checks.whole("select", "index", index)
+    if not -input.shape[d] <= index < input.shape[d]:
         raise IndexError(f"select: index {index} leaves dimension {d} of size {input.shape[d]}")
-    return input[(slice(None),) * d + (int(index),)]
+    return input[(slice(None),) * d + (index,)]
 
 
 def narrow(input: Any, dim: int, start: Any, length: int) -> Any:
@@ -431,7 +436,7 @@ def narrow(input: Any, dim: int, start: Any, length: int) -> Any:
     d = axis("narrow", dim, checks.tensor("narrow", input).ndim)
     if isinstance(start, TensorBase) and (start.ndim or start.dtype.kind not in "iu"):
         raise TypeError(f"narrow: start must be an int or an integer tensor without dimensions, got {start.dtype} of shape {list(start.shape)}")
-    n, first = input.shape[d], int(start)
+    n, first, length = input.shape[d], checks.whole("narrow", "start", start), checks.whole("narrow", "length", length)
     first += n if first < 0 else 0
     if length < 0 or not 0 <= first <= n - length:
         raise IndexError(f"narrow: {length} from {int(start)} on leaves dimension {d} of size {n}")

@@ -115,6 +115,8 @@ def tensordot(a: Any, b: Any, dims: Any = 2) -> Any:
         if not 0 <= dims <= min(a.ndim, b.ndim):
             raise ValueError(f"tensordot: dims must be 0 to {min(a.ndim, b.ndim)} for {list(a.shape)} and {list(b.shape)}, got {dims}")
         dims = range(a.ndim - dims, a.ndim), range(dims)
+    if not isinstance(dims, (tuple, list)) or len(dims) != 2:
+        raise TypeError(f"tensordot: dims must be an int or two lists of ints, got {dims!r}")
     left, right = ([axis("tensordot", d, t.ndim) for d in ints("tensordot", ds)] for t, ds in zip((a, b), dims, strict=True))
     if len(left) != len(right) or len(set(left)) != len(left) or len(set(right)) != len(right):
         raise ValueError(f"tensordot: dims must be two lists of one length that name no dimension twice, got {left} and {right}")

@@ -345,7 +345,7 @@ def nansum(input: Any, dim: Dim = None, keepdim: bool = False, *, dtype: Any = N
 def nanmean(input: Any, dim: Dim = None, keepdim: bool = False, *, dtype: Any = None) -> Any:
     """Mean over `dim` of what is not nan."""
     input = _floats("nanmean", input, dtype)
-    count = (~np.isnan(input.array)).sum(axis=axes("nanmean", dim, input.ndim), keepdims=keepdim)
+    count = (~np.isnan(input.array)).sum(axis=axes("nanmean", dim, input.ndim), keepdims=bool(keepdim))
     return nansum(input, dim, keepdim) / TensorBase.result(np.asarray(count, input.array.dtype))
 
 
@@ -369,7 +369,7 @@ def _spread(op: str, x: Any, dim: Any, unbiased: Any, correction: Any) -> tuple[
     if isinstance(dim, bool):  # torch's older form: var(x, unbiased)
         dim, unbiased = None, dim
     if correction is None:
-        correction = 1 if unbiased is None else int(unbiased)
+        correction = 1 if unbiased is None else int(bool(unbiased))
     x = _floats(op, x)
     return x, axes(op, dim, x.ndim), checks.number(op, "correction", correction)
 
@@ -417,10 +417,11 @@ def norm(input: Any, p: float | str | None = "fro", dim: Dim = None, keepdim: bo
     """
     input = _floats("norm", input, dtype)
     over = axes("norm", dim, input.ndim)
-    if p in ("fro", None):
+    if p is None or isinstance(p, str) and p == "fro":
         p = 2
     if isinstance(p, str):
         raise ValueError(f"norm: p must be a number or 'fro', got {p!r}")
+    checks.number("norm", "p", p)
     if p == 2:
         return _dropped(Length.apply(input, over), over, keepdim)
     if p < 0:

@@ -122,7 +122,7 @@ def ints(op: str, sizes: Sequence[Any]) -> tuple[int, ...]:
     try:
         return tuple(map(operator.index, sizes))
     except TypeError:
-        raise TypeError(f"{op}: sizes must be ints, got {tuple(sizes)}") from None
+        raise TypeError(f"{op}: sizes must be ints, got {tuple(sizes) if isinstance(sizes, Sequence) else sizes!r}") from None
 
 
 def many(op: str, name: str, given: tuple, named: dict[str, Any]) -> tuple:
@@ -260,6 +260,7 @@ def split(tensor: Any, split_size_or_sections: int | Sequence[int], dim: int = 0
     n = tensor.array.shape[d]
     if isinstance(size, int) and size < 1:
         raise ValueError(f"split: size must be at least 1, got {size}")
+    size = size if isinstance(size, int) else ints("split", size)
     # Nothing at all is one part of nothing.
     sizes = [min(size, n - i) for i in range(0, n, size)] or [n] if isinstance(size, int) else list(size)
     if sum(sizes) != n or min(sizes, default=0) < 0:

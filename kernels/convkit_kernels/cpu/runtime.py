@@ -255,7 +255,7 @@ _launched = False
 def set_num_threads(count: int) -> None:
     """Let kernels use `count` threads, from now on and in every Python thread; ValueError outside 1 .. the number at start."""
     global _threads
-    if not hasattr(count, "__index__") or isinstance(count, bool):
+    if not isinstance(count, (int, np.integer)) or isinstance(count, bool):
         raise TypeError(f"set_num_threads: must be an int, got {count!r}")
     if not 1 <= count <= MOST_THREADS:
         raise ValueError(f"set_num_threads: must be 1 to {MOST_THREADS} (the cores, or NUMBA_NUM_THREADS), got {count}")
