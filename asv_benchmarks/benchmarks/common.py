@@ -30,6 +30,8 @@ def some(table: Iterable[str]) -> list[str]:
 
 # name: (N, C, H, W, K, window, stride, padding, dilation, groups)
 CONVS = {name.removeprefix("conv-"): row for name, row in versus.CONVS.items()}
+# The same layer on ever more pixels, of one image or of many.
+GROWING = {f"{n}x{h}x{h}": (n, 16, h, h, 16, 3, 1, 1, 1, 1) for n, h in ((1, 256), (16, 256), (1, 1024), (1, 2048))}
 # name: (N, C, H, W)
 ACTIVATIONS = {"lenet1": (64, 6, 28, 28), "keras1": (128, 32, 26, 26), "resnet1": (128, 16, 32, 32), "resnet3": (128, 64, 8, 8)}
 
@@ -44,10 +46,10 @@ def random(shape: tuple[int, ...], dtype: str = "float32", seed: int = 0) -> np.
 
 
 class ConvCase:
-    """Arrays of one row of CONVS."""
+    """Arrays of one row of CONVS or GROWING."""
 
     def __init__(self, name: str, dtype: str):
-        n, c, h, w, k, r, stride, padding, dilation, groups = CONVS[name]
+        n, c, h, w, k, r, stride, padding, dilation, groups = (CONVS | GROWING)[name]
         self.window = geometry.window("conv2d", (r, r), stride, padding, dilation, groups)
         self.x, self.w, self.b = random((n, c, h, w), dtype), random((k, c // groups, r, r), dtype, 1), random((k,), dtype, 2)
         self.gy = random((n, k, *self.window.output_size((h, w))), dtype, 3)

@@ -1,12 +1,14 @@
 """Convolution: forward, input gradient and weight gradient, in time, GFLOP/s, percent of peak and error."""
 
+import tracemalloc
+
 import numpy as np
 
 from convkit_kernels import cpu
 from convkit_kernels.algorithm import conv_algorithm
-from convkit_kernels.cpu import runtime
+from convkit_kernels.cpu import machine, runtime
 
-from .common import CONVS, DTYPES, THREADS, ConvCase, _Kernel, _Peak, some
+from .common import CONVS, DTYPES, GROWING, SECONDS, THREADS, ConvCase, _Kernel, _Peak, some
 
 CALLS = {
     "forward": lambda c: cpu.conv_forward(c.x, c.w, c.b, c.window),
@@ -43,6 +45,35 @@ class Peak(_Peak):
                 CALLS[direction](case)
 
         return call, case.flop
+
+
+class Growth:
+    """Time for each pixel and scratch memory, which more and larger images must not increase, in float32 on all threads."""
+
+    params = [some(GROWING), list(CALLS), ALGORITHMS]
+    param_names = ["images", "direction", "algorithm"]
+
+    def setup(self, images, direction, algorithm):
+        runtime.set_num_threads(THREADS[-1])
+        self.case = ConvCase(images, "float32")
+
+    def call(self, direction, algorithm):
+        with conv_algorithm(algorithm):
+            return CALLS[direction](self.case)
+
+    def track_nanoseconds_per_pixel(self, images, direction, algorithm):
+        n, _, h, w = self.case.x.shape
+        return machine.best_seconds(lambda: self.call(direction, algorithm), SECONDS) / (n * h * w) * 1e9
+
+    def track_scratch_megabytes(self, images, direction, algorithm):
+        self.call(direction, algorithm)  # plans stay
+        tracemalloc.start()
+        result = self.call(direction, algorithm)
+        most = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return (most - result.nbytes) / 1e6
+
+    track_nanoseconds_per_pixel.unit, track_scratch_megabytes.unit = "ns", "MB"
 
 
 class Accuracy:
