@@ -8,6 +8,7 @@ import numpy as np
 
 from convkit_kernels import geometry
 
+from ..ops import checks
 from ..tensor import Tensor
 
 
@@ -40,7 +41,7 @@ def new_parameter(layer: str, shape: tuple[int, ...], device: Any, dtype: Any) -
 
 def new_tensor(layer: str, shape: tuple[int, ...], device: Any, dtype: Any, value: float = 0.0) -> Tensor:
     """A tensor full of `value`: a buffer of `layer`."""
-    dtype = np.dtype(np.float32 if dtype is None else dtype)
+    dtype = checks.dtype(layer, np.float32 if dtype is None else dtype)
     if dtype.kind != "f":
         raise TypeError(f"{layer}: dtype must be floating, got {dtype}")
     tensor = Tensor(np.full(geometry.fits(layer, shape), value, dtype))

@@ -471,7 +471,7 @@ def softshrink(input: Any, lambd: float = 0.5) -> Any:
     >>> softshrink(convkit.tensor([-1.0, 0.5, 2.0])).tolist()
     [-0.5, 0.0, 1.5]
     """
-    if not lambd >= 0:
+    if not checks.number("softshrink", "lambd", lambd) >= 0:
         raise ValueError(f"softshrink: lambd must be at least 0, got {lambd}")
     return _row("softshrink", input, lambd)
 

@@ -35,7 +35,7 @@ def _classes(op: str, x: Any, target: Any, ignore_index: int = -100) -> tuple[np
 def _weight_of_classes(op: str, x: Any, weight: Any) -> np.ndarray | None:
     if weight is None:
         return None
-    if weight.shape != (x.shape[1],):
+    if checks.tensor(f"{op}: weight", weight).shape != (x.shape[1],):
         raise ValueError(f"{op}: weight must have shape [{x.shape[1]}], one number a class, got {list(weight.shape)}")
     return weight.array.astype(x.dtype, copy=False)
 

@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from convkit_kernels import geometry
+
 from ..autograd import Function, TensorBase, once_differentiable, version_of
 from ..device import kernels
 from . import checks, indexing
@@ -222,7 +224,7 @@ def one_hot(input: Any, num_classes: int = -1) -> Any:
     """
     if not isinstance(input, TensorBase) or input.array.dtype.kind not in "iu":
         raise TypeError(f"one_hot: needs a tensor of integers, got {getattr(input, 'dtype', type(input).__name__)}")
-    i = input.array
+    i, num_classes = input.array, checks.whole("one_hot", "num_classes", num_classes)
     if not i.size and num_classes <= 0:
         raise ValueError("one_hot: num_classes must be given for a tensor without elements")
     if i.size and i.min() < 0:
@@ -231,6 +233,7 @@ def one_hot(input: Any, num_classes: int = -1) -> Any:
         raise ValueError(f"one_hot: num_classes must be positive, or -1 for as many as needed, got {num_classes}")
     if num_classes == -1:
         num_classes = int(i.max()) + 1
+    geometry.fits("one_hot", (*i.shape, num_classes))
     if i.size and i.max() >= num_classes:
         raise ValueError(f"one_hot: indices must be below num_classes {num_classes}, got {int(i.max())}")
     return TensorBase.result(indexing.one_hot(i.astype(np.int64), num_classes, np.int64))

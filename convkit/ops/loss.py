@@ -143,7 +143,7 @@ def _weighted(op: str, values: Any, input: Any, weight: Any, reduction: str, siz
     """`reduced` with a weight for each element; torch's mean divides by the weights' sum, in the Huber loss by their number."""
     if weight is None:
         return reduced(op, values, reduction, size_average, reduce)
-    if weight.shape != input.shape:
+    if checks.tensor(f"{op}: weight", weight).shape != input.shape:
         raise ValueError(f"{op}: weight {list(weight.shape)} must have the input's shape {list(input.shape)}")
     weight = _weight(op, "weight", weight, input)
     return reduced(op, values * weight, reduction, size_average, reduce, share=weight if by_share else None)
@@ -194,7 +194,7 @@ def smooth_l1_loss(
     [0.5, 2.5]
     """
     x, t = of_one_shape("smooth_l1_loss", input, target)
-    if not beta >= 0:
+    if not checks.number("smooth_l1_loss", "beta", beta) >= 0:
         raise ValueError(f"smooth_l1_loss: beta must not be negative, got {beta}")
     return reduced("smooth_l1_loss", Pointwise.apply(x, t, "smooth_l1", float(beta)), reduction, size_average, reduce)
 
@@ -360,7 +360,7 @@ def gaussian_nll_loss(input: Any, target: Any, var: Any, full: bool = False, eps
         elif v.ndim != x.ndim or sorted(b for a, b in zip(x.shape, v.shape, strict=True) if a != b) != [1]:
             raise ValueError(f"{op}: var {list(v.shape)} must have the input's shape {list(x.shape)}, up to one dimension")
     x, t, v = _broadcasting(op, x, t, v)
-    v = at_least(v, eps)
+    v = at_least(v, checks.number(op, "eps", eps))
     values = 0.5 * (log(v) + (x - t) ** 2 / v)
     return reduced(op, values + 0.5 * math.log(2 * math.pi) if full else values, reduction)
 
@@ -471,7 +471,9 @@ def _triplet(
     a, p, n = _broadcasting(op, anchor, positive, negative)
     if not a.ndim == p.ndim == n.ndim:
         raise ValueError(f"{op}: anchor, positive and negative must have as many dimensions, got {a.ndim}, {p.ndim} and {n.ndim}")
-    if not margin > 0:
+    if not callable(distance):
+        raise TypeError(f"{op}: distance_function must be a function of two tensors, got {distance!r}")
+    if not checks.number(op, "margin", margin) > 0:
         raise ValueError(f"{op}: margin must be greater than 0, got {margin}")
     far = distance(a, n)
     if swap:

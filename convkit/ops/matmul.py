@@ -138,8 +138,8 @@ def linear(input: Any, weight: Any, bias: Any = None, *, relu: bool = False) -> 
         y = y if bias is None else y + bias
         return Activation.apply(y, "relu", 0.0, 0.0) if relu else y
     if len(shape) == 2:
-        return Linear.apply(input, weight, bias, relu)
-    return Linear.apply(input.reshape(math.prod(shape[:-1]), shape[-1]), weight, bias, relu).reshape(*shape[:-1], sizes[0])
+        return Linear.apply(input, weight, bias, bool(relu))
+    return Linear.apply(input.reshape(math.prod(shape[:-1]), shape[-1]), weight, bias, bool(relu)).reshape(*shape[:-1], sizes[0])
 
 
 def bilinear(input1: Any, input2: Any, weight: Any, bias: Any = None) -> Any:

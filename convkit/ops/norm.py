@@ -246,10 +246,16 @@ def group_norm(input: Any, num_groups: int, weight: Any = None, bias: Any = None
     return y
 
 
+def normalized_sizes(op: str, normalized_shape: Any) -> tuple[int, ...]:
+    """An int or several, each at least 1, as a tuple."""
+    given = normalized_shape if isinstance(normalized_shape, (tuple, list)) else (normalized_shape,)
+    return tuple(checks.whole(op, "normalized_shape", n, 1) for n in given)
+
+
 def _over_last(op: str, x: Any, normalized_shape: Any, weight: Any, bias: Any, over: Over) -> Any:
     """x normalised over its last dimensions, which must be `normalized_shape`."""
-    shape = (normalized_shape,) if hasattr(normalized_shape, "__index__") else tuple(normalized_shape)
     floating(op, x)
+    shape = normalized_sizes(op, normalized_shape)
     checks.number(op, "eps", over.eps)
     if not shape or x.shape[x.ndim - len(shape) :] != shape or x.ndim < len(shape):
         raise ValueError(f"{op}: normalized_shape must be the input's last dimensions, got {list(shape)} for input {list(x.shape)}")

@@ -6,6 +6,8 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from convkit_kernels import geometry
 
 from ..autograd import Function, TensorBase
@@ -176,9 +178,8 @@ def max_unpool(rank: int, x: Any, indices: Any, kernel_size: Any, stride: Any, p
     """See `nn.functional.max_unpool2d`."""
     op = f"max_unpool{rank}d"
     floating(op, x)
-    kind = indices.array.dtype if isinstance(indices, TensorBase) else type(indices).__name__
-    if kind != "int64":
-        raise TypeError(f"{op}: indices must be a tensor of int64, got {kind}")
+    if not isinstance(indices, TensorBase) or indices.array.dtype != np.int64:
+        raise TypeError(f"{op}: indices must be a tensor of int64, got {getattr(indices, 'dtype', type(indices).__name__)}")
     if indices.array.shape != x.array.shape:
         raise ValueError(f"{op}: indices must have the input's shape {list(x.array.shape)}, got {list(indices.array.shape)}")
     if x.ndim == rank + 1:
@@ -197,6 +198,8 @@ def _unpooled_size(op: str, x: Any, window: geometry.Window, output_size: Any) -
     if output_size is None:
         size = usual
     else:
+        if not isinstance(output_size, (tuple, list)):
+            raise TypeError(f"{op}: output_size must be a tuple of ints, got {output_size!r}")
         wanted = tuple(output_size)
         if len(wanted) not in (window.rank, window.rank + 2):
             raise ValueError(f"{op}: output_size needs {window.rank} or {window.rank + 2} numbers, got {list(wanted)}")

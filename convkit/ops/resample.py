@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from convkit_kernels import tables
+from convkit_kernels import geometry, tables
 from convkit_kernels.tables import Table
 
 from ..autograd import Function
@@ -82,7 +82,7 @@ def interpolate(
     floating(op, input)
     shape = input.array.shape
     rank = len(shape) - 2
-    if mode not in MODES:
+    if not isinstance(mode, str) or mode not in MODES:
         raise ValueError(f"{op}: mode must be one of {', '.join(map(repr, MODES))}, got {mode!r}")
     kind, ranks = MODES[mode]
     if rank not in ranks:
@@ -109,18 +109,19 @@ def interpolate(
             factors = (None,) * rank
     if min(sizes) < 1 or 0 in shape[1:]:
         raise ValueError(f"{op}: channels and sizes must be at least 1, got input {list(shape)} and output size {list(sizes)}")
+    geometry.fits(op, (*shape[:2], *sizes))
     make = tables.antialiased if antialias else tables.interpolation
     walk = (None, None, *(make(kind, n, o, f, bool(align_corners)) for n, o, f in zip(shape[2:], sizes, factors, strict=True)))
     return Resample.apply(input, walk)
 
 
 def _each(op: str, name: str, value: Any, rank: int, number: Any) -> tuple[Any, ...]:
-    values = tuple(value) if isinstance(value, Iterable) else (value,) * rank
+    values = tuple(value) if geometry.several(value) else (value,) * rank
     if len(values) != rank:
         raise ValueError(f"{op}: {name} needs {rank} numbers, one a spatial dimension, got {list(values)}")
     try:
         if any(isinstance(v, bool) for v in values):
             raise TypeError
         return tuple(number(v) for v in values)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise TypeError(f"{op}: {name} must be a number or {rank} numbers, got {value!r}") from None

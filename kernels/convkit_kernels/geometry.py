@@ -177,6 +177,11 @@ def window(
 _window = functools.lru_cache(maxsize=1024)(Window)  # equal windows are one, so that what follows from them is computed once
 
 
+def several(value: Any) -> bool:
+    """Is it a sequence of numbers, and no number, also as an array or tensor without dimensions?"""
+    return type(value) is not int and isinstance(value, Iterable) and getattr(value, "ndim", None) != 0
+
+
 def each(op: str, name: str, value: int | Iterable[int], rank: int, least: int) -> tuple[int, ...]:
     """`value` as one int a dimension, each at least `least`; TypeError or ValueError naming `op` and `name` otherwise."""
     given: Any = value if type(value) is tuple else (value,) * rank
@@ -187,7 +192,7 @@ def each(op: str, name: str, value: int | Iterable[int], rank: int, least: int) 
         else:
             return given
     try:
-        values = tuple(value) if isinstance(value, Iterable) else (value,) * rank
+        values: tuple[Any, ...] = tuple(value) if several(value) else (value,) * rank  # type: ignore[arg-type]
         # bool is an int to Python, but `stride=True` is a mistake; NumPy integers are fine.
         ints = tuple(int(v.__index__()) for v in values if not isinstance(v, bool))
     except (AttributeError, TypeError):
@@ -213,8 +218,8 @@ def fits(op: str, shape: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def _pairs(op: str, padding: int | Iterable, rank: int) -> tuple[tuple[int, int], ...]:
-    if type(padding) is not int and isinstance(padding, Iterable):
-        values = tuple(padding)
+    if several(padding):
+        values: tuple[Any, ...] = tuple(padding)  # type: ignore[arg-type]
         if values and type(values[0]) is not int and all(isinstance(v, Iterable) for v in values):
             if len(values) != rank:
                 raise ValueError(f"{op}: padding needs {rank} (before, after) pairs, got {list(values)}")

@@ -148,6 +148,27 @@ WRONG_TYPES = {
     "manual_seed: the seed must be an int, got array([1, 2])": lambda: ck.manual_seed(np.array([1, 2])),
     "set_num_threads: must be an int, got array([1, 2])": lambda: ck.set_num_threads(np.array([1, 2])),
     "result_type: needs tensors, arrays and numbers, got str": lambda: ck.result_type(V, "a"),
+    "Conv2d: needs a dtype, got 3": lambda: nn.Conv2d(1, 1, 1, dtype=3),
+    "BatchNorm2d: needs a dtype, got (1, 2)": lambda: nn.BatchNorm2d(1, dtype=(1, 2)),
+    "conv2d: padding must be an int or 2 ints, got tensor(1.5": lambda: F.conv2d(X, W, padding=ck.tensor(1.5)),
+    "Dropout: p must be a number, got None": lambda: nn.Dropout(None),
+    "ConstantPad1d: value must be a number, got 'a'": lambda: nn.ConstantPad1d(1, "a"),
+    "pad: value must be a number, got [1]": lambda: F.pad(V, (1, 1), value=[1]),
+    "softshrink: lambd must be a number, got None": lambda: F.softshrink(V, None),
+    "smooth_l1_loss: beta must be a number, got 'a'": lambda: F.smooth_l1_loss(V, V, beta="a"),
+    "gaussian_nll_loss: eps must be a number, got None": lambda: F.gaussian_nll_loss(V, V, V, eps=None),
+    "triplet_margin_loss: margin must be a number, got 'a'": lambda: F.triplet_margin_loss(SCORES, SCORES, SCORES, "a"),
+    "triplet_margin_with_distance_loss: distance_function must be a function": lambda: F.triplet_margin_with_distance_loss(
+        SCORES, SCORES, SCORES, distance_function=3
+    ),
+    "mse_loss: weight: needs a tensor, got str": lambda: F.mse_loss(V, V, weight="a"),
+    "nll_loss: weight: needs a tensor, got list": lambda: F.nll_loss(SCORES, CLASSES, [1.0] * 3),
+    "one_hot: num_classes must be an int, got 1.5": lambda: F.one_hot(CLASSES, 1.5),
+    "layer_norm: normalized_shape must be an int, got None": lambda: F.layer_norm(X, None),
+    "LayerNorm: normalized_shape must be an int, got 1.5": lambda: nn.LayerNorm(1.5),
+    "interpolate: scale_factor must be a number or 2 numbers, got 1000": lambda: F.interpolate(X, scale_factor=10**400),
+    "max_unpool2d: indices must be a tensor of int64, got int64": lambda: F.max_unpool2d(X, np.int64(1), 2),
+    "max_unpool2d: output_size must be a tuple of ints, got 12": lambda: F.max_unpool2d(X, X.long() * 0, 2, output_size=12),
     "profile: repeats must be an int, got 'a'": lambda: ck.profile(nn.ReLU(), X, repeats="a"),
     "explain: repeats must be an int, got 1.5": lambda: ck.explain(nn.ReLU(), X, repeats=1.5),
 }
@@ -163,6 +184,9 @@ WRONG_VALUES = {
     f"repeat: an array of shape [{3 * 2**62}] has more elements": lambda: ck.tile(V, 2**62),
     f"repeat_interleave: an array of shape [{2**62}, 3] has more elements": lambda: ck.repeat_interleave(V, 2**62),
     "take_along_dim: shapes [2, 3] and [3, 1] do not broadcast beside dimension 1": lambda: ck.take_along_dim(SCORES, ck.tensor([[0], [1], [0]]), 1),
+    "interpolate: mode must be one of": lambda: F.interpolate(X, 4, mode=["nearest"]),
+    f"interpolate: an array of shape [2, 3, {2**30}, {2**30}] has more elements": lambda: F.interpolate(X, 2**30),
+    f"one_hot: an array of shape [2, {2**62}] has more elements": lambda: F.one_hot(CLASSES, 2**62),
     f"eye: an array of shape [{HUGE}, {HUGE}] has more elements": lambda: ck.eye(HUGE),
     "Linear: an array of shape [1000000000000, 1000000000000] has more elements": lambda: nn.Linear(10**12, 10**12),
     "randint: 0 to 299 are not all numbers of uint8": lambda: ck.randint(300, (2,), dtype="uint8"),
@@ -236,3 +260,11 @@ def test_a_flag_is_true_or_false(relu):
 ])  # fmt: skip
 def test_halves_are_moved_though_there_is_no_arithmetic_for_them(call):
     assert call(HALF).tolist() == [1.0, 1.0] and call(HALF).dtype == np.float16
+
+
+def test_a_number_of_numpy_or_a_tensor_without_dimensions_is_an_int_or_a_size():
+    for one in (np.int64(1), ck.tensor(1), np.array(1)):
+        np.testing.assert_array_equal(F.conv2d(X, W, padding=one).numpy(), F.conv2d(X, W, padding=1).numpy())
+        np.testing.assert_array_equal(F.avg_pool2d(X, 2, divisor_override=one).numpy(), F.avg_pool2d(X, 2, divisor_override=1).numpy())
+        assert nn.ZeroPad2d(one).padding == (1, 1, 1, 1) and F.interpolate(X, one).shape == (2, 3, 1, 1)
+    assert F.linear(V, ck.ones(1, 3), relu="yes").tolist() == [3.0]

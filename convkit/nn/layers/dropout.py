@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ...ops import checks
 from ...ops.activation import not_inplace
 from ...tensor import Tensor
 from .. import functional as F
@@ -30,7 +31,7 @@ class Dropout(Module):
     def __init__(self, p: float = 0.5, inplace: bool = False) -> None:
         super().__init__()
         not_inplace(type(self).__name__, inplace)
-        if not 0 <= p <= 1:
+        if not 0 <= checks.number(type(self).__name__, "p", p) <= 1:
             raise ValueError(f"{type(self).__name__}: p must be between 0 and 1, got {p}")
         self.p, self.inplace = p, inplace
 

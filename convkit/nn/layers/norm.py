@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ...ops.norm import normalized_sizes
 from ...tensor import Tensor
 from .. import functional as F
 from .. import init
@@ -292,8 +293,7 @@ class LayerNorm(_Affine):
     ) -> None:
         super().__init__()
         name = type(self).__name__
-        sizes = (normalized_shape,) if hasattr(normalized_shape, "__index__") else tuple(normalized_shape)
-        self.normalized_shape = tuple(positive(name, "normalized_shape", n) for n in sizes)
+        self.normalized_shape = normalized_sizes(name, normalized_shape)
         self.eps: Any = eps
         self.elementwise_affine = elementwise_affine
         self._register_affine(self.normalized_shape, elementwise_affine, bias, device, dtype)

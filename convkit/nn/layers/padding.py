@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from convkit_kernels.geometry import each
+from convkit_kernels.geometry import each, several
 
+from ...ops import checks
 from ...tensor import Tensor
 from .. import functional as F
 from ..module import Module
@@ -24,7 +25,7 @@ class _Padding(Module):
         super().__init__()
         name = type(self).__name__
         ints = each(name, "padding", padding, 2 * self.rank, -(2**62))
-        if not isinstance(padding, int) and len(tuple(padding)) != 2 * self.rank:
+        if several(padding) and len(tuple(padding)) != 2 * self.rank:  # type: ignore[arg-type]
             raise ValueError(f"{name}: padding needs {2 * self.rank} numbers, (before, after) for each dimension, the last one first, got {padding}")
         self.padding = ints
 
@@ -40,7 +41,7 @@ class _Padding(Module):
 class _ConstantPad(_Padding):
     def __init__(self, padding: Numbers, value: float) -> None:
         super().__init__(padding)
-        self.value = value
+        self.value = checks.number(type(self).__name__, "value", value)
 
     def extra_repr(self) -> str:
         return f"padding={self.padding}, value={self.value}"
