@@ -1,4 +1,4 @@
-"""Copies between planes of channels and channels-last memory."""
+"""Copies between planes of channels and channels-last memory, and of two images into one."""
 
 import numpy as np
 
@@ -15,3 +15,13 @@ class Copy(_Kernel):
         x = random(shape, dtype)
         x = np.moveaxis(x, 1, -1) if way == "to channels-last" else np.moveaxis(x, -1, 1)
         return lambda: cpu.contiguous(x)
+
+
+class Concatenate(_Kernel):
+    params = [[(4, 16, 128, 128), (8, 64, 56, 56)], DTYPES]
+    param_names = ["shape", "dtype"]
+
+    def prepare(self, shape, dtype):
+        n, c, *spatial = shape
+        parts = [random((n, *spatial, c), dtype) for _ in range(2)]
+        return lambda: cpu.concatenate(parts, 3)

@@ -51,10 +51,10 @@ class Cat(Function):
         ctx.dim, ctx.ends = dim, np.cumsum([a.shape[dim] for a in arrays]).tolist()
         # Joined in the memory order of the first, so that channels-last parts make a channels-last whole.
         order = order_of(arrays[0])
+        join = kernels(arrays[0]).concatenate
         if order is None or len(order) != arrays[0].ndim:
-            return np.concatenate(arrays, dim)
-        joined = np.concatenate([a.transpose(order) for a in arrays], order.index(dim))
-        return joined.transpose(np.argsort(order))
+            return join(arrays, dim)
+        return join([a.transpose(order) for a in arrays], order.index(dim)).transpose(np.argsort(order))
 
     @staticmethod
     def backward(ctx, gy):

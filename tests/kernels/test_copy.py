@@ -5,9 +5,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from convkit_kernels.cpu import channels_last, contiguous
+from convkit_kernels.cpu import channels_last, concatenate, contiguous
 from convkit_kernels.layout import from_channels_last
 from tests.helpers import LAYOUTS, numbers, same_with_one_and_two_threads
+from tests.reference import copy as reference
 
 
 @pytest.mark.parametrize("kind", sorted(set(LAYOUTS) - {"other byte order"}))
@@ -69,3 +70,29 @@ def test_bits_are_copied():
     a = np.full((64, 9, 16), 0xFFA12345, np.uint32).view(np.float32)
     a[0] = -0.0
     assert np.array_equal(contiguous(a.transpose(0, 2, 1)).view(np.uint32), a.view(np.uint32).transpose(0, 2, 1))
+
+
+@given(
+    st.lists(st.integers(1, 40), min_size=3, max_size=3), st.integers(0, 2), st.lists(st.integers(0, 40), min_size=1, max_size=4),
+    st.sampled_from("fdqFb?"), st.booleans(),
+)  # fmt: skip
+@settings(max_examples=60)
+def test_concatenate(shape, axis, sizes, char, sliced):
+    """Parts in C order, some of size 0, or every second row of larger ones."""
+    parts = []
+    for i, n in enumerate(sizes):
+        whole = np.asarray(numbers(i, (*shape[:axis], n, *shape[axis + 1 :])) * 100).astype(char)
+        parts.append(np.repeat(whole, 2, 0)[::2] if sliced else whole)
+    y = concatenate(parts, axis)
+    assert y.dtype == parts[0].dtype and y.flags.c_contiguous and np.array_equal(y, reference.concatenate(parts, axis))
+
+
+@pytest.mark.parametrize("shape", [(40, 60, 33), (3, 40, 41, 18), (1, 5000, 2)])
+@pytest.mark.parametrize("char", "fdb")
+def test_rows_with_gaps(shape, char):
+    """What a slice of the innermost axes leaves: rows, which are copied whole."""
+    a = (numbers(3, shape) * 1000).astype(char)
+    for key in ((..., slice(0, 16)), (..., slice(1, None)), (slice(None), slice(2, 30)), (..., slice(None, None, 2))):
+        assert same_with_one_and_two_threads(lambda key=key: (contiguous(a[key]),))
+        b = contiguous(a[key])
+        assert b.flags.carray and np.array_equal(b, a[key])

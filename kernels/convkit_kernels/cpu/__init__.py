@@ -9,7 +9,7 @@ from .activation import (
     activation_grad,
 )
 from .conv import conv_forward, conv_input_grad, conv_weight_grad
-from .copy import channels_last, contiguous
+from .copy import channels_last, concatenate, contiguous
 from .elementwise import (
     abs,
     add,
@@ -51,7 +51,7 @@ from .unfold import fold, unfold
 
 __all__ = [
     "abs", "activation", "activation_grad", "add", "amax", "amin", "argmax", "argmin", "argsort", "average_pool", "average_pool_grad", "binary",
-    "channels_last", "clamp", "clamp_grad", "contiguous", "conv_forward", "conv_input_grad", "conv_weight_grad", "cross_entropy",
+    "channels_last", "clamp", "clamp_grad", "concatenate", "contiguous", "conv_forward", "conv_input_grad", "conv_weight_grad", "cross_entropy",
     "cross_entropy_grad", "div", "dropout", "embedding", "embedding_bag", "embedding_bag_grad", "embedding_grad", "exp", "fold", "gather",
     "grid_sample", "grid_sample_grid_grad", "grid_sample_input_grad", "local_forward", "local_input_grad", "local_weight_grad", "log",
     "log_softmax", "log_softmax_grad", "matmul", "max_pool", "max_pool_grad", "max_pool_places", "max_unpool", "max_unpool_grad", "maximum",

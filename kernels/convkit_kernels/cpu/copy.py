@@ -1,6 +1,7 @@
-"""Copies in another memory order: from planes of channels to channels-last and back.
+"""Copies in another memory order, and of several arrays into one.
 
-A large copy is seen as y[p, i, j] = x[p, j, i] and goes by square blocks, which are turned in vector registers.
+A large copy is seen as y[p, i, j] = x[p, j, i], from planes of channels to channels-last and back, and goes by square blocks, which are turned in
+vector registers; or as rows, which lie at one distance from each other in x and at another in y, as those of a slice and of a part of a whole do.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import functools
 import math
 import threading
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -17,19 +19,26 @@ from llvmlite import ir
 from ..layout import dense_order, flat
 from . import tasks
 from .lanes import I32, I64, accesses, below
-from .microkernel import address, call_code, compiled, isa
+from .microkernel import address, call_code, compiled, copy_bytes, isa
 from .runtime import in_threads
 
 PART = 65536  # elements of a part that one thread copies
 LARGE = 4096  # elements, below which a copy by NumPy is done sooner
+SHORT = 16  # bytes of a row, below which a row is no unit to copy
 
 
 def contiguous(a: np.ndarray) -> np.ndarray:
     """`a` itself if it is C-contiguous, aligned and writable, else a copy that is (a broadcast array is read-only)."""
     if a.flags.carray:
         return a
-    turn = _turned(a.shape, a.strides, a.itemsize) if a.size >= LARGE and a.itemsize in (4, 8) and a.flags.behaved else None
     y = np.empty(a.shape, a.dtype)
+    turn = rows = None
+    if a.size >= LARGE and a.flags.behaved:
+        turn, rows = _turned(a.shape, a.strides, a.itemsize), _rows_of(a.shape, a.strides, a.itemsize)
+    if rows is not None:
+        count, width, apart = rows
+        _copy_rows([(_at(a), apart, _at(y), width, width, count)])
+        return y
     if turn is None:
         # By threads, in parts of the outermost axis that is long enough, where it is worth their start.
         cut = max(range(a.ndim), key=lambda d: (min(a.shape[d], a.size // PART), -d), default=0)
@@ -54,6 +63,26 @@ def contiguous(a: np.ndarray) -> np.ndarray:
     return y
 
 
+def concatenate(arrays: Sequence[np.ndarray], axis: int) -> np.ndarray:
+    """The arrays one behind the other along `axis`, in C order."""
+    first = arrays[0]
+    size = sum(a.size for a in arrays)
+    if size < LARGE or any(a.dtype != first.dtype for a in arrays):
+        return np.concatenate(arrays, axis)
+    arrays = [contiguous(a) for a in arrays]
+    y = np.empty((*first.shape[:axis], sum(a.shape[axis] for a in arrays), *first.shape[axis + 1 :]), first.dtype)
+    count = math.prod(y.shape[:axis])
+    at, apart = _at(y), y.nbytes // count
+    parts = []
+    for a in arrays:
+        if not (width := a.nbytes // count):
+            continue
+        parts.append((_at(a), width, at, apart, width, count))
+        at += width
+    _copy_rows(parts)
+    return y
+
+
 def channels_last(a: np.ndarray) -> np.ndarray:
     """[N, C, *spatial] -> contiguous [N, D, H, W, C] with unit leading spatial dimensions; a view where the memory allows it."""
     rank = a.ndim - 2
@@ -65,7 +94,7 @@ def channels_last(a: np.ndarray) -> np.ndarray:
 def _turned(shape: tuple[int, ...], strides: tuple[int, ...], itemsize: int) -> tuple[int, int, int] | None:
     """(P, I, J) if the memory of y[p, i, j] is x[p, j, i], each letter one or more axes; else None."""
     order = dense_order(shape, strides, itemsize)
-    if order is None:
+    if order is None or itemsize not in (4, 8):
         return None
     wanted = sorted(order)
     same = next((n for n, (a, b) in enumerate(zip(order, wanted, strict=True)) if a != b), None)
@@ -76,6 +105,49 @@ def _turned(shape: tuple[int, ...], strides: tuple[int, ...], itemsize: int) -> 
         return None
     p, i, j = (math.prod(shape[a] for a in axes) for axes in (wanted[:same], wanted[same:split], wanted[split:]))
     return p, i, j
+
+
+@functools.lru_cache(maxsize=1024)
+def _rows_of(shape: tuple[int, ...], strides: tuple[int, ...], itemsize: int) -> tuple[int, int, int] | None:
+    """(rows, bytes of a row, bytes from a row to the next) if the memory of such an array is rows in C order with gaps between them; else None."""
+    axes = [i for i, n in enumerate(shape) if n != 1]
+    width = itemsize
+    while axes and strides[axes[-1]] == width:
+        width *= shape[axes.pop()]
+    if width < SHORT or not axes:
+        return None
+    count, apart = 1, strides[axes[-1]]
+    for i in reversed(axes):
+        if strides[i] != apart * count:
+            return None
+        count *= shape[i]
+    return count, width, apart
+
+
+def _at(a: np.ndarray) -> int:
+    address: int = a.__array_interface__["data"][0]  # a.ctypes.data takes three times as long
+    return address
+
+
+def _copy_rows(parts: list[tuple[int, int, int, int, int, int]]) -> None:
+    """Copy rows of each part: (address and bytes from a row to the next in x, the same in y, bytes of a row, number of rows)."""
+    plan, task = [], 0
+    for x, x_apart, y, y_apart, width, count in parts:
+        each = max(1, PART // width)
+        plan += [task, x, x_apart, y, y_apart, width, count, each]
+        task += -(-count // each)
+    table = np.array([*plan, task])
+    tasks.run(tasks.compiled(_rows, "f"), task, table, table, np.empty(1, np.float32))
+
+
+def _rows(task, plan, index, a, b, c, d, e, f, g):
+    # y[r, j] = x[r, j] for some rows of one part
+    part = 0
+    while plan[part + 8] <= task:
+        part += 8
+    low = (task - plan[part]) * plan[part + 7]
+    for r in range(low, min(low + plan[part + 7], plan[part + 6])):
+        copy_bytes(plan[part + 3] + r * plan[part + 4], plan[part + 1] + r * plan[part + 2], plan[part + 5])
 
 
 def _turn(task, plan, index, x, y, c, d, e, f, g):
