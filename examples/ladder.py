@@ -186,7 +186,8 @@ class Ladder:
         for i, step in enumerate(self.steps):
             gflops = FLOP / best[i] / 1e9
             share, gain = 100 * gflops / peak[step.threads], f"   {best[step.over - 1] / best[i]:5.3g} x step {step.over}" if step.over else ""
-            print(f"{i + 1:>2} {step.name:<43} {step.threads:>7} {1e3 * best[i]:9.3g} {gflops:8.3g} {share:7.{1 if share < 10 else 0}f} %{gain}")
+            of_peak = f"{share:.0f}" if share >= 10 else f"{share:.2g}"
+            print(f"{i + 1:>2} {step.name:<43} {step.threads:>7} {1e3 * best[i]:9.3g} {gflops:8.3g} {of_peak:>7} %{gain}")
         print(flush=True)
 
 
