@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from ..ops import checks
 from ..ops.creation import zeros_like
 from ..tensor import Tensor
 from .optimizer import Elementwise, settings
@@ -118,7 +119,7 @@ class Adadelta(_Steady):
 
     def _check(self, settings: Mapping[str, Any]) -> None:
         super()._check(settings)
-        if not 0 <= settings["rho"] <= 1:
+        if not 0 <= checks.number("Adadelta", "rho", settings["rho"]) <= 1:
             raise ValueError(f"Adadelta: rho must be between 0 and 1, got {settings['rho']}")
 
     def _formula(self, group: dict[str, Any]) -> Any:

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from ..autograd import enable_grad, no_grad
+from ..ops import checks
 from ..ops.creation import zeros
 from ..ops.shape import cat
 from ..tensor import Tensor
@@ -64,6 +65,7 @@ class LBFGS(Optimizer):
         history_size: int = 100,
         line_search_fn: str | None = None,
     ) -> None:
+        checks.whole("LBFGS", "max_iter", max_iter)
         if max_eval is None:
             max_eval = max_iter * 5 // 4
         super().__init__(params, settings(locals()))
@@ -72,6 +74,10 @@ class LBFGS(Optimizer):
 
     def _check(self, settings: Mapping[str, Any]) -> None:
         super()._check(settings)
+        for key in ("tolerance_grad", "tolerance_change"):
+            checks.number("LBFGS", key, settings[key])
+        for key in ("max_eval", "history_size"):
+            checks.whole("LBFGS", key, settings[key])
         if settings["line_search_fn"] not in (None, "strong_wolfe"):
             raise ValueError(f"LBFGS: line_search_fn must be None or 'strong_wolfe', got {settings['line_search_fn']!r}")
 
@@ -102,7 +108,7 @@ class LBFGS(Optimizer):
             state["n_iter"] += 1
             direction = self._direction(gradient, state, group["history_size"])
             state.update(d=direction, prev_flat_grad=gradient, prev_loss=loss)
-            begin = min(1.0, 1.0 / gradient.abs().sum().item()) if state["n_iter"] == 1 else 1.0
+            begin = 1.0 / max(1.0, gradient.abs().sum().item()) if state["n_iter"] == 1 else 1.0
             t = state["t"] = begin * float(group["lr"])
             slope = _dot(gradient, direction)
             if slope > -group["tolerance_change"]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ..ops import checks
 from ..ops.creation import zeros_like
 from ..tensor import Tensor
 from .optimizer import Elementwise, settings
@@ -169,6 +170,10 @@ class Rprop(Elementwise):
 
     def _check(self, settings: Mapping[str, Any]) -> None:
         super()._check(settings)
+        for key in ("etas", "step_sizes"):
+            pair = settings[key]
+            if not isinstance(pair, (tuple, list)) or len(pair) != 2 or not all(map(checks.is_number, pair)):
+                raise TypeError(f"Rprop: {key} must be two numbers, got {pair!r}")
         if not 0 < settings["etas"][0] < 1 < settings["etas"][1]:
             raise ValueError(f"Rprop: etas must be (smaller, larger) with 0 < smaller < 1 < larger, got {settings['etas']}")
 

@@ -13,6 +13,7 @@ X = ck.arange(216.0).reshape(2, 3, 6, 6)
 W = ck.ones(4, 3, 3, 3)
 SCORES, CLASSES = ck.zeros(2, 3), ck.tensor([0, 1])
 V = ck.ones(3)
+LR, OPTIMIZER = optim.lr_scheduler, optim.SGD([nn.Parameter(V)], lr=0.1, momentum=0.9)
 HUGE, PADDED = 2**40, 10**9
 HALF = ck.tensor(np.ones(3, np.float16))
 LONG = ck.tensor(np.ones(3, np.longdouble))
@@ -169,6 +170,28 @@ WRONG_TYPES = {
     "interpolate: scale_factor must be a number or 2 numbers, got 1000": lambda: F.interpolate(X, scale_factor=10**400),
     "max_unpool2d: indices must be a tensor of int64, got int64": lambda: F.max_unpool2d(X, np.int64(1), 2),
     "max_unpool2d: output_size must be a tuple of ints, got 12": lambda: F.max_unpool2d(X, X.long() * 0, 2, output_size=12),
+    "StepLR: step_size must be a number, got 'a'": lambda: LR.StepLR(OPTIMIZER, "a"),
+    "StepLR: gamma must be a number, got None": lambda: LR.StepLR(OPTIMIZER, 1, None),
+    "StepLR: last_epoch must be a number, got 'a'": lambda: LR.StepLR(OPTIMIZER, 1, last_epoch="a"),
+    "MultiStepLR: milestones must be a list of epochs, got 3": lambda: LR.MultiStepLR(OPTIMIZER, 3),
+    "MultiStepLR: milestones must be a number, got 'a'": lambda: LR.MultiStepLR(OPTIMIZER, ["a"]),
+    "ExponentialLR: gamma must be a number, got [0.9]": lambda: LR.ExponentialLR(OPTIMIZER, [0.9]),
+    "ConstantLR: total_iters must be a number, got None": lambda: LR.ConstantLR(OPTIMIZER, total_iters=None),
+    "LinearLR: start_factor must be a number, got 'a'": lambda: LR.LinearLR(OPTIMIZER, "a"),
+    "PolynomialLR: power must be a number, got 'a'": lambda: LR.PolynomialLR(OPTIMIZER, power="a"),
+    "CosineAnnealingLR: eta_min must be a number, got None": lambda: LR.CosineAnnealingLR(OPTIMIZER, 3, None),
+    "ReduceLROnPlateau: patience must be a number, got 'a'": lambda: LR.ReduceLROnPlateau(OPTIMIZER, patience="a"),
+    "CyclicLR: max_lr must be a number, got 'a'": lambda: LR.CyclicLR(OPTIMIZER, 0.1, "a"),
+    "CyclicLR: scale_fn must be a function, got 3": lambda: LR.CyclicLR(OPTIMIZER, 0.1, 1.0, scale_fn=3),
+    "OneCycleLR: total_steps must be a number, got 'a'": lambda: LR.OneCycleLR(OPTIMIZER, 1.0, "a"),
+    "OneCycleLR: div_factor must be a number, got None": lambda: LR.OneCycleLR(OPTIMIZER, 1.0, 5, div_factor=None),
+    "SequentialLR: needs a list of schedules, got int": lambda: LR.SequentialLR(OPTIMIZER, 3, [1]),
+    "SequentialLR: milestones must be a list of epochs, got 3": lambda: LR.SequentialLR(OPTIMIZER, [LR.ConstantLR(OPTIMIZER)], 3),
+    "ChainedScheduler: needs a list of schedules, got int": lambda: LR.ChainedScheduler(3),
+    "LBFGS: max_iter must be an int, got 'a'": lambda: optim.LBFGS([nn.Parameter(V)], max_iter="a"),
+    "LBFGS: tolerance_grad must be a number, got None": lambda: optim.LBFGS([nn.Parameter(V)], tolerance_grad=None),
+    "Adadelta: rho must be a number, got 'a'": lambda: optim.Adadelta([nn.Parameter(V)], rho="a"),
+    "Rprop: etas must be two numbers, got 0.5": lambda: optim.Rprop([nn.Parameter(V)], etas=0.5),
     "profile: repeats must be an int, got 'a'": lambda: ck.profile(nn.ReLU(), X, repeats="a"),
     "explain: repeats must be an int, got 1.5": lambda: ck.explain(nn.ReLU(), X, repeats=1.5),
 }
@@ -187,6 +210,8 @@ WRONG_VALUES = {
     "interpolate: mode must be one of": lambda: F.interpolate(X, 4, mode=["nearest"]),
     f"interpolate: an array of shape [2, 3, {2**30}, {2**30}] has more elements": lambda: F.interpolate(X, 2**30),
     f"one_hot: an array of shape [2, {2**62}] has more elements": lambda: F.one_hot(CLASSES, 2**62),
+    "CyclicLR: step_size_up must be at least 1, got 0": lambda: LR.CyclicLR(OPTIMIZER, 0.1, 1.0, 0),
+    "OneCycleLR: div_factor must not be 0": lambda: LR.OneCycleLR(OPTIMIZER, 1.0, 5, div_factor=0),
     f"eye: an array of shape [{HUGE}, {HUGE}] has more elements": lambda: ck.eye(HUGE),
     "Linear: an array of shape [1000000000000, 1000000000000] has more elements": lambda: nn.Linear(10**12, 10**12),
     "randint: 0 to 299 are not all numbers of uint8": lambda: ck.randint(300, (2,), dtype="uint8"),

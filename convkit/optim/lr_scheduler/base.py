@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from ...ops import checks
 from ..optimizer import Optimizer
 
 
@@ -32,6 +33,7 @@ class LRScheduler:
 
     def __init__(self, optimizer: Optimizer, last_epoch: int = -1) -> None:
         check_optimizer(type(self).__name__, optimizer)
+        numbers(type(self).__name__, last_epoch=last_epoch)
         for group in optimizer.param_groups:
             if last_epoch == -1:
                 group.setdefault("initial_lr", group["lr"])
@@ -104,6 +106,12 @@ class LRScheduler:
         self.__dict__.update({key: value for key, value in state_dict.items() if key not in self._not_state})
 
 
+def numbers(name: str, **values: Any) -> None:
+    """TypeError, naming the schedule, for a value that is no number."""
+    for what, value in values.items():
+        checks.number(name, what, value)
+
+
 def check_optimizer(name: str, optimizer: Any) -> None:
     """TypeError, naming the schedule, unless `optimizer` is one."""
     if not isinstance(optimizer, Optimizer):
@@ -113,11 +121,11 @@ def check_optimizer(name: str, optimizer: Any) -> None:
 def one_a_group(name: str, what: str, value: Any, optimizer: Optimizer) -> list[Any]:
     """`value` for each group, or the values in it if it is a list, one for each."""
     groups = len(optimizer.param_groups)
-    if not isinstance(value, Sequence):
-        return [value] * groups
+    if not isinstance(value, (tuple, list)):
+        return [checks.number(name, what, value)] * groups
     if len(value) != groups:
         raise ValueError(f"{name}: {what} needs one number for each of {groups} groups, got {len(value)}")
-    return list(value)
+    return [checks.number(name, what, v) for v in value]
 
 
 def functions(name: str, functions: Any, optimizer: Optimizer) -> list[Callable[[int], float]]:

@@ -7,6 +7,7 @@ from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ...ops import checks
 from ..optimizer import Optimizer
 from .base import LRScheduler, check_optimizer, one_a_group
 
@@ -51,6 +52,8 @@ class ReduceLROnPlateau(LRScheduler):
         eps: float = 1e-8,
     ) -> None:
         check_optimizer("ReduceLROnPlateau", optimizer)
+        for what, value in (("factor", factor), ("patience", patience), ("threshold", threshold), ("cooldown", cooldown), ("eps", eps)):
+            checks.number("ReduceLROnPlateau", what, value)
         if not factor < 1:
             raise ValueError(f"ReduceLROnPlateau: factor must be below 1, got {factor}")
         if mode not in ("min", "max"):
@@ -131,10 +134,14 @@ class SequentialLR(_Members):
 
     def __init__(self, optimizer: Optimizer, schedulers: Sequence[LRScheduler], milestones: Sequence[int], last_epoch: int = -1) -> None:
         schedulers = _members("SequentialLR", schedulers, optimizer)
+        if not isinstance(milestones, (tuple, list)):
+            raise TypeError(f"SequentialLR: milestones must be a list of epochs, got {milestones!r}")
         if len(milestones) != len(schedulers) - 1:
             raise ValueError(
                 f"SequentialLR: needs one milestone less than schedulers, got {len(milestones)} milestones and {len(schedulers)} schedulers"
             )
+        for milestone in milestones:
+            checks.number("SequentialLR", "milestones", milestone)
         if list(milestones) != sorted(set(milestones)):
             raise ValueError(f"SequentialLR: milestones must rise, got {list(milestones)}")
         self.schedulers, self.milestones = schedulers, list(milestones)
@@ -167,7 +174,6 @@ class ChainedScheduler(_Members):
     """
 
     def __init__(self, schedulers: Sequence[LRScheduler], optimizer: Optimizer | None = None) -> None:
-        optimizer = optimizer or getattr(schedulers[0] if schedulers else None, "optimizer", None)  # type: ignore[assignment]
         self.schedulers = _members("ChainedScheduler", schedulers, optimizer)
         self.optimizer = self.schedulers[0].optimizer
         self._last_lr = [group["lr"] for group in self.optimizer.param_groups]
@@ -179,6 +185,9 @@ class ChainedScheduler(_Members):
 
 
 def _members(name: str, schedulers: Sequence[LRScheduler], optimizer: Any) -> list[LRScheduler]:
+    """The schedules as a list; all of them must be of one optimiser, by default the first one's."""
+    if not isinstance(schedulers, (tuple, list)):
+        raise TypeError(f"{name}: needs a list of schedules, got {type(schedulers).__name__}")
     if len(schedulers) < 1:
         raise ValueError(f"{name}: needs at least one scheduler")
     for scheduler in schedulers:
@@ -186,6 +195,7 @@ def _members(name: str, schedulers: Sequence[LRScheduler], optimizer: Any) -> li
             raise TypeError(f"{name}: schedulers must be schedules of this module, got {type(scheduler).__name__}")
         if isinstance(scheduler, ReduceLROnPlateau):
             raise ValueError(f"{name}: ReduceLROnPlateau cannot take part, because its steps need a measurement; step it by itself")
+        optimizer = optimizer or scheduler.optimizer
         if scheduler.optimizer is not optimizer:
             raise ValueError(f"{name}: every scheduler must set the learning rate of the same optimizer")
     return list(schedulers)

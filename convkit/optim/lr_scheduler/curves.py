@@ -8,11 +8,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from ..optimizer import Optimizer
-from .base import LRScheduler, functions
+from .base import LRScheduler, functions, numbers
 
 
 def at_least_1(name: str, what: str, value: Any) -> None:
-    """ValueError, naming the schedule, for a length that is none."""
+    """TypeError or ValueError, naming the schedule, for a length that is none."""
+    numbers(name, **{what: value})
     if value < 1:
         raise ValueError(f"{name}: {what} must be at least 1, got {value}")
 
@@ -33,6 +34,7 @@ class StepLR(LRScheduler):
 
     def __init__(self, optimizer: Optimizer, step_size: int, gamma: float = 0.1, last_epoch: int = -1) -> None:
         at_least_1("StepLR", "step_size", step_size)
+        numbers("StepLR", gamma=gamma)
         self.step_size, self.gamma = step_size, gamma
         super().__init__(optimizer, last_epoch)
 
@@ -44,6 +46,12 @@ class MultiStepLR(LRScheduler):
     """lr = base_lr * gamma^(number of milestones that are <= epoch)."""
 
     def __init__(self, optimizer: Optimizer, milestones: Iterable[int], gamma: float = 0.1, last_epoch: int = -1) -> None:
+        numbers("MultiStepLR", gamma=gamma)
+        if not isinstance(milestones, Iterable):
+            raise TypeError(f"MultiStepLR: milestones must be a list of epochs, got {milestones!r}")
+        milestones = list(milestones)
+        for milestone in milestones:
+            numbers("MultiStepLR", milestones=milestone)
         self.milestones, self.gamma = sorted(milestones), gamma
         super().__init__(optimizer, last_epoch)
 
@@ -60,6 +68,7 @@ class ExponentialLR(LRScheduler):
     """lr = base_lr * gamma^epoch."""
 
     def __init__(self, optimizer: Optimizer, gamma: float, last_epoch: int = -1) -> None:
+        numbers("ExponentialLR", gamma=gamma)
         self.gamma = gamma
         super().__init__(optimizer, last_epoch)
 
@@ -79,6 +88,7 @@ class ConstantLR(LRScheduler):
     """
 
     def __init__(self, optimizer: Optimizer, factor: float = 1 / 3, total_iters: int = 5, last_epoch: int = -1) -> None:
+        numbers("ConstantLR", factor=factor, total_iters=total_iters)
         if not 0 <= factor <= 1:
             raise ValueError(f"ConstantLR: factor must be in 0 .. 1, got {factor}")
         self.factor, self.total_iters = factor, total_iters
@@ -102,6 +112,7 @@ class LinearLR(LRScheduler):
         total_iters: int = 5,
         last_epoch: int = -1,
     ) -> None:
+        numbers("LinearLR", start_factor=start_factor, end_factor=end_factor)
         if not 0 < start_factor <= 1 or not 0 <= end_factor <= 1:
             raise ValueError(
                 f"LinearLR: factors must be in 0 .. 1, and start_factor above 0, got start_factor={start_factor}, end_factor={end_factor}"
@@ -129,6 +140,7 @@ class PolynomialLR(LRScheduler):
 
     def __init__(self, optimizer: Optimizer, total_iters: int = 5, power: float = 1.0, last_epoch: int = -1) -> None:
         at_least_1("PolynomialLR", "total_iters", total_iters)
+        numbers("PolynomialLR", power=power)
         self.total_iters, self.power = total_iters, power
         super().__init__(optimizer, last_epoch)
 
@@ -146,6 +158,7 @@ class CosineAnnealingLR(LRScheduler):
 
     def __init__(self, optimizer: Optimizer, T_max: int, eta_min: float = 0.0, last_epoch: int = -1) -> None:
         at_least_1("CosineAnnealingLR", "T_max", T_max)
+        numbers("CosineAnnealingLR", eta_min=eta_min)
         self.T_max, self.eta_min = T_max, eta_min
         super().__init__(optimizer, last_epoch)
 

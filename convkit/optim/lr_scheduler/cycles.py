@@ -6,7 +6,8 @@ import math
 from collections.abc import Callable, Sequence
 
 from ..optimizer import Optimizer
-from .base import LRScheduler, Momentum, check_optimizer, one_a_group
+from .base import LRScheduler, Momentum, check_optimizer, numbers, one_a_group
+from .curves import at_least_1
 
 
 class CosineAnnealingWarmRestarts(LRScheduler):
@@ -112,6 +113,11 @@ class CyclicLR(LRScheduler):
         check_optimizer("CyclicLR", optimizer)
         if scale_fn is None and mode not in ("triangular", "triangular2", "exp_range"):
             raise ValueError(f"CyclicLR: mode must be 'triangular', 'triangular2' or 'exp_range', got {mode!r}")
+        numbers("CyclicLR", gamma=gamma)
+        for what, length in (("step_size_up", step_size_up), ("step_size_down", step_size_up if step_size_down is None else step_size_down)):
+            at_least_1("CyclicLR", what, length)
+        if scale_fn is not None and not callable(scale_fn):
+            raise TypeError(f"CyclicLR: scale_fn must be a function, got {scale_fn!r}")
         low, high = (one_a_group("CyclicLR", *pair, optimizer) for pair in (("base_lr", base_lr), ("max_lr", max_lr)))
         slow, fast = (one_a_group("CyclicLR", "momentum", m, optimizer) for m in (base_momentum, max_momentum))
         self.momentum = Momentum("CyclicLR", optimizer) if cycle_momentum else None
@@ -192,9 +198,14 @@ class OneCycleLR(LRScheduler):
         if total_steps is None:
             if epochs is None or steps_per_epoch is None:
                 raise ValueError("OneCycleLR: give total_steps, or epochs and steps_per_epoch")
+            numbers("OneCycleLR", epochs=epochs, steps_per_epoch=steps_per_epoch)
             total_steps = epochs * steps_per_epoch
-        if total_steps < 1:
-            raise ValueError(f"OneCycleLR: total_steps must be at least 1, got {total_steps}")
+        at_least_1("OneCycleLR", "total_steps", total_steps)
+        numbers("OneCycleLR", pct_start=pct_start)
+        for what, factor in (("div_factor", div_factor), ("final_div_factor", final_div_factor)):
+            numbers("OneCycleLR", **{what: factor})
+            if not factor:
+                raise ValueError(f"OneCycleLR: {what} must not be 0")
         if not 0 <= pct_start <= 1:
             raise ValueError(f"OneCycleLR: pct_start must be between 0 and 1, got {pct_start}")
         if anneal_strategy not in ("cos", "linear"):
