@@ -9,10 +9,10 @@ import numpy as np
 from ..autograd import Function, TensorBase, is_grad_enabled
 from ..device import kernels
 from . import checks
-from .activation import log_softmax, sigmoid, softmax
+from .activation import log_softmax, relu, sigmoid, softmax
 from .elementwise import Expand, floating
 from .functions import exp
-from .indexing import ScatterAdd, gathered, one_hot, order
+from .indexing import Gather, ScatterAdd, gathered, one_hot, order
 from .loss import Pointwise, Switch, check_reduction, of_one_shape, reduced, tensor, together
 from .reduce import mean, sum
 
@@ -23,7 +23,7 @@ def _classes(op: str, x: Any, target: Any, ignore_index: int = -100) -> tuple[np
     if t.shape != (batch, *places):
         raise ValueError(f"{op}: input {list(x.shape)} needs targets of shape {[batch, *places]}, got {list(t.shape)}")
     checks.whole(op, "ignore_index", ignore_index)
-    if not 0 <= ignore_index < classes and (not t.size or t.min() >= 0 and t.max() < classes):  # mostly
+    if not 0 <= ignore_index < classes and (not t.size or t.astype(np.int64, copy=False).view(np.uint64).max() < classes):  # mostly
         return t, None
     counted = t != ignore_index
     bad = t[counted & ((t < 0) | (t >= classes))]
@@ -79,22 +79,25 @@ class NegativeLikelihood(Function):
 
     @staticmethod
     def forward(ctx, x, target, ignore_index, share, factor):
-        ignored = None if share is None else target == ignore_index
-        k, index = kernels(x), np.expand_dims(target if ignored is None else np.where(ignored, 0, target), 1)
-        ctx.args, ctx.told = (share, factor), (1, index, x.shape, order(x))
-        y = gathered(x, 1, index, ctx.told[-1]).reshape(target.shape)
+        k, ignored = kernels(x), None if share is None else target == ignore_index
+        if ignored is not None:
+            target = np.where(ignored, 0, target)
+        ctx.args, ctx.target, ctx.x = (share, factor), target, (x.shape, order(x))
+        if x.ndim == 2 and x.flags.c_contiguous:  # few numbers, far apart: done before threads awake
+            y = x.reshape(-1).take(target + np.arange(0, x.size, x.shape[1]))
+        else:
+            y = gathered(x, 1, target[:, None], ctx.x[1])[:, 0]
         if share is not None:
             y = np.where(ignored, share, k.mul(y, share))  # 0, whatever x is there
         return k.neg(y) if factor is None else k.mul(k.sum(y, tuple(range(y.ndim)), False), -factor)
 
     @staticmethod
     def backward(ctx, g):
-        share, factor = ctx.args
-        shape = ctx.told[1].shape
-        g = -g.unsqueeze(1) if factor is None else Expand.apply(g * -factor, shape)
+        (share, factor), index = ctx.args, ctx.target[:, None]
+        g = -g.unsqueeze(1) if factor is None else Expand.apply(g * -factor, index.shape)
         if share is not None:
-            g = g * TensorBase.result(share.reshape(shape))
-        return ScatterAdd.apply(g, *ctx.told), None, None, None, None
+            g = g * TensorBase.result(share[:, None])
+        return ScatterAdd.apply(g, 1, index, *ctx.x), None, None, None, None
 
 
 def nll_loss(
@@ -223,6 +226,76 @@ def multilabel_soft_margin_loss(
     if weight is not None:
         values = values * together(op, x, weight)[1]
     return reduced(op, mean(values, -1), reduction, size_average, reduce)
+
+
+def multi_margin_loss(
+    input: Any, target: Any, p: int = 1, margin: float = 1.0, weight: Any = None, size_average: Switch = None, reduce: Switch = None,
+    reduction: str = "mean",
+) -> Any:  # fmt: skip
+    """How far the target's score stands above the others less than by `margin`, of scores x [N, C] (or [C]) and class numbers t [N].
+
+        loss = w[t] / C sum over c != t of max(0, margin - x[t] + x[c])^p          p is 1 or 2, w is `weight` [C]
+
+    Raises:
+        IndexError: a target that is no class.
+        ValueError: shapes that do not fit, another p, a wrong reduction.
+        TypeError: an input that is not floating, targets that are not integers.
+
+    >>> import convkit
+    >>> multi_margin_loss(convkit.tensor([[0.5, 0.0, 0.25]]), convkit.tensor([0])).item()  # (0.5 + 0.75) / 3
+    0.4166666865348816
+    """
+    op = "multi_margin_loss"
+    if p not in (1, 2):
+        raise ValueError(f"{op}: p must be 1 or 2, got {p}")
+    x, target, alone = _batched(op, input, target)
+    if x.ndim != 2 or not x.shape[1]:
+        raise ValueError(f"{op}: input must be [N, C] or [C] with some classes, got shape {list(input.shape)}")
+    t, per_class, share = _targets(op, x, target, weight, ignore_index=-(1 << 62))
+    z = relu(x - Gather.apply(x, 1, t[:, None]) + checks.number(op, "margin", margin))
+    others = (np.arange(x.shape[1]) != t[:, None]).astype(x.dtype)
+    losses = sum((z if p == 1 else z * z) * TensorBase.result(others), 1) * (1.0 / x.shape[1])
+    loss = reduced(op, losses if share is None else losses * TensorBase.result(share), reduction, size_average, reduce)
+    return loss.squeeze(0) if alone and reduction == "none" else loss
+
+
+def multilabel_margin_loss(input: Any, target: Any, size_average: Switch = None, reduce: Switch = None, reduction: str = "mean") -> Any:
+    """How far scores of labels stand above those of the other classes less than by 1, of scores x [N, C] (or [C]).
+
+        loss = 1 / C sum over labels t, and classes c that are none, of max(0, 1 - x[t] + x[c])
+
+    The target, of the shape of x, lists each row's labels; the first -1 ends the list, and what comes after it is not read.
+    Takes a number of memory for each row, label and class.
+
+    Raises:
+        IndexError: a target that is no class and not -1.
+        ValueError: shapes that differ, a wrong reduction.
+        TypeError: an input that is not floating, targets that are not integers.
+
+    >>> import convkit
+    >>> x, labels = convkit.tensor([[0.1, 0.2, 0.4, 0.8]]), convkit.tensor([[3, 0, -1, 1]])
+    >>> round(multilabel_margin_loss(x, labels).item(), 4)
+    0.85
+    """
+    op = "multilabel_margin_loss"
+    t = tensor(op, target).array
+    if t.dtype.kind not in "iu":
+        raise TypeError(f"{op}: class targets must be integers, got {target.dtype}")
+    if floating(op, input).ndim not in (1, 2) or t.shape != input.shape or not t.shape[-1]:
+        raise ValueError(f"{op}: input [N, C] or [C] and target must have one shape, got {list(input.shape)} and {list(t.shape)}")
+    x, t = (input, t) if input.ndim == 2 else (input.unsqueeze(0), t[None])
+    rows, classes = t.shape
+    if t.size and not (-1 <= t.min() and t.max() < classes):
+        raise IndexError(f"{op}: targets must be classes 0 to {classes - 1}, or -1 behind the last, got {int(t.min())} to {int(t.max())}")
+    listed = np.logical_and.accumulate(t >= 0, 1)
+    most = int(listed.sum(1).max(initial=0))
+    listed, t = listed[:, :most], np.where(listed, t, 0)[:, :most]
+    other = np.ones((rows, classes), x.dtype)
+    other[np.nonzero(listed)[0], t[listed]] = 0
+    pairs = TensorBase.result(listed[:, :, None] * other[:, None])
+    gaps = relu(x.unsqueeze(1) - Gather.apply(x, 1, t).unsqueeze(2) + 1.0)
+    loss = reduced(op, sum(gaps * pairs, (1, 2)) * (1.0 / classes), reduction, size_average, reduce)
+    return loss.squeeze(0) if input.ndim == 1 and reduction == "none" else loss
 
 
 # --------------------------------------------------------------------------------------------- our own

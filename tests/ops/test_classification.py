@@ -230,3 +230,54 @@ def test_focal(shape, gamma, weighted, numbered, reduction, seed):
     f = lambda x: F.focal_loss(x, convkit.tensor(t), alpha, gamma, reduction)
     np.testing.assert_allclose(f(x).detach().numpy(), {"none": losses, "sum": losses.sum(), "mean": losses.mean()}[reduction], rtol=1e-9)
     check_gradients(f, x)
+
+
+@settings(max_examples=20)
+@given(rows=st.integers(0, 3), classes=st.integers(1, 5), p=st.sampled_from([1, 2]), weighted=st.booleans(), layout=both_layouts, seed=seeds)
+def test_margins_over_classes(rows, classes, p, weighted, layout, seed):
+    rng = np.random.default_rng(seed)
+    t, w = rng.integers(0, classes, rows), rng.random(classes) + 0.5 if weighted else None
+    x = leaf(seed, (rows, classes), layout)
+    a = x.array
+    expected = [
+        sum(max(0.0, 0.7 - a[n, t[n]] + a[n, c]) ** p for c in range(classes) if c != t[n]) / classes * (1 if w is None else w[t[n]])
+        for n in range(rows)
+    ]
+    weight = None if w is None else Tensor(w)
+    y = F.multi_margin_loss(x, Tensor(t), p, 0.7, weight, reduction="none")
+    np.testing.assert_allclose(y.detach().numpy(), expected, rtol=1e-12)
+    lists = np.array([[*rng.permutation(classes)[: rng.integers(0, classes + 1)], *[-1] * classes][:classes] for _ in range(rows)], np.int64)
+    lists = lists.reshape(rows, classes)
+    expected = []
+    for n in range(rows):
+        labels = [c for c in lists[n] if c >= 0]
+        expected.append(sum(max(0.0, 1 - a[n, c] + a[n, o]) for c in labels for o in range(classes) if o not in labels) / classes)
+    y = F.multilabel_margin_loss(x, Tensor(lists), reduction="none")
+    np.testing.assert_allclose(y.detach().numpy(), expected, rtol=1e-12, atol=1e-15)
+    if rows:
+        check_gradients(lambda x: F.multi_margin_loss(x, Tensor(t), p, 0.7, weight), x)
+        check_gradients(lambda x: F.multilabel_margin_loss(x, Tensor(lists)), x)
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "words"),
+    [
+        (lambda x, t: F.multi_margin_loss(x, t, p=3), ValueError, "multi_margin_loss: p must be 1 or 2, got 3"),
+        (lambda x, t: F.multi_margin_loss(x, t + 3), IndexError, "multi_margin_loss: targets must be classes 0 to 2"),
+        (lambda x, t: F.multi_margin_loss(x, x), TypeError, "multi_margin_loss: class targets must be integers, got float32"),
+        (lambda x, t: F.multi_margin_loss(x.unsqueeze(2), t), ValueError, r"multi_margin_loss: input must be \[N, C\] or \[C\]"),
+        (lambda x, t: F.multilabel_margin_loss(x, t), ValueError, r"multilabel_margin_loss: input .* one shape, got \[2, 3\] and \[2\]"),
+        (lambda x, t: F.multilabel_margin_loss(x, x), TypeError, "multilabel_margin_loss: class targets must be integers"),
+        (lambda x, t: F.multilabel_margin_loss(x, x.long() + 2), IndexError, "multilabel_margin_loss: targets must be classes 0 to 2, or -1"),
+    ],
+)
+def test_margins_refuse(call, error, words):
+    with pytest.raises(error, match=words):
+        call(convkit.ones(2, 3), convkit.tensor([0, 1]))
+
+
+def test_what_is_ignored_is_not_read():
+    x = Tensor(np.array([[np.nan, 1.0], [2.0, 3.0]]), requires_grad=True)
+    y = F.nll_loss(x, convkit.tensor([-100, 1]))
+    y.backward()
+    assert y.item() == -3 and np.array_equal(x.grad.numpy(), [[0, 0], [0, -1]])

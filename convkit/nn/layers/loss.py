@@ -99,6 +99,28 @@ class MultiLabelSoftMarginLoss(_Loss):
     function = staticmethod(F.multilabel_soft_margin_loss)
 
 
+class MultiMarginLoss(_Loss):
+    """`functional.multi_margin_loss` of scores [N, C] and class numbers [N].
+
+    >>> from convkit import nn, tensor, zeros
+    >>> nn.MultiMarginLoss()(zeros(1, 4), tensor([2])).item()
+    0.75
+    """
+
+    function = staticmethod(F.multi_margin_loss)
+
+
+class MultiLabelMarginLoss(_Loss):
+    """`functional.multilabel_margin_loss` of scores [N, C] and, as long, lists of labels that end at the first -1.
+
+    >>> from convkit import nn, tensor, zeros
+    >>> nn.MultiLabelMarginLoss()(zeros(1, 4), tensor([[3, 0, -1, 1]])).item()
+    1.0
+    """
+
+    function = staticmethod(F.multilabel_margin_loss)
+
+
 class DiceLoss(_Loss):
     """`functional.dice_loss` of probabilities [N, C, ...] and a target of that shape or class numbers: 1 - overlap.
 
