@@ -199,7 +199,19 @@ class Prod(Function):
         # Division by x would be by 0, or of a product that left the range: each gradient is the product of the others.
         if is_grad_enabled():
             return _grad_of(_by_pairs, x, ctx.axis, gy), None, None  # the same product, in operations
+        if _divides(x.array, ctx.axis):
+            return gy * y / x, None, None
         return gy * TensorBase.result(_of_others(x.array, ctx.axis)), None, None
+
+
+def _divides(x: np.ndarray, axis: int) -> bool:
+    """Is y / x, in float32, the product of the others though y left the range?  It is where y is so small that all others give 0, too."""
+    if x.dtype != np.float32 or not x.all():
+        return False
+    with np.errstate(over="ignore"):
+        size = np.abs(kernels(x).prod(x.astype(np.float64), (axis,), True))
+    limits = np.finfo(np.float32)
+    return bool((((size >= limits.tiny) & (size <= limits.max)) | (size < 2.0**-300)).all())  # x is 2^-149 or more
 
 
 def _of_others(x: np.ndarray, axis: int) -> np.ndarray:

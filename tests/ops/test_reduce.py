@@ -200,3 +200,19 @@ def test_nansum_leaves_nan_out_and_gives_it_no_gradient(case, dtype, layout, see
     y.sum().backward()
     assert np.array_equal(t.grad.numpy(), ~np.isnan(x))
     check_gradients(lambda x: x.nansum(dim, keep), leaf(seed, shape))
+
+
+def test_gradients_of_products_that_leave_the_range():
+    rng = np.random.default_rng(0)
+    long = rng.standard_normal((3, 1500)).astype(np.float32)  # whose products are 1e-400
+    mixed = np.full((2, 8), 1e-20, np.float32)
+    mixed[:, 4:] = 1e20
+    mixed[1, 3] = 0
+    small = np.array([[1e-30, 1e-20, 1e5], [1e30, 1e20, 1e-5], [1e-20, 0, 3], [0, 0, 3]], np.float32)
+    odd = np.array([[np.inf, 2, 3], [np.nan, 2, 0]], np.float32)
+    for a in (long, mixed, small, small.T.copy(), np.zeros((2, 1), np.float32), odd):
+        for dim in (0, 1):
+            _, gx = gradients(lambda x, dim=dim: x.prod(dim), Tensor(a, requires_grad=True))
+            with np.errstate(all="ignore"):
+                expected = np.stack([np.delete(a, i, dim).astype(np.longdouble).prod(dim) for i in range(a.shape[dim])], dim).astype(np.float32)
+            np.testing.assert_allclose(gx, expected, rtol=1e-6, atol=1e-44)

@@ -29,6 +29,9 @@ _X86, _ARM = _ARCHITECTURE in ("x86_64", "amd64"), _ARCHITECTURE in ("aarch64", 
 FLUSH: int = 0x8040 if _X86 else 1 << 24 if _ARM else 0
 """The bits of the float mode that make 0 of denormals: FTZ and DAZ of MXCSR, FZ of FPCR."""
 
+RESULTS: int = 0x8000 if _X86 else 0
+"""The bit that makes 0 of denormals that are written, and leaves alone those that are read: FTZ; none where it cannot be had by itself."""
+
 _I32, _I64, _BYTES = ir.IntType(32), ir.IntType(64), ir.IntType(8).as_pointer()
 
 

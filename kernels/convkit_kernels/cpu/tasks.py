@@ -51,15 +51,17 @@ def _each(function, count, flush, apart, plan, index, a, b, c, d, e, f, g):
             _run_one(function, flush, (np.int64(task), i, j, p, q, r, s, t, u, v + apart * numba.get_thread_id()))
 
 
-def run(function: int, count: int, plan: np.ndarray, index: np.ndarray, *floats: np.ndarray, scratch: Any = None, flush: bool = False) -> None:
-    """Call the function for each task; all operands are contiguous vectors, the floats of one type.  `flush`: denormals are 0.
+def run(function: int, count: int, plan: np.ndarray, index: np.ndarray, *floats: np.ndarray, scratch: Any = None, flush: int = 0) -> None:
+    """Call the function for each task.  All operands are contiguous vectors, the floats of one type.
+
+    `flush`: True, denormals are 0, or other bits of the float mode.
 
     `scratch` [threads, numbers] has a row for each thread, which its tasks get as their last operand.
     """
     operands, apart = [*floats, *floats[:1] * (FLOATS - len(floats))], 0
     if scratch is not None:
         operands[-1], apart = scratch.reshape(-1), scratch.strides[0]
-    _each(function, count, FLUSH if flush else 0, apart, plan, index, *operands)
+    _each(function, count, FLUSH if flush is True else flush, apart, plan, index, *operands)
 
 
 @functools.cache
