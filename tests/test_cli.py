@@ -181,6 +181,8 @@ def test_a_constant_schedule_can_go_on_for_longer(run):
         (["train", "--batch-size", "-1"], "must be 1 or larger"),
         (["train", "--lr", "0"], "must be above 0, got 0"),
         (["train", "--lr", "nan"], "must be above 0, got nan"),
+        (["train", "--lr", "inf"], "must be finite, got inf"),
+        (["evaluate", "--mean", "nan", "--std", "1", "x"], "needs finite numbers, got 'nan'"),
         (["train", "--label-smoothing", "2"], "must be 0 or larger and at most 1, got 2"),
         (["train", "--model", "alexnet"], "no model is called 'alexnet'; there are digits-cnn, fcn-gap"),
         (["train", "--data", "imagenet"], "no data set is called 'imagenet'; there are digits, mnist"),
@@ -211,9 +213,12 @@ def test_usage_errors(run, capsys, arguments, words):
         (["evaluate"], "give either a checkpoint, or --model and --weights"),
         (["evaluate", "--weights", "a.npz"], "which data set? give --data"),
         (["evaluate", "--weights", "a.npz", "--data", "digits"], "--weights need --model"),
-        (["evaluate", "--weights", "a.npz", "--data", "digits", "--model", "digits-cnn"], "a.npz"),
+        (["evaluate", "--weights", "a.npz", "--data", "digits", "--model", "digits-cnn"], "error: a.npz: No such file"),
         (["evaluate", "--weights", "a.txt", "--data", "digits", "--model", "digits-cnn"], "should be an .npz or .safetensors file"),
-        (["evaluate", "--weights", "bad.npz", "--data", "digits", "--model", "digits-cnn"], "bad.npz is not a whole .npz file"),
+        (
+            ["evaluate", "--weights", "bad.npz", "--data", "digits", "--model", "digits-cnn"],
+            ".npz file (it is no zip archive)",
+        ),
         (["evaluate", "--weights", "bad.safetensors", "--data", "digits", "--model", "digits-cnn"], "bad.safetensors is damaged"),
         (["evaluate", "--weights", "a.npz", "--data", "digits", "--mean", "0"], "give --mean and --std together"),
         (["evaluate", "--weights", "a.npz", "--data", "digits", "--lossless"], "--lossless is for cifar10"),
@@ -224,7 +229,16 @@ def test_errors_that_a_user_can_mend(run, tmp_path, arguments, words):
         (tmp_path / name).write_text("something else")
     code, lines, err = run(*arguments)
     assert code == 2 and err.startswith("convkit: error: ") and words in err and "Traceback" not in err
-    assert "Errno" not in err or "a.npz" in err
+    assert "Errno" not in err
+
+
+def test_images_of_another_size(run, trained, monkeypatch):
+    large = data.digits("test")
+    large.images = np.pad(large.images, ((0, 0), (0, 0), (10, 10), (10, 10)))
+    large.arrays = large.images, large.labels
+    monkeypatch.setattr(data, "load", lambda *_: large)
+    code, _, err = run("evaluate", trained, "--data", "mnist")
+    assert code == 2 and f"evaluate: {trained} was trained on images 1x8x8, those of mnist are 1x28x28" in err and "1024 features" in err
 
 
 def test_debug_shows_the_traceback(run, monkeypatch):

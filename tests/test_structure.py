@@ -305,6 +305,24 @@ def test_every_module_says_what_it_is():
     assert not [str(path.relative_to(ROOT)) for path in SOURCES if not ast.get_docstring(tree(path))]
 
 
+def test_functions_and_layers_are_exported():
+    """What is imported under `nn.functional` and what is a public layer is in `__all__`, from which the list of names is made."""
+    from convkit import nn
+    from convkit.nn import functional, layers
+
+    imported = {
+        alias.asname or alias.name for node in tree(Path(functional.__file__)).body if isinstance(node, ast.ImportFrom) for alias in node.names
+    }
+    assert imported - {"annotations"} == set(functional.__all__)
+    defined = {
+        node.name
+        for path in Path(layers.__file__).parent.glob("*.py")
+        for node in tree(path).body
+        if isinstance(node, ast.ClassDef) and not node.name.startswith("_")
+    }
+    assert defined == set(layers.__all__) <= set(nn.__all__)
+
+
 def test_files_fit_in_a_head():
     long = {}
     for folder in ("convkit", "kernels", "tests", "examples", "asv_benchmarks"):

@@ -56,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _text(error: BaseException) -> str:
-    """The message, without the error number that Python puts before it where the message is our own."""
-    if isinstance(error, OSError) and error.strerror and error.filename is None:
-        return error.strerror
+    """The message, without the error number that Python puts before it."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror if error.filename is None else f"{error.filename}: {error.strerror}"
     return str(error) or type(error).__name__

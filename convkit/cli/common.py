@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ def number(kind: Callable[[str], Any], least: float, most: float = float("inf"),
             value = kind(text)
         except ValueError:
             raise argparse.ArgumentTypeError(f"needs {'an integer' if kind is int else 'a number'}, got {text!r}") from None
+        if value == float("inf"):
+            raise argparse.ArgumentTypeError(f"must be finite, got {text}")
         if not (least < value if above else least <= value) or not value <= most:
             limit = f"above {least:g}" if above else f"{least:g} or larger"
             raise argparse.ArgumentTypeError(f"must be {limit}{'' if most == float('inf') else f' and at most {most:g}'}, got {text}")
@@ -31,9 +34,12 @@ def number(kind: Callable[[str], Any], least: float, most: float = float("inf"),
 def numbers(text: str) -> tuple[float, ...]:
     """An argparse type: numbers between commas."""
     try:
-        return tuple(float(part) for part in text.split(","))
+        values = tuple(float(part) for part in text.split(","))
     except ValueError:
         raise argparse.ArgumentTypeError(f"needs numbers between commas, got {text!r}") from None
+    if not all(map(math.isfinite, values)):
+        raise argparse.ArgumentTypeError(f"needs finite numbers, got {text!r}")
+    return values
 
 
 def model_name(text: str) -> str:

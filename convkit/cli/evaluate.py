@@ -69,7 +69,14 @@ def run(args: argparse.Namespace) -> int:
     if args.mean is not None:
         statistics = args.mean, args.std
     common.normalise_as(dataset, *statistics)
-    found = train.evaluate(model.to(device), dataset, args.batch_size)
+    try:
+        found = train.evaluate(model.to(device), dataset, args.batch_size)
+    except ValueError as error:
+        trained = None if checkpoint is None else (checkpoint.about["model"]["in_channels"], *checkpoint.about["model"]["image_size"])
+        if trained in (None, dataset.image_shape):
+            raise
+        told, given = ("x".join(map(str, shape)) for shape in (trained, dataset.image_shape))
+        raise ValueError(f"evaluate: {args.checkpoint} was trained on images {told}, those of {name} are {given}\n{error}") from error
     mean, std = (",".join(f"{value:g}" for value in values) for values in statistics)
     print(f"{len(dataset)} images of {dataset.source or name}, mean {mean}, std {std}")
     print(f"loss {found.loss:.4f}")
@@ -100,7 +107,10 @@ def _read_npz(path: Path) -> dict[str, Any]:
     import numpy as np
 
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
+        with path.open("rb") as file:
+            if not zipfile.is_zipfile(file):
+                raise ValueError("it is no zip archive")
+        with np.load(path, allow_pickle=False) as stored:
             return {name: stored[name] for name in stored.files}
     except (EOFError, ValueError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
         raise ValueError(f"evaluate: {path} is not a whole .npz file ({error})") from error
