@@ -26,7 +26,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..geometry import Triple, Window
-from ..layout import flat, from_channels_last, is_channels_last
+from ..layout import from_channels_last, is_channels_last
 from . import tasks, winograd
 from .bands import (
     BAND,
@@ -216,8 +216,7 @@ def _window_sums(
     if plan.depthwise:  # all channels are one group, in which each column of a tile reads its own
         w = w._replace(shape=(1, 1, y.shape[4]), strides=(0, 0, w.strides[0]))
     packed = pack(*w, plan.packed)
-    operands = flat(source), packed.reshape(-1), start, y.reshape(-1), added
-    tasks.run(tasks.compiled(_sum_tiles, y.dtype.char), plan.units, plan.walk, plan.table, *operands,  # type: ignore[arg-type]
+    tasks.run(tasks.compiled(_sum_tiles, y.dtype.char), plan.units, plan.walk, plan.table, source, packed, start, y, added,
               scratch=np.empty(plan.frames, y.dtype), flush=True)  # fmt: skip
 
 
@@ -344,8 +343,8 @@ def _window_outer(source: np.ndarray, grad: np.ndarray, taps: Taps, step: Triple
         return gw
     plan = _plan_outer(source.shape, grad.shape, grad.dtype, taps, step, groups)
     sums = np.empty(plan.sums, grad.dtype)
-    tasks.run(tasks.compiled(_outer_tiles, grad.dtype.char), plan.sums[0] * plan.sums[1], plan.walk, plan.table, source.reshape(-1), grad.reshape(-1),
-              sums.reshape(-1), scratch=np.empty(plan.frames, grad.dtype), flush=True)  # fmt: skip
+    tasks.run(tasks.compiled(_outer_tiles, grad.dtype.char), plan.sums[0] * plan.sums[1], plan.walk, plan.table, source, grad,
+              sums, scratch=np.empty(plan.frames, grad.dtype), flush=True)  # fmt: skip
     _add_parts(sums, gw)
     return gw
 
@@ -448,14 +447,14 @@ def _add_parts(sums: np.ndarray, gw: np.ndarray) -> None:
     """
     parts, slices, groups, _, wide = sums.shape
     filters, channels, ntaps = gw.shape
-    line, char = sums.reshape(-1), sums.dtype.char
+    char = sums.dtype.char
     if parts > 1:
-        pieces = -(-line.size // PIECE)
-        plan = np.array([parts, line.size // parts, pieces])
-        tasks.run(tasks.compiled(_add, char), pieces, plan, plan, line)
+        pieces = -(-sums.size // PIECE)
+        plan = np.array([parts, sums.size // parts, pieces])
+        tasks.run(tasks.compiled(_add, char), pieces, plan, plan, sums)
     lines = -(-wide // LINE)
     plan = np.array([slices, lines, wide, filters // groups, channels, ntaps, groups])
-    tasks.run(tasks.compiled(_turn, char), groups * slices * lines, plan, plan, line, gw.reshape(-1))
+    tasks.run(tasks.compiled(_turn, char), groups * slices * lines, plan, plan, sums, gw)
 
 
 def _add(task, plan, index, sums, b, c, d, e, f, g):

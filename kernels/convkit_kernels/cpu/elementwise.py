@@ -25,9 +25,9 @@ from numba.extending import register_jitable
 from ..layout import flat, normal, order_of
 from . import mathfunctions as m
 from .copy import contiguous
-from .microkernel import address, call_code
+from .microkernel import call_code
 from .runtime import STRICT, kernel, native
-from .tasks import by_elements
+from .tasks import by_elements, data_of
 
 # Elements that one thread takes at a time: 16 KB of float32, so that three operands fit the first cache.
 CHUNK = 4096
@@ -72,16 +72,15 @@ formula = register_jitable(**STRICT)
 
 
 @kernel
-def _in_chunks(function, x, k, t, y, size, a, b, c):
-    if y.size <= size:  # to wake the other threads takes longer than little work
-        call_code(function, (address(x), address(k), address(t), address(y), y.size, a, b, c))
-        return
-    # An operand that is shorter than y has at least `size` elements, the same for all chunks.
-    x_step, k_step, t_step = x.itemsize * (x.size == y.size), k.itemsize * (k.size == y.size), t.itemsize * (t.size == y.size)
-    for chunk in prange((y.size + size - 1) // size):
-        start = chunk * size
-        p, q, r, s = address(x) + start * x_step, address(k) + start * k_step, address(t) + start * t_step, address(y) + start * y.itemsize
-        call_code(function, (p, q, r, s, min(size, y.size - start), a, b, c))
+def _in_chunks(function, x, x_step, k, k_step, t, t_step, y, y_step, count, size, a, b, c):
+    # Of y and the operands: the `id`, and bytes from one element to the next; from chunk to chunk 0 for what is the same for all.
+    p, q, r, s = data_of(x), data_of(k), data_of(t), data_of(y)
+    if count <= size:  # to wake the other threads takes longer than little work
+        call_code(function, (p, q, r, s, count, a, b, c))
+    else:
+        for chunk in prange((count + size - 1) // size):
+            i = np.int64(chunk) * size
+            call_code(function, (p + i * x_step, q + i * k_step, r + i * t_step, s + i * y_step, min(size, count - i), a, b, c))
 
 
 @functools.cache
@@ -114,16 +113,17 @@ def _compiled(row: Callable, operands: int, first: np.dtype, other: np.dtype) ->
 
 
 def _run(row: Callable, lines: list[Any], y: np.ndarray, size: int, a: float = 0.0, b: float = 0.0, c: float = 0.0) -> np.ndarray:
-    # y = row(*lines, a, b, c) over flat memory.  What a row does not take is not read.
-    x = lines[0]
+    # y = row(*lines, a, b, c) over memory.  What a row does not take is not read.  A line shorter than y is one chunk, the same for all.
+    x, k, t, count = lines[0], lines[len(lines) > 1], lines[-1], y.size
+    steps = [line.itemsize if line.size == count else 0 for line in (x, k, t)]
     function = _compiled(row, len(lines), x.dtype, y.dtype)
-    _in_chunks(function, x, lines[len(lines) > 1], lines[-1], flat(y), size, float(a), float(b), float(c))
+    _in_chunks(function, id(x), steps[0], id(k), steps[1], id(t), steps[2], id(y), y.itemsize, count, size, float(a), float(b), float(c))
     return y
 
 
 def each(row: Callable, like: np.ndarray, operands: Sequence[np.ndarray], a: float = 0.0, b: float = 0.0, c: float = 0.0) -> np.ndarray:
     """row(*operands, a, b, c) element by element; operands have the shape and dtype of the dense array `like`, the result its memory order."""
-    return _run(row, [flat(like) if operand is like else _line_of(operand, like) for operand in operands], np.empty_like(like), CHUNK, a, b, c)
+    return _run(row, [operand if operand is like else _line_of(operand, like) for operand in operands], np.empty_like(like), CHUNK, a, b, c)
 
 
 def broadcast(row: Callable, like: np.ndarray, operands: Sequence[np.ndarray]) -> np.ndarray:
@@ -138,7 +138,7 @@ def _line_of(a: np.ndarray, like: np.ndarray) -> np.ndarray:
     # One number that was broadcast to an array is not written out but for one chunk.
     if a.size > CHUNK and not any(a.strides):
         return np.full(CHUNK, a[(0,) * a.ndim], like.dtype)
-    return flat(in_order_of(a, like))  # type: ignore[return-value]
+    return in_order_of(a, like)
 
 
 # --------------------------------------------------------------------------------------- functions
@@ -328,7 +328,7 @@ def _lines(operands: Sequence[Operand], like: np.ndarray, dtypes: Sequence[np.dt
     lines = []
     for operand, repeated in zip(operands, patterns, strict=True):
         if repeated is None:
-            lines.append(line(in_order_of(operand, like)))  # type: ignore[arg-type]
+            lines.append(in_order_of(operand, like))  # type: ignore[arg-type]
         else:
             lines.append(np.tile(repeated, size // repeated.size))
     return lines, size

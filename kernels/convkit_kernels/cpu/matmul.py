@@ -62,14 +62,12 @@ def multiply(a: np.ndarray, b: np.ndarray, bias: np.ndarray | None, y: np.ndarra
     a = contiguous(a.swapaxes(-1, -2) if by_columns else a)
     if plan.packed:
         down = b.swapaxes(-1, -2)
-        flat, strides = (down.reshape(-1), (k * n, 1, k)) if down.flags.carray else (contiguous(b).reshape(-1), (k * n, n, 1))
-        b = pack(flat, _NO_TAPS, (flat.size // (k * n), k, n), strides, plan.columns)
+        b, strides = (down, (k * n, 1, k)) if down.flags.carray else (contiguous(b), (k * n, n, 1))
+        b = pack(b, _NO_TAPS, (b.size // (k * n), k, n), strides, plan.columns)
     else:
         b = contiguous(b)
     more = y if add is None else contiguous(add)
-    tasks.run(
-        tasks.compiled(_product, a.dtype.char), plan.units, plan.numbers, plan.places, *(v.reshape(-1) for v in (a, b, start, y, more)), flush=True
-    )
+    tasks.run(tasks.compiled(_product, a.dtype.char), plan.units, plan.numbers, plan.places, a, b, start, y, more, flush=True)
 
 
 def finish(y: np.ndarray, add: np.ndarray | None, relu: bool) -> None:
@@ -136,13 +134,13 @@ def _places(own: tuple[int, ...], batch: tuple[int, ...]) -> np.ndarray:
 
 
 def pack(b: np.ndarray, taps: np.ndarray, shape: tuple[int, int, int], strides: tuple[int, int, int], columns: int) -> np.ndarray:
-    """Flat b, whose element (tap, g, i, j) stands at taps[tap] + strides . (g, i, j), with (g, i, j) inside `shape`
+    """Dense b, whose element (tap, g, i, j) stands at taps[tap] + strides . (g, i, j), with (g, i, j) inside `shape`
     -> [G, blocks, taps * I, columns]: blocks of `columns` columns, the last filled up with zeros."""
     groups, rows, n = shape
     blocks = -(-n // columns)
     packed = np.empty((groups, blocks, taps.size * rows, columns), b.dtype)
     plan = np.array([blocks, rows, n, columns, taps.size, *strides, columns if strides[2] == 1 else PIECE, b.itemsize], np.int64)
-    tasks.run(tasks.compiled(_pack, b.dtype.char), groups * blocks, plan, taps, b, packed.reshape(-1))
+    tasks.run(tasks.compiled(_pack, b.dtype.char), groups * blocks, plan, taps, b, packed)
     return packed
 
 

@@ -1,7 +1,7 @@
 """One step of an optimiser, in place, over all parameters at once.
 
 An optimiser is a formula for one element: from the weight w, its gradient g and up to three numbers kept between steps (a, b, c) to
-their new values.  `_walk` makes a task of it that reads each number once, and goes by a table of addresses, so that a step is one
+their new values.  `_walk` makes a task of it that reads each number once, and goes by a table of arrays, so that a step is one
 launch however many parameters there are.  Only what is used is compiled.  What depends on the step and not on the element (corrections for
 means that started at 0, rates that fall) is computed once, by the caller, and arrives as `numbers`.
 
@@ -19,15 +19,13 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic, register_jitable
 
-from ..layout import flat
 from . import mathfunctions as m
 from . import tasks
 from .elementwise import CHUNK, dense, in_order_of
-from .microkernel import address
-from .runtime import STRICT, serial
+from .runtime import STRICT
 
 NUMBERS = 11  # a formula has at most so many
-ROW = 7  # of the table: the parameter's first chunk, its size, and where w, g, a, b and c are
+ROW = 7  # of the table: the parameter's first chunk, its size, and the arrays w, g, a, b and c
 
 FORMULAS: dict[str, Callable] = {}
 
@@ -152,8 +150,9 @@ def _walk(kind: str, keeps_a: bool, keeps_b: bool, keeps_c: bool) -> Callable:
         while table[row + ROW] <= task:
             row += ROW
         low = (task - table[row]) * CHUNK
-        w, g = tasks.pointer(table[row + 2], numbers), tasks.pointer(table[row + 3], numbers)
-        a, b, c = tasks.pointer(table[row + 4], numbers), tasks.pointer(table[row + 5], numbers), tasks.pointer(table[row + 6], numbers)
+        w, g = tasks.pointer(tasks.data_of(table[row + 2]), numbers), tasks.pointer(tasks.data_of(table[row + 3]), numbers)
+        a, b = tasks.pointer(tasks.data_of(table[row + 4]), numbers), tasks.pointer(tasks.data_of(table[row + 5]), numbers)
+        c = tasks.pointer(tasks.data_of(table[row + 6]), numbers)
         n = _loaded(numbers)
         none = n[0] - n[0]
         for i in range(low, min(low + CHUNK, table[row + 1])):
@@ -170,24 +169,6 @@ def _walk(kind: str, keeps_a: bool, keeps_b: bool, keeps_c: bool) -> Callable:
 
     chunk.__name__ = chunk.__qualname__ = "_".join([kind, *(s for s, kept in zip("abc", (keeps_a, keeps_b, keeps_c), strict=True) if kept)])
     return chunk
-
-
-@serial
-def _address(array):
-    return address(array)  # array.ctypes.data takes four times as long
-
-
-def _places(arrays: Sequence[np.ndarray | None]) -> list[int] | None:
-    """Where the arrays are, 0 for None; None if one of them is not in C order, or not as this machine writes numbers."""
-    places = []
-    for array in arrays:
-        if array is None:
-            places.append(0)
-        elif array.flags.carray and array.dtype.isnative:
-            places.append(_address(array.ravel()))
-        else:
-            return None
-    return places
 
 
 def optimizer_step(
@@ -207,18 +188,16 @@ def optimizer_step(
     """
     rows: list[int] = []
     copies: list[tuple[Any, Any]] = []
-    alive = []  # arrays that only the table of addresses knows
+    alive = []  # arrays that only the table knows
     chunk = 0
     for param, grad, state in zip(params, grads, states, strict=True):
         arrays = (param, grad, *state)
-        places = _places(arrays)
-        if places is None:
+        if not all([array is None or array.flags.carray and array.dtype.isnative for array in arrays]):
             work = dense(param)
             arrays = (work, *(None if array is None else in_order_of(array, work) for array in (grad, *state)))
             copies += [pair for pair in zip((param, *state), (work, *arrays[2:]), strict=True) if pair[0] is not pair[1]]
-            places = _places(tuple(None if array is None else flat(array) for array in arrays))
         alive.append(arrays)
-        rows += (chunk, param.size, *places)  # type: ignore[misc]
+        rows += (chunk, param.size, *map(id, arrays))
         chunk += -(-param.size // CHUNK)
     if not chunk:
         return

@@ -182,7 +182,7 @@ def _scatter(kind: np.dtype) -> Callable:
 
     def scatter(task, plan, index, x, y, c, d, e, f, g):
         # y[n, base[i] + offset[won[n, i, c]], c] = x[n, i, c], or += it, and 0 elsewhere; all flat, with offsets times channels.
-        inputs, outputs, channels, blocks, add, won = plan[0], plan[1], plan[2], plan[3], plan[4] != 0, tasks.pointer(plan[5], kind)
+        inputs, outputs, channels, blocks, add, won = plan[0], plan[1], plan[2], plan[3], plan[4] != 0, tasks.pointer(tasks.data_of(plan[5]), kind)
         zero = type(x[0])(0)
         n, low = task // blocks, task % blocks * BLOCK
         start = n * outputs * channels + low
@@ -215,9 +215,9 @@ def _run_scatter(x: np.ndarray, won: np.ndarray, y: np.ndarray, table: np.ndarra
     """Zeros in y [N, C, *S] but for x at `won`: table is base and offset times channels, one after the other."""
     batch, channels, *output = y.shape
     blocks = -(-channels // BLOCK)
-    won = _flat(normal(won))
-    plan = np.array([math.prod(x.shape[2:]), math.prod(output), channels, blocks, add, won.__array_interface__["data"][0]])
-    tasks.run(tasks.compiled(_scatter(won.dtype), y.dtype.char), batch * blocks, plan, table, _flat(x), _flat(y))
+    won = channels_last(normal(won))
+    plan = np.array([math.prod(x.shape[2:]), math.prod(output), channels, blocks, add, id(won)])
+    tasks.run(tasks.compiled(_scatter(won.dtype), y.dtype.char), batch * blocks, plan, table, channels_last(x), y)
 
 
 @kernel
@@ -283,8 +283,8 @@ def max_pool(x: np.ndarray, window: Windows) -> tuple[np.ndarray, np.ndarray]:
     y = _images(batch, channels, output, x.dtype)
     index = _images(batch, channels, output, np.uint8 if taps <= 256 else np.int32)
     if y.size:
-        flat = _flat(x)
-        windows.run("max", _walk(window, size, output, channels, x.dtype, False), flat, _flat(y), flat, flat, index)
+        flat = channels_last(x)
+        windows.run("max", _walk(window, size, output, channels, x.dtype, False), flat, y, flat, flat, index)
     return y, index
 
 
@@ -360,7 +360,7 @@ def average_pool(x: np.ndarray, window: Windows, count_include_pad: bool, diviso
     y = _images(batch, channels, output, x.dtype)
     if y.size:
         op, rows, columns = _shares(window, size, output, count_include_pad, divisor_override, channels, x.dtype)
-        windows.run(op, _walk(window, size, output, channels, x.dtype, False), _flat(x), _flat(y), rows, columns)
+        windows.run(op, _walk(window, size, output, channels, x.dtype, False), channels_last(x), y, rows, columns)
     return y
 
 
@@ -379,5 +379,5 @@ def average_pool_grad(
         shapes = window, tuple(input_size), tuple(output)
         before, op, rows, columns = _shares_of_grad(*shapes, count_include_pad, divisor_override, channels, gy.dtype)
         walk = _walk(*shapes, channels, gy.dtype, True)
-        windows.run(op, walk, _flat(gy if before is None else div(gy, before)), _flat(gx), rows, columns)
+        windows.run(op, walk, channels_last(gy if before is None else div(gy, before)), gx, rows, columns)
     return gx

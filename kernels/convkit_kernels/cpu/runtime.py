@@ -341,13 +341,6 @@ def inline(function: Callable) -> Callable:
     return numba.njit(**STRICT)(function)
 
 
-def serial(function: Callable) -> Callable:
-    """A function that Python calls often and that takes less time than a launch: compiled without threads, and cached."""
-    dispatcher = numba.njit(**STRICT)(function)
-    dispatcher._cache = _Cache(function)
-    return dispatcher
-
-
 _natives: list[CFunc] = []  # the owners of their machine code
 
 

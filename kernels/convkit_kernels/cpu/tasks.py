@@ -24,11 +24,28 @@ from numba.extending import intrinsic, register_jitable
 
 from ..layout import flat, order_of
 from .denormals import FLUSH, float_mode, set_float_mode
-from .microkernel import address, call_code
+from .lanes import I64
+from .microkernel import call_code
 from .runtime import in_threads, inline, kernel, native
 
 FLOATS = 7  # operands of the float type
 AHEAD = 8192  # bytes: two pages
+
+
+HEAD = object.__basicsize__  # bytes of every Python object; an array's first field behind them is the address of its numbers
+
+
+@intrinsic
+def data_of(typing: Any, array: Any) -> Any:
+    """In @njit code: the address of the first element of the array whose `id` this is.
+
+    A number is handed over in a quarter of an array's time, and needs no flat view; the caller keeps the array.
+    """
+
+    def codegen(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        return builder.load(builder.inttoptr(builder.add(values[0], I64(HEAD)), I64.as_pointer()))
+
+    return types.int64(types.int64), codegen
 
 
 @inline
@@ -41,9 +58,8 @@ def _run_one(function, flush, operands):
 
 @kernel
 def _each(function, count, flush, apart, plan, index, a, b, c, d, e, f, g):
-    # Addresses outside the loop: numbers are cheaper to hand to a parallel loop than arrays, in compiling too.
-    i, j = address(plan), address(index)
-    p, q, r, s, t, u, v = address(a), address(b), address(c), address(d), address(e), address(f), address(g)
+    i, j = data_of(plan), data_of(index)
+    p, q, r, s, t, u, v = data_of(a), data_of(b), data_of(c), data_of(d), data_of(e), data_of(f), data_of(g)
     if count == 1:  # to wake the other threads takes longer than little work
         _run_one(function, flush, (np.int64(0), i, j, p, q, r, s, t, u, v))
     else:
@@ -52,7 +68,7 @@ def _each(function, count, flush, apart, plan, index, a, b, c, d, e, f, g):
 
 
 def run(function: int, count: int, plan: np.ndarray, index: np.ndarray, *floats: np.ndarray, scratch: Any = None, flush: int = 0) -> None:
-    """Call the function for each task.  All operands are contiguous vectors, the floats of one type.
+    """Call the function for each task.  All operands are dense, and read in memory order, the floats of one type.
 
     `flush`: True, denormals are 0, or other bits of the float mode.
 
@@ -60,8 +76,8 @@ def run(function: int, count: int, plan: np.ndarray, index: np.ndarray, *floats:
     """
     operands, apart = [*floats, *floats[:1] * (FLOATS - len(floats))], 0
     if scratch is not None:
-        operands[-1], apart = scratch.reshape(-1), scratch.strides[0]
-    _each(function, count, FLUSH if flush is True else flush, apart, plan, index, *operands)
+        operands[-1], apart = scratch, scratch.strides[0]
+    _each(function, count, FLUSH if flush is True else flush, apart, id(plan), id(index), *map(id, operands))
 
 
 @functools.cache

@@ -37,7 +37,7 @@ VECTORS, STEPS = 4, 4
 TAPS = 4
 # Numbers that one task writes at least, if there are tasks enough.
 TASK = 4096
-# The plan: the numbers of a walk, and for `max` the address of the taps that won.
+# The plan: the numbers of a walk, and for `max` the array of the taps that won.
 LINES, BLOCK, ROWS, IMAGE, OUT, UNITS, SEEN, UNIT, TAP, WON = range(10)
 TAP_SIZE = 4  # source, number, the elements that see it, and these `step` apart
 
@@ -117,7 +117,7 @@ def _joined(rows: Sequence[np.ndarray], units: np.ndarray, taps: np.ndarray, siz
 
 
 def run(op: str, walk: Walk, x: np.ndarray, y: np.ndarray, rows: np.ndarray, columns: np.ndarray, won: np.ndarray | None = None) -> None:
-    """Make the lines of y from those of x, both flat.
+    """Make the lines of y from those of x, both dense, channels innermost.
 
     'max'        and write the number of the tap that won to `won` (uint8 or int32): of equals the first, and of NaN the last
     'sum'        divided by rows[row] * columns[unit], a number for each of the walk's elements
@@ -127,7 +127,7 @@ def run(op: str, walk: Walk, x: np.ndarray, y: np.ndarray, rows: np.ndarray, col
     out = walk.plan[OUT - ROWS]
     lines = y.size // out
     block = max(1, min(-(-TASK // out), lines // 16))
-    plan = np.array((lines, block, *walk.plan, 0 if won is None else won.__array_interface__["data"][0]))
+    plan = np.array((lines, block, *walk.plan, 0 if won is None else id(won)))
     code = _walker(op, x.dtype.char, walk.vectors, walk.step, walk.taps, 0 if won is None else won.itemsize)
     tasks.run(code, -(-lines // block), plan, walk.table, x, y, rows, columns)
 
@@ -237,7 +237,9 @@ class _Emitter:
         b = self.b
         task, plan, index, self.x, self.y, self.by_row, self.by_column = self.fn.args[:7]
         p = [self.integer(plan, i) for i in range(WON + 1)]
-        self.row_start, self.won_at = index, p[WON]
+        self.row_start = index
+        if self.won_size:
+            self.won_at = self.integer(p[WON], tasks.HEAD // 8)
         self.row_seen, self.units, self.taps = (self.at(index, p[i], 8) for i in (SEEN, UNIT, TAP))
         first = b.mul(task, p[BLOCK])
         last = b.add(first, p[BLOCK])
