@@ -232,6 +232,14 @@ def test_errors_that_a_user_can_mend(run, tmp_path, arguments, words):
     assert "Errno" not in err
 
 
+def test_ctrl_c_outside_of_training_says_so(run, monkeypatch):
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(common, "use_machine", stop)
+    assert run("train") == (130, [], "\nconvkit: interrupted\n")
+
+
 def test_images_of_another_size(run, trained, monkeypatch):
     large = data.digits("test")
     large.images = np.pad(large.images, ((0, 0), (0, 0), (10, 10), (10, 10)))

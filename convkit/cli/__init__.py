@@ -43,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             return 2
         return int(args.run(args) or 0)
     except KeyboardInterrupt as stop:
-        print(f"\nconvkit: {stop or 'interrupted'}", file=sys.stderr)
+        print(f"\nconvkit: {str(stop) or 'interrupted'}", file=sys.stderr)
         return 130
     except BrokenPipeError:  # convkit info | head -1
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

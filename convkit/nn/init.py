@@ -28,6 +28,7 @@ def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0, generator: Any = No
     >>> bool(-2 <= t.min().item() < -1.9 and 2.9 < t.max().item() <= 3)
     True
     """
+    checks.numbers("uniform_", a=a, b=b)
     if not a <= b:
         raise RuntimeError(f"uniform_: a must not be larger than b, got a={a} and b={b}")
     return _set(tensor, a + (b - a) * _draw(rand, tensor, generator))
@@ -35,6 +36,7 @@ def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0, generator: Any = No
 
 def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, generator: Any = None) -> Tensor:
     """Normal with the given mean and standard deviation; RuntimeError for a negative one."""
+    checks.numbers("normal_", mean=mean, std=std)
     if not std >= 0:
         raise RuntimeError(f"normal_: std must be 0 or larger, got {std}")
     return _set(tensor, mean + std * _draw(randn, tensor, generator))
@@ -47,6 +49,9 @@ def trunc_normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, a: float 
     """
     from scipy.special import ndtr, ndtri
 
+    checks.numbers("trunc_normal_", mean=mean, std=std, a=a, b=b)
+    if not std > 0:
+        raise ValueError(f"trunc_normal_: std must be larger than 0, got {std}")
     if not a < b:
         raise ValueError(f"trunc_normal_: a must be smaller than b, got a={a} and b={b}")
     low, high = ndtr((a - mean) / std), ndtr((b - mean) / std)
@@ -76,6 +81,7 @@ def eye_(tensor: Tensor) -> Tensor:
     >>> nn.init.eye_(zeros(2, 3)).tolist()
     [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]
     """
+    checks.tensor("eye_", tensor)
     if len(tensor.shape) != 2:
         raise ValueError(f"eye_: the tensor must have 2 dimensions, got shape {list(tensor.shape)}")
     return _set(tensor, np.eye(*tensor.shape))
@@ -90,7 +96,7 @@ def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:
     >>> nn.init.dirac_(zeros(4, 2, 3), groups=2)[:, :, 1].tolist()
     [[1.0, 0.0], [0.0, 1.0], [1.0, 0.0], [0.0, 1.0]]
     """
-    shape = tensor.shape
+    shape, groups = checks.tensor("dirac_", tensor).shape, checks.whole("dirac_", "groups", groups)
     if len(shape) not in (3, 4, 5):
         raise ValueError(f"dirac_: the tensor must have 3, 4 or 5 dimensions, got shape {list(shape)}")
     if groups < 1 or shape[0] % groups:
@@ -115,7 +121,8 @@ def orthogonal_(tensor: Tensor, gain: float = 1, generator: Any = None) -> Tenso
     >>> bool(abs((w @ w.T).numpy() - np.eye(3)).max() < 1e-6)
     True
     """
-    shape = tensor.shape
+    shape = checks.tensor("orthogonal_", tensor).shape
+    checks.number("orthogonal_", "gain", gain)
     if len(shape) < 2:
         raise ValueError(f"orthogonal_: the tensor must have 2 dimensions or more, got shape {list(shape)}")
     if 0 in shape:
@@ -136,7 +143,10 @@ def sparse_(tensor: Tensor, sparsity: float, std: float = 0.01, generator: Any =
     >>> (nn.init.sparse_(zeros(10, 3), 0.25) == 0).numpy().sum(0).tolist()
     [3, 3, 3]
     """
-    if len(tensor.shape) != 2:
+    checks.numbers("sparse_", sparsity=sparsity, std=std)
+    if not math.isfinite(sparsity):
+        raise ValueError(f"sparse_: sparsity must be finite, got {sparsity}")
+    if len(checks.tensor("sparse_", tensor).shape) != 2:
         raise ValueError(f"sparse_: the tensor must have 2 dimensions, got shape {list(tensor.shape)}")
     rows, columns = tensor.shape
     normal_(tensor, 0, std, generator)
@@ -151,12 +161,14 @@ def xavier_uniform_(tensor: Tensor, gain: float = 1.0, generator: Any = None) ->
 
     X. Glorot, Y. Bengio, "Understanding the difficulty of training deep feedforward neural networks", AISTATS 2010.
     """
+    checks.number("xavier_uniform_", "gain", gain)
     bound = gain * math.sqrt(6 / sum(fans("xavier_uniform_", tensor)))
     return uniform_(tensor, -bound, bound, generator)
 
 
 def xavier_normal_(tensor: Tensor, gain: float = 1.0, generator: Any = None) -> Tensor:
     """Normal with standard deviation gain * sqrt(2 / (fan_in + fan_out)); see `xavier_uniform_`."""
+    checks.number("xavier_normal_", "gain", gain)
     return normal_(tensor, 0, gain * math.sqrt(2 / sum(fans("xavier_normal_", tensor))), generator)
 
 

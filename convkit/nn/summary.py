@@ -82,6 +82,10 @@ def summarize(net: Module, input_size: tuple[int, ...] | list[tuple[int, ...]], 
     -------------------------------------------------
     total                           9,418      16,298
     """
+    if not hasattr(net, "named_modules"):
+        raise TypeError(f"summary: needs a module, got {type(net).__name__}")
+    if not isinstance(input_size, (tuple, list)) or isinstance(input_size, list) and not all(isinstance(s, (tuple, list)) for s in input_size):
+        raise TypeError(f"summary: input_size must be a tuple of ints, or a list of such tuples, got {input_size!r}")
     sizes = [tuple(s) for s in input_size] if isinstance(input_size, list) else [tuple(input_size)]
     if not all(isinstance(n, int | np.integer) and n > 0 for size in sizes for n in size):
         raise ValueError(f"summary: input_size must be the positive sizes of one input without the batch, got {input_size!r}")

@@ -168,12 +168,12 @@ def repeat_interleave(input: Any = None, repeats: Any = None, dim: int | None = 
 
 def expand_as(x: Any, other: Any) -> Any:
     """Repeated to the shape of `other`, without copying."""
-    return expand(x, other.shape)
+    return expand(x, checks.tensor("expand_as", other).shape)
 
 
 def view_as(x: Any, other: Any) -> Any:
     """The same elements under the shape of `other`."""
-    return reshape(x, other.shape)
+    return reshape(x, checks.tensor("view_as", other).shape)
 
 
 reshape_as = view_as

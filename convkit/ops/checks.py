@@ -35,6 +35,12 @@ def number(op: str, name: str, value: Any) -> Any:
     return value
 
 
+def numbers(op: str, **values: Any) -> None:
+    """TypeError, naming the argument, for a value that is no number."""
+    for name, value in values.items():
+        number(op, name, value)
+
+
 def is_number(value: Any) -> bool:
     """Is it a number that a float can hold, or an array or tensor without dimensions?"""
     if type(value) is float:

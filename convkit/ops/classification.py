@@ -322,7 +322,7 @@ def dice_loss(input: Any, target: Any, smooth: float = 1.0, reduction: str = "me
     op = "dice_loss"
     if floating(op, input).ndim < 2:
         raise ValueError(f"{op}: input must be [N, C, ...], got shape {list(input.shape)}")
-    if not smooth >= 0:
+    if not checks.number(op, "smooth", smooth) >= 0:
         raise ValueError(f"{op}: smooth must not be negative, got {smooth}")
     p, g = input, tensor(op, target)
     if g.shape != p.shape and g.array.dtype.kind in "iu":
@@ -355,7 +355,7 @@ def focal_loss(input: Any, target: Any, alpha: Any = None, gamma: float = 2.0, r
     0.1733
     """
     op = "focal_loss"
-    if not gamma >= 0:
+    if not checks.number(op, "gamma", gamma) >= 0:
         raise ValueError(f"{op}: gamma must not be negative, got {gamma}")
     if tensor(op, target).array.dtype.kind in "iu" and target.shape != floating(op, input).shape:
         if input.ndim < 2:

@@ -98,6 +98,7 @@ def _table(op: str, index: Any, weight: Any, padding_idx: int | None, sparse: bo
     if i.size and (i.min() < 0 or i.max() >= rows):
         raise IndexError(f"{op}: indices must be 0 to {rows - 1}, the rows of weight {list(weight.shape)}, got {int(i.min())} to {int(i.max())}")
     if padding_idx is not None:
+        padding_idx = checks.whole(op, "padding_idx", padding_idx)
         if not -rows <= padding_idx < rows:
             raise IndexError(f"{op}: padding_idx must be one of the {rows} rows, got {padding_idx}")
         padding_idx %= rows

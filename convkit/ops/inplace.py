@@ -15,7 +15,7 @@ import numpy as np
 from ..autograd import TensorBase, is_grad_enabled, no_grad, version_of
 from ..device import kernels
 from ..random import Generator, default_generator
-from . import activation, arrange, elementwise, functions, indexing, reduce
+from . import activation, arrange, checks, elementwise, functions, indexing, reduce
 from .creation import sampled
 
 
@@ -89,6 +89,7 @@ def fill_diagonal_(x: Any, fill_value: float, wrap: bool = False) -> Any:
 def _arithmetic(op: str, ufunc: Any, x: Any, other: Any, alpha: float = 1) -> Any:
     a, b = _writable(op, x), other.array if isinstance(other, TensorBase) else other
     if alpha != 1:
+        checks.number(op, "alpha", alpha)
         b = b * (np.asarray(alpha, a.dtype) if a.dtype.kind == "f" else alpha)
     try:
         with np.errstate(all="ignore"):
@@ -169,6 +170,7 @@ def _drawn(op: str, x: Any, kind: str, generator: Generator | None) -> np.ndarra
 
 def uniform_(x: Any, a: float = 0.0, b: float = 1.0, *, generator: Generator | None = None) -> Any:
     """Overwrite with uniform random numbers in [a, b)."""
+    checks.numbers("uniform_", a=a, b=b)
     if not b >= a:
         raise ValueError(f"uniform_: needs a range, got {a} to {b}")
     return _write("uniform_", x, ..., _drawn("uniform_", x, "uniform", generator) * (b - a) + a)
@@ -176,6 +178,7 @@ def uniform_(x: Any, a: float = 0.0, b: float = 1.0, *, generator: Generator | N
 
 def normal_(x: Any, mean: float = 0.0, std: float = 1.0, *, generator: Generator | None = None) -> Any:
     """Overwrite with normally distributed random numbers."""
+    checks.numbers("normal_", mean=mean, std=std)
     if not std >= 0:
         raise ValueError(f"normal_: std must not be negative, got {std}")
     return _write("normal_", x, ..., _drawn("normal_", x, "normal", generator) * std + mean)
@@ -183,6 +186,7 @@ def normal_(x: Any, mean: float = 0.0, std: float = 1.0, *, generator: Generator
 
 def exponential_(x: Any, lambd: float = 1.0, *, generator: Generator | None = None) -> Any:
     """Overwrite with random numbers of the density lambd exp(-lambd x)."""
+    checks.numbers("exponential_", lambd=lambd)
     if not lambd > 0:
         raise ValueError(f"exponential_: lambd must be positive, got {lambd}")
     return _write("exponential_", x, ..., -np.log1p(-_drawn("exponential_", x, "uniform", generator)) / lambd)
@@ -197,6 +201,7 @@ def bernoulli_(x: Any, p: Any = 0.5, *, generator: Generator | None = None) -> A
 
 def random_(x: Any, low: int = 0, high: int | None = None, *, generator: Generator | None = None) -> Any:
     """Overwrite with random integers: `random_(high)` from 0, `random_(low, high)` from low, to high - 1; at most 2^24 for float32."""
+    checks.numbers("random_", low=low, high=low if high is None else high)
     if high is None:
         low, high = (0, low) if low else (0, 2**24 if x.array.dtype == np.float32 else 2**31)
     if high <= low:

@@ -29,7 +29,7 @@ def get_total_norm(tensors: Tensors, norm_type: float = 2.0, error_if_nonfinite:
     >>> nn.utils.get_total_norm([convkit.tensor([3.0]), convkit.tensor([[4.0, 0.0]])]).item()
     5.0
     """
-    parts, p = _listed(tensors), float(norm_type)
+    parts, p = _listed(tensors), float(checks.number("get_total_norm", "norm_type", norm_type))
     if not parts:
         return zeros(())
     with no_grad():
@@ -90,10 +90,11 @@ def clip_grad_value_(parameters: Tensors, clip_value: float, foreach: bool | Non
     >>> w.grad.tolist()
     [1.0, 0.5]
     """
+    limit = float(checks.number("clip_grad_value_", "clip_value", clip_value))
     with no_grad():
         for p in _listed(parameters):
             if p.grad is not None:
-                p.grad.clamp_(-float(clip_value), float(clip_value))
+                p.grad.clamp_(-limit, limit)
 
 
 def _listed(tensors: Any) -> list[Tensor]:

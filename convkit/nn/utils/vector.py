@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ...autograd import no_grad
+from ...autograd.graph import listed
 from ...ops.shape import cat
 from ...tensor import Tensor
 
@@ -17,7 +18,7 @@ def parameters_to_vector(parameters: Iterable[Tensor]) -> Tensor:
     >>> nn.utils.parameters_to_vector([convkit.ones(2, 2), convkit.zeros(1)]).tolist()
     [1.0, 1.0, 1.0, 1.0, 0.0]
     """
-    parts = [p.reshape(-1) for p in parameters]
+    parts = [p.reshape(-1) for p in listed("parameters_to_vector", parameters)]
     if not parts:
         raise ValueError("parameters_to_vector: there are no parameters")
     return cat(parts)
@@ -37,12 +38,12 @@ def vector_to_parameters(vec: Tensor, parameters: Iterable[Tensor]) -> None:
     """
     if not isinstance(vec, Tensor):
         raise TypeError(f"vector_to_parameters: vec must be a tensor, got {type(vec).__name__}")
-    listed = list(parameters)
-    needed = sum(p.numel() for p in listed)
+    targets = listed("vector_to_parameters", parameters)
+    needed = sum(p.numel() for p in targets)
     if vec.ndim != 1 or vec.numel() < needed:
         raise RuntimeError(f"vector_to_parameters: the parameters need a vector of {needed} numbers, got shape {list(vec.shape)}")
     start = 0
     with no_grad():
-        for p in listed:
+        for p in targets:
             p.copy_(vec[start : start + p.numel()].reshape(*p.shape))
             start += p.numel()

@@ -33,7 +33,7 @@ class LRScheduler:
 
     def __init__(self, optimizer: Optimizer, last_epoch: int = -1) -> None:
         check_optimizer(type(self).__name__, optimizer)
-        numbers(type(self).__name__, last_epoch=last_epoch)
+        checks.numbers(type(self).__name__, last_epoch=last_epoch)
         for group in optimizer.param_groups:
             if last_epoch == -1:
                 group.setdefault("initial_lr", group["lr"])
@@ -104,12 +104,6 @@ class LRScheduler:
         if "_starts" in self.__dict__:  # torch does not save it: it follows from the learning rate
             self._starts = [None] * len(self._starts)
         self.__dict__.update({key: value for key, value in state_dict.items() if key not in self._not_state})
-
-
-def numbers(name: str, **values: Any) -> None:
-    """TypeError, naming the schedule, for a value that is no number."""
-    for what, value in values.items():
-        checks.number(name, what, value)
 
 
 def check_optimizer(name: str, optimizer: Any) -> None:

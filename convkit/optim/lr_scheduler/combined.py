@@ -52,8 +52,7 @@ class ReduceLROnPlateau(LRScheduler):
         eps: float = 1e-8,
     ) -> None:
         check_optimizer("ReduceLROnPlateau", optimizer)
-        for what, value in (("factor", factor), ("patience", patience), ("threshold", threshold), ("cooldown", cooldown), ("eps", eps)):
-            checks.number("ReduceLROnPlateau", what, value)
+        checks.numbers("ReduceLROnPlateau", factor=factor, patience=patience, threshold=threshold, cooldown=cooldown, eps=eps)
         if not factor < 1:
             raise ValueError(f"ReduceLROnPlateau: factor must be below 1, got {factor}")
         if mode not in ("min", "max"):

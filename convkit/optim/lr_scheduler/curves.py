@@ -7,13 +7,14 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from ...ops import checks
 from ..optimizer import Optimizer
-from .base import LRScheduler, functions, numbers
+from .base import LRScheduler, functions
 
 
 def at_least_1(name: str, what: str, value: Any) -> None:
     """TypeError or ValueError, naming the schedule, for a length that is none."""
-    numbers(name, **{what: value})
+    checks.numbers(name, **{what: value})
     if value < 1:
         raise ValueError(f"{name}: {what} must be at least 1, got {value}")
 
@@ -34,7 +35,7 @@ class StepLR(LRScheduler):
 
     def __init__(self, optimizer: Optimizer, step_size: int, gamma: float = 0.1, last_epoch: int = -1) -> None:
         at_least_1("StepLR", "step_size", step_size)
-        numbers("StepLR", gamma=gamma)
+        checks.numbers("StepLR", gamma=gamma)
         self.step_size, self.gamma = step_size, gamma
         super().__init__(optimizer, last_epoch)
 
@@ -46,12 +47,12 @@ class MultiStepLR(LRScheduler):
     """lr = base_lr * gamma^(number of milestones that are <= epoch)."""
 
     def __init__(self, optimizer: Optimizer, milestones: Iterable[int], gamma: float = 0.1, last_epoch: int = -1) -> None:
-        numbers("MultiStepLR", gamma=gamma)
+        checks.numbers("MultiStepLR", gamma=gamma)
         if not isinstance(milestones, Iterable):
             raise TypeError(f"MultiStepLR: milestones must be a list of epochs, got {milestones!r}")
         milestones = list(milestones)
         for milestone in milestones:
-            numbers("MultiStepLR", milestones=milestone)
+            checks.numbers("MultiStepLR", milestones=milestone)
         self.milestones, self.gamma = sorted(milestones), gamma
         super().__init__(optimizer, last_epoch)
 
@@ -68,7 +69,7 @@ class ExponentialLR(LRScheduler):
     """lr = base_lr * gamma^epoch."""
 
     def __init__(self, optimizer: Optimizer, gamma: float, last_epoch: int = -1) -> None:
-        numbers("ExponentialLR", gamma=gamma)
+        checks.numbers("ExponentialLR", gamma=gamma)
         self.gamma = gamma
         super().__init__(optimizer, last_epoch)
 
@@ -88,7 +89,7 @@ class ConstantLR(LRScheduler):
     """
 
     def __init__(self, optimizer: Optimizer, factor: float = 1 / 3, total_iters: int = 5, last_epoch: int = -1) -> None:
-        numbers("ConstantLR", factor=factor, total_iters=total_iters)
+        checks.numbers("ConstantLR", factor=factor, total_iters=total_iters)
         if not 0 <= factor <= 1:
             raise ValueError(f"ConstantLR: factor must be in 0 .. 1, got {factor}")
         self.factor, self.total_iters = factor, total_iters
@@ -112,7 +113,7 @@ class LinearLR(LRScheduler):
         total_iters: int = 5,
         last_epoch: int = -1,
     ) -> None:
-        numbers("LinearLR", start_factor=start_factor, end_factor=end_factor)
+        checks.numbers("LinearLR", start_factor=start_factor, end_factor=end_factor)
         if not 0 < start_factor <= 1 or not 0 <= end_factor <= 1:
             raise ValueError(
                 f"LinearLR: factors must be in 0 .. 1, and start_factor above 0, got start_factor={start_factor}, end_factor={end_factor}"
@@ -140,7 +141,7 @@ class PolynomialLR(LRScheduler):
 
     def __init__(self, optimizer: Optimizer, total_iters: int = 5, power: float = 1.0, last_epoch: int = -1) -> None:
         at_least_1("PolynomialLR", "total_iters", total_iters)
-        numbers("PolynomialLR", power=power)
+        checks.numbers("PolynomialLR", power=power)
         self.total_iters, self.power = total_iters, power
         super().__init__(optimizer, last_epoch)
 
@@ -158,7 +159,7 @@ class CosineAnnealingLR(LRScheduler):
 
     def __init__(self, optimizer: Optimizer, T_max: int, eta_min: float = 0.0, last_epoch: int = -1) -> None:
         at_least_1("CosineAnnealingLR", "T_max", T_max)
-        numbers("CosineAnnealingLR", eta_min=eta_min)
+        checks.numbers("CosineAnnealingLR", eta_min=eta_min)
         self.T_max, self.eta_min = T_max, eta_min
         super().__init__(optimizer, last_epoch)
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
+from ...ops import checks
 from ..optimizer import Optimizer
-from .base import LRScheduler, Momentum, check_optimizer, numbers, one_a_group
+from .base import LRScheduler, Momentum, check_optimizer, one_a_group
 from .curves import at_least_1
 
 
@@ -113,7 +114,7 @@ class CyclicLR(LRScheduler):
         check_optimizer("CyclicLR", optimizer)
         if scale_fn is None and mode not in ("triangular", "triangular2", "exp_range"):
             raise ValueError(f"CyclicLR: mode must be 'triangular', 'triangular2' or 'exp_range', got {mode!r}")
-        numbers("CyclicLR", gamma=gamma)
+        checks.numbers("CyclicLR", gamma=gamma)
         for what, length in (("step_size_up", step_size_up), ("step_size_down", step_size_up if step_size_down is None else step_size_down)):
             at_least_1("CyclicLR", what, length)
         if scale_fn is not None and not callable(scale_fn):
@@ -198,12 +199,12 @@ class OneCycleLR(LRScheduler):
         if total_steps is None:
             if epochs is None or steps_per_epoch is None:
                 raise ValueError("OneCycleLR: give total_steps, or epochs and steps_per_epoch")
-            numbers("OneCycleLR", epochs=epochs, steps_per_epoch=steps_per_epoch)
+            checks.numbers("OneCycleLR", epochs=epochs, steps_per_epoch=steps_per_epoch)
             total_steps = epochs * steps_per_epoch
         at_least_1("OneCycleLR", "total_steps", total_steps)
-        numbers("OneCycleLR", pct_start=pct_start)
+        checks.numbers("OneCycleLR", pct_start=pct_start)
         for what, factor in (("div_factor", div_factor), ("final_div_factor", final_div_factor)):
-            numbers("OneCycleLR", **{what: factor})
+            checks.numbers("OneCycleLR", **{what: factor})
             if not factor:
                 raise ValueError(f"OneCycleLR: {what} must not be 0")
         if not 0 <= pct_start <= 1:
