@@ -37,7 +37,9 @@ def test_softmax_its_logarithm_and_gradients(shape, axis, dtype, layout, seed):
         assert np.linalg.norm(gx - expected) < 4 * limit * (np.linalg.norm(gy) + np.linalg.norm(expected))
 
 
-@pytest.mark.parametrize("shape, axis", [((128, 1000), 1), ((1000, 128), 0), ((3, 21, 30, 31), 1)])
+@pytest.mark.parametrize(
+    "shape, axis", [((128, 1000), 1), ((1000, 128), 0), ((3, 21, 30, 31), 1), ((1500, 12), 1), ((300, 32), 1), ((300, 33), 1), ((600, 1), 1)]
+)
 def test_many_classes(shape, axis):
     x = numbers(1, shape, np.float32, 5)
     for layout in (np.ascontiguousarray, channels_last_copy):

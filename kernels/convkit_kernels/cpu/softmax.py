@@ -24,8 +24,9 @@ from .copy import contiguous
 from .elementwise import dense, in_order_of, line
 from .runtime import STRICT
 
-# Below how many places side by side there is no strip but a copy to rows.
+# Below how many places side by side there is no strip but a copy to rows; up to how many classes rows go together, and numbers of them.
 NARROW = 8
+FEW, TOGETHER = 32, 512
 
 # ---------------------------------------------------------------------------------- rows of formulas
 # From x and a second operand b of an element, and `top`, the maximum of x (0 in gradients):
@@ -80,6 +81,12 @@ def _log_softmax_grad(g, y, term, top, rest):
     return g - m.exp(y) * rest
 
 
+@register_jitable
+def _together(memory, start, end, classes):
+    # Rows `start` to `end` of the memory as one line.
+    return numba.carray(memory, end * classes)[start * classes :]
+
+
 class _Row:
     """The formulas of one operation: `greatest` tells whether it subtracts the maximum."""
 
@@ -88,7 +95,36 @@ class _Row:
             count, classes, each = plan[0], plan[1], plan[2]
             first, second, out = numba.carray(x, (count, classes)), numba.carray(b, (count, classes)), numba.carray(y, (count, classes))
             zero = first.dtype.type(0)
-            for i in range(task * each, min(count, (task + 1) * each)):
+            low, high = task * each, min(count, (task + 1) * each)
+            if classes <= FEW:
+                # Rows too short for vectors go together: what all of a row share is written out for each of its numbers.
+                tops, rests = numba.carray(_row_room(x), (2, TOGETHER))
+                for start in range(low, high, TOGETHER // classes):
+                    end = min(high, start + TOGETHER // classes)
+                    a, c, v = _together(x, start, end, classes), _together(b, start, end, classes), _together(y, start, end, classes)
+                    for i in range(start, end):
+                        p, shared = first[i], tops[(i - start) * classes : (i - start + 1) * classes]
+                        top = p[0] if greatest else zero
+                        if greatest:
+                            for j in range(classes):
+                                top = m.maximum(top, p[j])
+                        for j in range(classes):
+                            shared[j] = top
+                    for k in range(v.size):
+                        v[k] = term(a[k], c[k], tops[k])
+                    for i in range(start, end):
+                        z, shared = out[i], rests[(i - start) * classes : (i - start + 1) * classes]
+                        total = zero
+                        for j in range(classes):
+                            total += z[j]
+                        for j in range(classes):
+                            shared[j] = total
+                    for k in range(v.size):
+                        rests[k] = rest(rests[k])
+                    for k in range(v.size):
+                        v[k] = result(a[k], c[k], v[k], tops[k], rests[k])
+                return
+            for i in range(low, high):
                 p, q, z = first[i], second[i], out[i]
                 top = zero
                 if greatest:
@@ -161,7 +197,7 @@ class _Row:
         return y
 
 
-_room = tasks.stack(3 * tasks.WIDE)
+_room, _row_room = tasks.stack(3 * tasks.WIDE), tasks.stack(2 * TOGETHER)
 _NONE = np.zeros(1, np.int64)
 
 _SOFTMAX = _Row(True, _exp_term, _itself, _softmax)
@@ -234,10 +270,13 @@ def _cross_entropy_grad_rows(task, plan, target, g, y, weight, options, gx, e, f
     # loss = -sum_j q_j y_j with q_j = weight_j ((1 - smoothing) [j = t] + smoothing / C), y = log softmax(x), so
     # gx_j = g (exp(y_j) sum_k q_k - q_j).
     count, classes, each = plan[0], plan[1], plan[2]
-    logs, out = numba.carray(y, (count, classes)), numba.carray(gx, (count, classes))
-    for i in range(task * each, min(count, (task + 1) * each)):
-        row, z = logs[i], out[i]
-        t = target[i]
+    out = numba.carray(gx, (count, classes))
+    low, high = task * each, min(count, (task + 1) * each)
+    a, v = _together(y, low, high, classes), _together(gx, low, high, classes)
+    for k in range(v.size):
+        v[k] = m.exp(a[k])
+    for i in range(low, high):
+        z, t = out[i], target[i]
         if t < 0:
             for j in range(classes):
                 z[j] = 0
@@ -245,7 +284,7 @@ def _cross_entropy_grad_rows(task, plan, target, g, y, weight, options, gx, e, f
         size = g[i] * (options[3] - options[1] * weight[t])
         spread = g[i] * options[2]
         for j in range(classes):
-            z[j] = m.exp(row[j]) * size + spread * weight[j]
+            z[j] = z[j] * size + spread * weight[j]
         z[t] += g[i] * options[1] * weight[t]
 
 
