@@ -79,7 +79,7 @@ def locally_connected2d(input: Any, weight: Any, bias: Any = None, stride: Any =
 
     A x B regions share weights inside each; with A = P and B = Q nothing is shared, with A = B = 1 it is `conv2d`.  P and Q, `stride`,
     `padding` and `dilation` are those of `conv2d`.  Each region's weights are matrices [C, K], the order in which Keras stores them.
-    ValueError for shapes that do not fit.
+    There are no groups, as in Keras (torch has no such layer): cut the channels and join the results.  ValueError for shapes that do not fit.
 
     Y. Taigman, M. Yang, M. Ranzato, L. Wolf, "DeepFace", CVPR 2014, whose upper layers are such; Keras 2's LocallyConnected2D.
 
