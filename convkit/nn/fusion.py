@@ -29,17 +29,18 @@ def run(modules: Iterable[Module], x: Any) -> Any:
     every = [*modules, None, None]
     i = 0
     while (first := every[i]) is not None:
-        behind, options = every[i + 1], dict[str, Any]()
-        if _plain(first, *_BEFORE_RELU):
-            if type(first) in _NORMS and _folds(first, behind, x):
-                options["weights"] = _folded(first, behind)
-                i += 1
-                behind = every[i + 1]
-            if _plain(behind, ReLU):
-                options["relu"] = True
-                i += 1
-        x = first.forward(x, **options) if options else first(x)
         i += 1
+        if not _plain(first, *_BEFORE_RELU):
+            x = first(x)
+            continue
+        options: dict[str, Any] = {}
+        if type(first) in _NORMS and _folds(first, every[i], x):
+            options["weights"] = _folded(first, every[i])
+            i += 1
+        if _plain(every[i], ReLU):
+            options["relu"] = True
+            i += 1
+        x = first.forward(x, **options)
     return x
 
 

@@ -139,9 +139,14 @@ def pack(b: np.ndarray, taps: np.ndarray, shape: tuple[int, int, int], strides: 
     groups, rows, n = shape
     blocks = -(-n // columns)
     packed = np.empty((groups, blocks, taps.size * rows, columns), b.dtype)
-    plan = np.array([blocks, rows, n, columns, taps.size, *strides, columns if strides[2] == 1 else PIECE, b.itemsize], np.int64)
+    plan = _pack_plan(blocks, rows, n, columns, taps.size, *strides, columns if strides[2] == 1 else PIECE, b.itemsize)
     tasks.run(tasks.compiled(_pack, b.dtype.char), groups * blocks, plan, taps, b, packed)
     return packed
+
+
+@functools.lru_cache(maxsize=1024)
+def _pack_plan(*numbers: int) -> np.ndarray:
+    return np.array(numbers, np.int64)
 
 
 def _pack(task, plan, taps, b, packed, c, d, e, f, g):

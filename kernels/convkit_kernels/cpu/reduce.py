@@ -26,7 +26,7 @@ from numba.extending import register_jitable
 from ..layout import normal, order_of
 from . import tasks
 from .denormals import RESULTS
-from .elementwise import dense, line
+from .elementwise import dense
 from .runtime import FASTMATH, STRICT
 
 # Elements that one task sums, but 64 rows at least, so that the partial sums take at most 1/16 of the memory of x.
@@ -108,22 +108,22 @@ class _Folds:
         self.lines, self.rows, self.few, self.join = lines, rows, few, parts
 
     def run(self, x: np.ndarray, outer: int, middle: int, inner: int) -> np.ndarray:
-        """The sums, or products, [outer, inner] over the middle of x, flat."""
+        """The sums, or products, [outer, inner] over the middle of x, dense."""
         char, length, plan = x.dtype.char, middle * inner, _plan(outer, middle, inner)
         y = np.empty((outer, inner), x.dtype)
         # Products of floats in float64 are 0 long before one is denormal, which takes 150 cycles.
         flush = RESULTS if self is _PRODUCTS and char == "f" else 0
         if inner == 1:
             partial = np.empty(plan[5])
-            tasks.run(tasks.compiled(self.lines, char, (1,)), -(-plan[5] // plan[6]), plan, plan, x, partial.view(x.dtype), flush=flush)
+            tasks.run(tasks.compiled(self.lines, char, (1,)), -(-plan[5] // plan[6]), plan, plan, x, partial, flush=flush)
             y[:, 0] = partial if len(partial) == outer else self.join.reduce(partial.reshape(outer, -1), axis=1)
         elif middle < 16 or length < 4 * WIDTH:
-            tasks.run(tasks.compiled(self.few, char), -(-outer // 256) * -(-inner // 4096), plan, plan, x, y.reshape(-1))
+            tasks.run(tasks.compiled(self.few, char), -(-outer // 256) * -(-inner // 4096), plan, plan, x, y)
         else:
             # Parts hold whole rows of the joined width, so that an element's place modulo the width tells its column.
             parts = -(-length // plan[4])
             partial = np.empty((outer, parts, plan[7]))
-            tasks.run(tasks.compiled(self.rows, char, (1,)), outer * parts, plan, plan, x, partial.reshape(-1).view(x.dtype), flush=flush)
+            tasks.run(tasks.compiled(self.rows, char, (1,)), outer * parts, plan, plan, x, partial, flush=flush)
             y[...] = self.join.reduce(self.join.reduce(partial, axis=1).reshape(outer, -1, inner), axis=1)
         return y
 
@@ -225,7 +225,7 @@ def _fold(fold: _Folds, terms: Callable, x: np.ndarray, axes: tuple[int, ...], k
             return np.asarray(fold.join.reduce(terms(x), axis=axes, keepdims=keepdims, dtype=np.float64), dtype=x.dtype)
     walk, shape, place = blocks
     with np.errstate(all="ignore"):
-        y = fold.run(line(x), *walk)
+        y = fold.run(x, *walk)
     full = y.reshape(shape).transpose(place)
     return full if keepdims else np.squeeze(full, axis=axes)
 
@@ -371,11 +371,11 @@ def scan(name: str, x: np.ndarray, axis: int, backwards: bool = False) -> np.nda
     if name in _PLACES:
         y = np.empty_like(x, np.int64)
         row = _PLACES[name][0]
-        tasks.walk(row.lines, row.strips, tasks.sizes(x, axis), line(y), line(x))
+        tasks.walk(row.lines, row.strips, tasks.sizes(x, axis), y, x)
     else:
         y = np.empty_like(x)
         scan = _SCANS[name][0]
-        tasks.walk(scan.lines, scan.strips, tasks.sizes(x, axis), np.array([backwards], np.int64), line(x), line(y))
+        tasks.walk(scan.lines, scan.strips, tasks.sizes(x, axis), np.array([backwards], np.int64), x, y)
     return y
 
 

@@ -21,7 +21,7 @@ from ..layout import normal
 from . import mathfunctions as m
 from . import tasks
 from .copy import contiguous
-from .elementwise import dense, in_order_of, line
+from .elementwise import dense, in_order_of
 from .runtime import STRICT
 
 # Below how many places side by side there is no strip but a copy to rows; up to how many classes rows go together, and numbers of them.
@@ -193,7 +193,7 @@ class _Row:
             moved = self.run(-1, *(contiguous(np.moveaxis(a, axis, -1)) for a in (x, b)))
             y[...] = np.moveaxis(moved, -1, axis)
             return y
-        tasks.walk(self.rows, self.strips, sizes, _NONE, line(x), line(b), line(y))
+        tasks.walk(self.rows, self.strips, sizes, _NONE, x, b, y)
         return y
 
 
@@ -348,7 +348,7 @@ def cross_entropy(
     loss = np.zeros(target.shape, y.dtype)
     if y.size:
         targets, weights, options = _classes(y, target, weight, ignore_index, label_smoothing)
-        tasks.walk(_loss_rows, _loss_strips, tasks.sizes(y, 1), targets, line(y), weights, loss.reshape(-1), options)
+        tasks.walk(_loss_rows, _loss_strips, tasks.sizes(y, 1), targets, y, weights, loss, options)
     return loss, y
 
 
@@ -361,5 +361,5 @@ def cross_entropy_grad(
     if gx.size:
         targets, weights, options = _classes(y, target, weight, ignore_index, label_smoothing)
         g = contiguous(np.asarray(g, y.dtype)).reshape(-1)
-        tasks.walk(_cross_entropy_grad_rows, _cross_entropy_grad_strips, tasks.sizes(y, 1), targets, g, line(y), weights, options, line(gx))
+        tasks.walk(_cross_entropy_grad_rows, _cross_entropy_grad_strips, tasks.sizes(y, 1), targets, g, y, weights, options, gx)
     return gx
