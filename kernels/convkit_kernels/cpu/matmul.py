@@ -18,16 +18,17 @@ import math
 from typing import NamedTuple
 
 import numpy as np
+from numba import types
 
 from . import tasks
-from .copy import contiguous
-from .microkernel import address, call_code, copy_bytes, finish_kernel, row_split, split_kernels, tile_for
+from .copy import contiguous, turner
+from .microkernel import CACHE_LINE, address, call_code, clear_bytes, copy_bytes, finish_kernel, isa, row_split, split_kernels, tile_for
 from .runtime import MOST_THREADS
 
 PACK_FROM_ROWS = 128  # below, packing b costs more than its strided reads
 TILES_OF_UNIT = 20  # tiles of rows, at most, that one unit of parallel work computes for one block of columns; fewer where cores would idle
 CHUNK = 256  # of the sum over k
-PIECE = 16  # columns that are packed at a time, if each stands in a cache line of its own
+TURNED = 256  # places of windows that are turned at a time, on the stack
 CHUNK_BY_COLUMNS = 128  # where rows of a are far apart in memory, so that each number of the chunk stands in a cache line of its own
 
 
@@ -139,38 +140,67 @@ def pack(b: np.ndarray, taps: np.ndarray, shape: tuple[int, int, int], strides: 
     groups, rows, n = shape
     blocks = -(-n // columns)
     packed = np.empty((groups, blocks, taps.size * rows, columns), b.dtype)
-    plan = _pack_plan(blocks, rows, n, columns, taps.size, *strides, columns if strides[2] == 1 else PIECE, b.itemsize)
+    plan = _pack_plan(blocks, rows, n, columns, taps.size, *strides, b.itemsize)
     tasks.run(tasks.compiled(_pack, b.dtype.char), groups * blocks, plan, taps, b, packed)
     return packed
 
 
 @functools.lru_cache(maxsize=1024)
-def _pack_plan(*numbers: int) -> np.ndarray:
-    return np.array(numbers, np.int64)
+def _pack_plan(blocks: int, rows: int, n: int, columns: int, ntaps: int, sg: int, si: int, sj: int, size: int) -> np.ndarray:
+    lanes, window = isa().bytes // size, min(si or sj, sj)  # numbers of a window, which lie together
+    turn = turner(size) if sj > 1 and columns > 1 and window <= TURNED else 0
+    # Windows that follow each other, so many that they fill whole vectors, if these have room; or one.
+    together = TURNED // window // lanes * lanes or TURNED // window if window == si else 1
+    return np.array([blocks, rows, n, columns, ntaps, sg, si, sj, size, turn, lanes, window, together], np.int64)
+
+
+_room = tasks.stack((TURNED + 1) * CACHE_LINE, types.uint8)
 
 
 def _pack(task, plan, taps, b, packed, c, d, e, f, g):
-    # A piece of a row of a block at a time: where its columns come from as many places, these are few enough for their cache lines to stay in
-    # the first-level cache until the rows and taps that share them are done (columns of weights are a power of two apart: few sets of the cache).
+    # Columns that are neighbours are copied.  Else blocks of as many rows and columns as a vector has lanes are turned in registers: straight into
+    # their place, or, where taps of a window are neighbours, which go to places far apart, on the stack.
     blocks, rows, n = plan[0], plan[1], plan[2]
     columns, ntaps = plan[3], plan[4]
     sg, si, sj = plan[5], plan[6], plan[7]
-    piece, size = plan[8], plan[9]
-    block, zero = task % blocks * columns, type(b[0])(0)
-    for first in range(0, columns, piece):
-        width = min(piece, columns - first)
-        many = max(0, min(width, n - block - first))
-        start = task // blocks * sg + (block + first) * sj
+    size, turn, lanes = plan[8], plan[9], plan[10]
+    window, together = plan[11], plan[12]
+    first = task % blocks * columns
+    count = min(columns, n - first)
+    source, result = task // blocks * sg + first * sj, task * ntaps * rows * columns
+    if count < columns:
+        clear_bytes(address(packed) + size * result, size * ntaps * rows * columns)
+    if not turn:
         for i in range(rows):
             for tap in range(ntaps):
-                at, to = start + taps[tap] + i * si, ((task * ntaps + tap) * rows + i) * columns + first
+                at, to = source + taps[tap] + i * si, result + (tap * rows + i) * columns
                 if sj == 1:
-                    copy_bytes(address(packed) + size * to, address(b) + size * at, size * many)
+                    copy_bytes(address(packed) + size * to, address(b) + size * at, size * count)
                 else:
-                    for j in range(many):
+                    for j in range(count):
                         packed[to + j] = b[at + j * sj]
-                for j in range(many, width):
-                    packed[to + j] = zero
+        return
+    room = (address(_room(packed)) + CACHE_LINE - 1) // CACHE_LINE * CACHE_LINE
+    for j in range(0, count, lanes):
+        x, y, many = address(b) + size * (source + j * sj), address(packed) + size * (result + j), min(lanes, count - j)
+        if si == 1:
+            for tap in range(ntaps):
+                for i in range(0, rows, lanes):
+                    to = y + size * columns * (tap * rows + i)
+                    call_code(turn, (x + size * (taps[tap] + i), size * sj, to, size * columns, min(lanes, rows - i), many))
+            continue
+        for i in range(0, rows, together):
+            here = min(together, rows - i)
+            numbers = (here - 1) * si + window
+            for q in range(0, numbers, lanes):
+                call_code(turn, (x + size * (i * si + q), size * sj, room + size * lanes * q, size * lanes, min(lanes, numbers - q), many))
+            for r in range(here):
+                for tap in range(ntaps):
+                    at, to = room + size * lanes * (r * si + taps[tap]), y + size * columns * (tap * rows + i + r)
+                    if size * many == CACHE_LINE:  # a constant is one instruction, not a call
+                        copy_bytes(to, at, CACHE_LINE)
+                    else:
+                        copy_bytes(to, at, size * many)
 
 
 def _product(task, plan, index, a, b, start, y, add, f, g):
