@@ -280,7 +280,9 @@ def _where(x, k, t, a, b, c):
 
 def _binary(ufunc: Callable, row: Callable, a: Operand, b: Operand) -> np.ndarray:
     like = a if not isinstance(b, np.ndarray) or (isinstance(a, np.ndarray) and a.size >= b.size) else b
-    # Where memory has gaps, as a slice has, the copy that a kernel needs would take as long as NumPy's loop.
+    if isinstance(a, np.ndarray) and isinstance(b, np.ndarray) and a.size >= LARGE and a.shape == b.shape and order_of(a) is None:
+        like = b  # a part of a whole, as the gradient of what was joined is, is copied beside a dense operand
+    # Where the memory of both has gaps, the copy that a kernel needs would take as long as NumPy's loop.
     if like.size >= LARGE and like.dtype.kind == "f" and order_of(like) is not None:  # type: ignore[union-attr, arg-type]
         like = normal(like)  # type: ignore[arg-type]
         lines = _lines((a, b), like, (like.dtype, like.dtype))
