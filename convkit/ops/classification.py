@@ -252,7 +252,7 @@ def multi_margin_loss(
     if x.ndim != 2 or not x.shape[1]:
         raise ValueError(f"{op}: input must be [N, C] or [C] with some classes, got shape {list(input.shape)}")
     t, per_class, share = _targets(op, x, target, weight, ignore_index=-(1 << 62))
-    z = relu(x - Gather.apply(x, 1, t[:, None]) + checks.number(op, "margin", margin))
+    z = relu(x - (Gather.apply(x, 1, t[:, None]) - checks.number(op, "margin", margin)))
     others = (np.arange(x.shape[1]) != t[:, None]).astype(x.dtype)
     losses = sum((z if p == 1 else z * z) * TensorBase.result(others), 1) * (1.0 / x.shape[1])
     loss = reduced(op, losses if share is None else losses * TensorBase.result(share), reduction, size_average, reduce)
