@@ -20,7 +20,7 @@ DIRECT = {"sums": 1.2, "outer": 1.4}
 ADD_LANES = 10  # for the lanes of a vector
 # Winograd: for each FMA; for a patch of one tile and one vector of channels, there and back; for a 3x3 window of one vector of weights.
 PRODUCT = {"sums": 1.35, "outer": 1.4}
-PATCH = 850.0
+PATCH = {"sums": 650.0, "outer": 900.0}
 WINDOW = 2400.0
 # Direct sums that cost less, about a millisecond, are not worth seconds of compiling another algorithm.
 LITTLE = 4e6
@@ -51,7 +51,7 @@ def estimates(sum_: str, images: int, channels: int, filters: int, out: tuple[in
     direct = Estimate("direct", here["direct"][sum_] * DIRECT[sum_] * pixels * groups * steps, "")
     tiles = images * out[0] * tiles_along(out[1], spacing(taps[1])) * tiles_along(out[2], spacing(taps[2]))
     products = PRODUCT[sum_] * tiles * 36 * c * vectors
-    patches = PATCH * tiles * (-(-c // lanes) + vectors)
+    patches = PATCH[sum_] * tiles * (-(-c // lanes) + vectors)
     cost = here["winograd"][sum_] * (products + patches + WINDOW * c * vectors)
     return direct, Estimate("winograd", cost, _refused(taps, apart, groups, plane_by_plane))
 

@@ -12,8 +12,8 @@ it meets NaN, where a direct sum would reach the nine outputs around it only.
 
 A tile of a dilated convolution is 16 pixels as far apart as its taps: each of dilation^2 phases of the image is convolved by itself.
 
-A transform is a codelet: straight-line code over a vector of channels at a time, emitted with llvmlite.  It finds pixels by a
-table of addresses, in which pixels outside the image are a row of zeros that is only read, or a row that nobody reads.
+A transform is a codelet: straight-line code over a vector of channels at a time, emitted with llvmlite.  It finds pixels by a table of addresses
+that it makes for each tile, in which pixels outside the image are a row of zeros that is only read, or a row that nobody reads.
 """
 
 from __future__ import annotations
@@ -27,21 +27,22 @@ import numba
 import numpy as np
 from llvmlite import binding as llvm
 from llvmlite import ir
-from numba import prange
+from numba import prange, types
+from numba.extending import intrinsic
 
 from .choice import tiles_along
 from .denormals import flush_denormals, set_float_mode
-from .lanes import I32, I64, accesses, below
+from .lanes import I32, I64, accesses, below, splat
 from .microkernel import address, call_code, clear_bytes, compiled, isa, positive, row_split, split_kernels, tile_for
 from .runtime import MOST_THREADS, inline, kernel
 
-LEAST_TILES = {"sums": 14, "outer": 56}  # that a block of transformed weights or weight gradients meets at once
+LEAST_TILES = {"few": 28, "sums": 14, "outer": 56}  # that a block of transformed weights (few, or more) or weight gradients meets at once
 PARTS, PARTS_BYTES = 16, 1 << 21  # of a weight gradient, at most
 TILES_BYTES = 1 << 18  # of transformed tiles beside a part's transformed weights, all in the second-level cache
+FEW = 1 << 18  # bytes of transformed weights, which leave room in the second-level cache for more tiles and for the pixels of the next
 UNITS = 4  # of work at least, if there are tiles enough: each reads all transformed weights, which may be more than the caches hold
 PIECES = 8  # of a transform of weights
 PLACES = 36  # of a transformed tile
-TABLE = PLACES + 16 + 16  # addresses of the pixels of a patch, of a tile, and of what is added to it
 
 
 # ------------------------------------------------------------------------------------- codelets
@@ -51,12 +52,17 @@ _A, _B = 3 / 4, 3 / 2
 _P, _Q = _A**2, _B**2
 
 
+def _at_both(add: Callable, mul: Callable, even: Any, odd: Any, c: float) -> list:
+    """A polynomial at c and at -c, from the parts with even and with odd powers: two multiply-adds."""
+    return [add(even, mul(odd, c)), add(even, mul(odd, -c))]
+
+
 def _input(add: Callable, sub: Callable, mul: Callable, x: list) -> list:
     """B' x, 6 -> 6: the coefficients of x times each point's polynomial, the product of (t - other point)."""
-    a_even, a_odd = sub(x[4], mul(x[2], _Q)), mul(sub(x[3], mul(x[1], _Q)), _A)
-    b_even, b_odd = sub(x[4], mul(x[2], _P)), mul(sub(x[3], mul(x[1], _P)), _B)
-    first, last = (add(sub(mul(x[i], _P * _Q), mul(x[i + 2], _P + _Q)), x[i + 4]) for i in (0, 1))
-    return [first, add(a_even, a_odd), sub(a_even, a_odd), add(b_even, b_odd), sub(b_even, b_odd), last]
+    a_even, a_odd = sub(x[4], mul(x[2], _Q)), sub(x[3], mul(x[1], _Q))
+    b_even, b_odd = sub(x[4], mul(x[2], _P)), sub(x[3], mul(x[1], _P))
+    first, last = (add(sub(x[i + 4], mul(x[i + 2], _P + _Q)), mul(x[i], _P * _Q)) for i in (0, 1))
+    return [first, *_at_both(add, mul, a_even, a_odd, _A), *_at_both(add, mul, b_even, b_odd, _B), last]
 
 
 def _output(add: Callable, sub: Callable, mul: Callable, m: list) -> list:
@@ -66,15 +72,14 @@ def _output(add: Callable, sub: Callable, mul: Callable, m: list) -> list:
         add(add(m[0], a_even), b_even),
         add(mul(a_odd, _A), mul(b_odd, _B)),
         add(mul(a_even, _P), mul(b_even, _Q)),
-        add(add(mul(a_odd, _A * _P), mul(b_odd, _B * _Q)), m[5]),
+        add(add(m[5], mul(a_odd, _A * _P)), mul(b_odd, _B * _Q)),
     ]
 
 
 def _gradient(add: Callable, sub: Callable, mul: Callable, g: list) -> list:
     """A g, 4 -> 6: g as a polynomial, at the points."""
-    a_even, a_odd = add(g[0], mul(g[2], _P)), add(mul(g[1], _A), mul(g[3], _A * _P))
-    b_even, b_odd = add(g[0], mul(g[2], _Q)), add(mul(g[1], _B), mul(g[3], _B * _Q))
-    return [g[0], add(a_even, a_odd), sub(a_even, a_odd), add(b_even, b_odd), sub(b_even, b_odd), g[3]]
+    a_even, a_odd, b_even, b_odd = (add(g[i], mul(g[i + 2], square)) for square in (_P, _Q) for i in (0, 1))
+    return [g[0], *_at_both(add, mul, a_even, a_odd, _A), *_at_both(add, mul, b_even, b_odd, _B), g[3]]
 
 
 _OF_A, _OF_B = 1 / (2 * _P * (_P - _Q)), 1 / (2 * _Q * (_Q - _P))  # one over each point's polynomial at the point
@@ -82,9 +87,9 @@ _OF_A, _OF_B = 1 / (2 * _P * (_P - _Q)), 1 / (2 * _Q * (_Q - _P))  # one over ea
 
 def _weights(add: Callable, sub: Callable, mul: Callable, w: list) -> list:
     """G w, 3 -> 6: w as a polynomial, at the points, over each point's polynomial there."""
-    a_even, a_odd = mul(add(w[0], mul(w[2], _P)), _OF_A), mul(w[1], _A * _OF_A)
-    b_even, b_odd = mul(add(w[0], mul(w[2], _Q)), _OF_B), mul(w[1], _B * _OF_B)
-    return [mul(w[0], 1 / (_P * _Q)), add(a_even, a_odd), sub(a_even, a_odd), add(b_even, b_odd), sub(b_even, b_odd), w[2]]
+    a_even, b_even = mul(add(w[0], mul(w[2], _P)), _OF_A), mul(add(w[0], mul(w[2], _Q)), _OF_B)
+    a, b = _at_both(add, mul, a_even, w[1], _A * _OF_A), _at_both(add, mul, b_even, w[1], _B * _OF_B)
+    return [mul(w[0], 1 / (_P * _Q)), *a, *b, w[2]]
 
 
 def _weight_gradient(add: Callable, sub: Callable, mul: Callable, u: list) -> list:
@@ -103,16 +108,19 @@ CODELETS = {
     "weights": (_weights, 3, 6, "windows", "planes", False),
     "weight_gradient": (_weight_gradient, 6, 3, "planes", "windows", False),
 }
-AHEAD = 8  # vectors: 36 planes are more streams than a processor follows by itself, so each vector asks for one that comes later
+AHEAD = 8  # vectors: 36 planes of weights are more streams than a processor follows by itself, so each vector asks for one that comes later
 _lock = threading.Lock()
 
 
 def codelet(name: str, dtype: np.dtype, add: bool = False, relu: bool = False) -> int:
-    """Address of a codelet, compiled on first use, in about 20 ms.  It takes (sources, source, results, result, more, whole, rest): tables of
-    addresses and what is added to each, the address of the bias, whole vectors of channels and channels beyond them.  Where windows take part,
-    planes come first, and `more` is the address of a table of where the window of each lane is, in bytes.
+    """Address of a codelet, compiled on first use, in about 20 ms.
 
-    With `add` the results' table goes on with the addresses of what is added to each; with `relu` what is not above 0 becomes 0."""
+    Of pixels it takes (view, image, i, j, outside, planes, at, bias, away, whole, rest): the address of a `_view` of images, of an image, where the
+    first pixel is, the address to use for pixels outside the image, the table of planes and what is added to it, the address of the bias, what leads
+    from a pixel to what is added to it, whole vectors of channels and channels beyond them.  Of windows it takes (planes, at, windows, window, lanes,
+    whole, rest): tables of addresses and what is added to each, and the address of a table of where the window of each lane is, in bytes.
+
+    With `add` something is added to each pixel; with `relu` what is not above 0 becomes 0."""
     with _lock:
         return _codelet(name, np.dtype(dtype).char, add, relu)
 
@@ -131,10 +139,13 @@ def _emit(name: str, char: str, added: bool, relu: bool) -> ir.Module:
     vp, ip = vec.as_pointer(), I64.as_pointer()
     module = ir.Module(f"winograd_{name}_{suffix}")
     module.triple = llvm.get_process_triple()
-    fn = ir.Function(module, ir.FunctionType(ir.VoidType(), [ip, I64, ip, I64, I64, I64, I64]), module.name)
-    sources, source, results, result, more, whole, rest = fn.args
-    if kind_in == "windows":
-        sources, source, results, result = results, result, sources, source
+    of_pixels = "pixels" in (kind_in, kind_out)
+    kinds = [ip, *[I64] * 4, ip, *[I64] * 5] if of_pixels else [ip, I64, ip, *[I64] * 4]
+    fn = ir.Function(module, ir.FunctionType(ir.VoidType(), kinds), module.name)
+    if of_pixels:
+        view, image, first_row, first_column, outside, planes, plane, more, away, whole, rest = fn.args
+    else:
+        planes, plane, windows, window, more, whole, rest = fn.args
     load_vector, store_vector = accesses(module, vec)
     prefetch = ir.Function(module, ir.FunctionType(ir.VoidType(), [vp, I32, I32, I32]), "llvm.prefetch.p0")
     entry, loop, next_, tail, last, exit_ = (fn.append_basic_block(n) for n in ("entry", "loop", "next", "tail", "last", "exit"))
@@ -150,17 +161,38 @@ def _emit(name: str, char: str, added: bool, relu: bool) -> ir.Module:
     def mul(v: Any, c: float) -> Any:
         return b.fmul(v, ir.Constant(vec, [float(c)] * lanes), flags=flags)
 
+    def pixels(image: Any) -> Any:
+        """The table of the addresses of a tile's pixels, in rows of 8."""
+        side, eight = before if kind_in == "pixels" else after, ir.VectorType(I64, 8)
+        height, width, apart, row_bytes, pixel_bytes = (b.load(b.gep(view, [ir.Constant(I64, k)])) for k in range(VIEW_COLUMNS))
+        columns, distances = (
+            b.load(b.bitcast(b.gep(view, [ir.Constant(I64, k)]), eight.as_pointer()), align=8) for k in (VIEW_COLUMNS, VIEW_COLUMNS + 8)
+        )
+        columns, beyond = b.add(columns, splat(b, first_column, 8)), splat(b, outside, 8)
+        table = b.alloca(eight, side)
+        table.align = 64
+        i, at = first_row, b.add(image, b.add(b.mul(first_row, row_bytes), b.mul(first_column, pixel_bytes)))
+        for row in range(side):
+            limit = b.select(b.icmp_unsigned("<", i, height), width, ir.Constant(I64, 0))
+            inside = b.icmp_unsigned("<", columns, splat(b, limit, 8))
+            b.store(b.select(inside, b.add(distances, splat(b, at, 8)), beyond), b.gep(table, [ir.Constant(I64, row)]), align=64)
+            i, at = b.add(i, apart), b.add(at, b.mul(apart, row_bytes))
+        return b.bitcast(table, ip)
+
     def body(t: Any, mask: Any) -> None:
         """One vector of channels: down the columns of the patch, then along its rows."""
         offset = b.mul(t, ir.Constant(I64, isa().bytes))
         where = b.inttoptr(b.add(more, b.mul(t, ir.Constant(I64, 8 * lanes))), ip)  # the table of lanes
 
-        def place(kind: str, table: Any, k: int, base: Any, writes: int) -> Any:
-            at = b.add(b.load(b.gep(table, [ir.Constant(I64, k)])), base)
+        def place(kind: str, i: int, j: int, width: int, writes: int, table: Any = None) -> Any:
+            if kind == "pixels":
+                return b.inttoptr(b.add(b.load(b.gep(table or spots, [ir.Constant(I64, 8 * i + j)])), offset), vp)
+            table, base = (planes, plane) if kind == "planes" else (windows, window)
+            at = b.add(b.load(b.gep(table, [ir.Constant(I64, i * width + j)])), base)
             if kind == "windows":  # a gather takes five times as long
                 return [b.inttoptr(b.add(at, b.load(b.gep(where, [ir.Constant(I64, lane)]))), scalar.as_pointer()) for lane in range(lanes)]
             at = b.add(at, offset)
-            if kind == "planes":
+            if not of_pixels:
                 later = b.inttoptr(b.add(at, ir.Constant(I64, AHEAD * isa().bytes)), vp)
                 b.call(prefetch, [later, ir.Constant(I32, writes), ir.Constant(I32, 3), ir.Constant(I32, 1)])
             return b.inttoptr(at, vp)
@@ -173,15 +205,13 @@ def _emit(name: str, char: str, added: bool, relu: bool) -> ir.Module:
                 return value
             return load_vector(b, pointer, mask if kind == "pixels" else None)
 
-        columns = [
-            step(add, sub, mul, [load(kind_in, place(kind_in, sources, i * before + j, source, 0)) for i in range(before)]) for j in range(before)
-        ]
+        columns = [step(add, sub, mul, [load(kind_in, place(kind_in, i, j, before, 0)) for i in range(before)]) for j in range(before)]
         shift = load("pixels", b.inttoptr(b.add(more, offset), vp)) if biased else None
         for i in range(after):
             for j, value in enumerate(step(add, sub, mul, [column[i] for column in columns])):
-                to, value = place(kind_out, results, i * after + j, result, 1), add(value, shift) if biased else value
+                to, value = place(kind_out, i, j, after, 1), add(value, shift) if biased else value
                 if added:  # as an operation of its own, which a sum behind the convolution is
-                    value = b.fadd(value, load("pixels", place(kind_out, results, (after + i) * after + j, result, 0)))
+                    value = b.fadd(value, load("pixels", place("pixels", i, j, after, 0, added_spots)))
                 if relu:
                     value = positive(b, value)
                 if kind_out == "windows":
@@ -190,6 +220,8 @@ def _emit(name: str, char: str, added: bool, relu: bool) -> ir.Module:
                 else:
                     store_vector(b, value, to, mask if kind_out == "pixels" else None)
 
+    spots = pixels(image) if of_pixels else None
+    added_spots = pixels(b.add(image, away)) if added else None
     b.cbranch(b.icmp_signed(">", whole, ir.Constant(I64, 0)), loop, tail)
     b.position_at_end(loop)
     t = b.phi(I64)
@@ -212,14 +244,16 @@ def _emit(name: str, char: str, added: bool, relu: bool) -> ir.Module:
 
 # ------------------------------------------------------------------------------------- the plan
 # Kernels get one array of integers (as `conv.py` does): these, and behind them the addresses of codelets and register tiles.
-H, W, C, TOP, LEFT = range(5)  # the source, and where the first patch begins
-P, Q, K = range(5, 8)  # the result, or its gradient
-DOWN, ACROSS, TILES, TOGETHER = range(8, 12)  # tiles of an image, of all images, and of a unit of work
-APART_Y, APART_X = 12, 13  # pixels from one pixel of a tile to the next
-WIDE_C, WIDE_K, PLANE_C, PLANE_K, LANES = range(14, 19)  # elements of a tile in a place's plane, and of the plane
-COLUMNS, HEIGHT, MANY, ROWS = range(19, 23)  # the register tile, and how rows are split into such tiles
-INTO, OUT = 23, 24  # codelets: into the transformed domain, and out of it, or into it for the gradient
-PRODUCT = 25  # register tiles: both heights, and both for a block that has not all columns
+VIEW_COLUMNS, VIEW = 5, 21  # see `_view`
+SOURCE, RESULT = 0, VIEW  # views of the source, and of the result or its gradient
+C, K, TOP, LEFT = range(2 * VIEW, 2 * VIEW + 4)  # channels of both, and where the first patch begins
+DOWN, ACROSS, TILES, TOGETHER = range(2 * VIEW + 4, 2 * VIEW + 8)  # tiles of an image, of all images, and of a unit of work
+APART_Y, APART_X = range(2 * VIEW + 8, 2 * VIEW + 10)  # pixels from one pixel of a tile to the next
+WIDE_C, WIDE_K, PLANE_C, PLANE_K, LANES = range(2 * VIEW + 10, 2 * VIEW + 15)  # elements of a tile in a place's plane, and of the plane
+COLUMNS, HEIGHT, MANY, ROWS = range(2 * VIEW + 15, 2 * VIEW + 19)  # the register tile, and how rows are split into such tiles
+INTO, OUT = range(2 * VIEW + 19, 2 * VIEW + 21)  # codelets: into the transformed domain, and out of it, or into it for the gradient
+ASKS, IN_PLACE = range(2 * VIEW + 21, 2 * VIEW + 23)  # does a unit ask for the pixels of the next, do products replace their tiles?
+PRODUCT = 2 * VIEW + 23  # register tiles: both heights, and both for a block that has not all columns
 
 
 class Taps(NamedTuple):
@@ -233,7 +267,7 @@ def _plan(
     source: np.ndarray, result: np.ndarray, taps: Taps, together: int, rows: int | None, columns: int, codelets: tuple[int, int], unit_rows: bool
 ) -> np.ndarray:  # fmt: skip
     """For `together` tiles at a time and products of `rows` (of a tile's channels, or else the tiles) by `columns`."""
-    (n, *image, c), (_, p, q, k), dtype = source.shape, result.shape, result.dtype
+    c, (n, p, q, k), dtype = source.shape[-1], result.shape, result.dtype
     lanes = isa().bytes // dtype.itemsize
     down, across = tiles_along(p, taps.apart[0]), tiles_along(q, taps.apart[1])
     rows = together if rows is None else rows
@@ -242,9 +276,26 @@ def _plan(
     whole = split_kernels(tile, split, dtype, unit_rows)
     part = split_kernels(tile.last(columns), split, dtype, unit_rows) if columns % tile.columns else whole
     wide = _up(c, lanes), _up(k, lanes)
-    planes = (_plane(together * n, dtype) for n in wide)
-    return np.array([*image, c, *taps.corner, p, q, k, down, across, n * down * across, together, *taps.apart, *wide, *planes, lanes, tile.columns,
-                     *split, *codelets, *whole, *part], np.int64)  # fmt: skip
+    planes = [_plane(together * n, dtype) for n in wide]
+    in_place = not unit_rows and wide[0] <= wide[1] <= tile.columns
+    if in_place:
+        wide, planes = (wide[1],) * 2, [planes[1]] * 2
+    asks = taps.apart == (1, 1) and _few(c, k, dtype)
+    return np.array([*_view(source, taps), *_view(result, taps), c, k, *taps.corner, down, across, n * down * across, together, *taps.apart,
+                     *wide, *planes, lanes, tile.columns, *split, *codelets, asks, in_place, *whole, *part], np.int64)  # fmt: skip
+
+
+def _view(images: np.ndarray, taps: Taps) -> list[int]:
+    """How a codelet finds the pixels of a tile: rows and columns of an image, rows from pixel to pixel, bytes of a row and of a pixel, and of 8
+    pixels side by side, as many as fill a vector, columns and bytes from the first."""
+    _, height, width, channels = images.shape
+    pixel, columns = channels * images.itemsize, [taps.apart[1] * b for b in range(8)]
+    return [height, width, taps.apart[0], width * pixel, pixel, *columns, *(pixel * column for column in columns)]
+
+
+def _few(c: int, k: int, dtype: np.dtype) -> bool:
+    """Are transformed weights few?"""
+    return PLACES * c * k * dtype.itemsize <= FEW
 
 
 def _up(n: int, lanes: int) -> int:
@@ -269,25 +320,78 @@ def _tiles(image: np.ndarray, taps: Taps) -> int:
 
 
 @inline
-def _pixels(table, at, count, image, size, height, width, channels, tile, plan, top, left, outside):
-    """Into table from `at`: addresses of the count x count pixels of a tile, from (top, left) of its own pixels on; `outside` beyond the image."""
-    # Divisions took longer than the rest: these are two of 32 bits, and two more where taps are apart.
-    line = np.int64(np.uint32(tile) // np.uint32(plan[ACROSS]))
+def _where(tile, plan):
+    """The image of a tile, and how many are above it and to its left."""
+    line = np.int64(np.uint32(tile) // np.uint32(plan[ACROSS]))  # divisions take long: these are of 32 bits
     n = np.int64(np.uint32(line) // np.uint32(plan[DOWN]))
-    down, across, dy, dx = line - n * plan[DOWN], tile - line * plan[ACROSS], plan[APART_Y], plan[APART_X]
-    # Tiles of neighbouring phases are neighbours: they share cache lines.
-    i, first = top + 4 * down, left + 4 * across
-    if dy > 1:
-        i -= 3 * (down % dy)
-    if dx > 1:
-        first -= 3 * (across % dx)
-    for a in range(count):
-        row = image + size * (n * height + i) * width * channels
-        j = first
-        for b in range(count):
-            table[at + a * count + b] = row + size * j * channels if 0 <= i < height and 0 <= j < width else outside
-            j += dx
-        i += dy
+    return n, line - n * plan[DOWN], tile - line * plan[ACROSS]
+
+
+@inline
+def _next(n, down, across, plan):
+    """Where the next tile is."""
+    across += 1
+    if across == plan[ACROSS]:
+        across, down = 0, down + 1
+        if down == plan[DOWN]:
+            down, n = 0, n + 1
+    return n, down, across
+
+
+@inline
+def _corner(down, across, plan):
+    """The first pixel of a tile.  Tiles of neighbouring phases are neighbours: they share cache lines."""
+    i, j = 4 * down, 4 * across
+    if plan[APART_Y] > 1:
+        i -= 3 * (down % plan[APART_Y])
+    if plan[APART_X] > 1:
+        j -= 3 * (across % plan[APART_X])
+    return i, j
+
+
+@intrinsic
+def _fetch(typing_context: Any, at: Any) -> Any:
+    """In @njit code: ask for the cache line at an address."""
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        pointer, word = ir.IntType(8).as_pointer(), ir.IntType(32)
+        prefetch = builder.module.declare_intrinsic("llvm.prefetch", [pointer], ir.FunctionType(ir.VoidType(), [pointer, word, word, word]))
+        builder.call(prefetch, [builder.inttoptr(values[0], pointer), word(0), word(3), word(1)])
+        return context.get_dummy_value()
+
+    return types.void(types.intp), generate
+
+
+@inline
+def _into(first, count, source, outside, starts, v, apart, plan):
+    """Transform the patches of tiles to v, an address, `apart` bytes from each other."""
+    n, down, across = _where(first, plan)
+    for t in range(count):
+        i, j = _corner(down, across, plan)
+        image = address(source) + n * plan[SOURCE] * plan[SOURCE + 3]
+        call_code(plan[INTO], (address(plan) + 8 * SOURCE, image, plan[TOP] + i, plan[LEFT] + j, outside, starts, v + t * apart, 0, 0,
+                               plan[C] // plan[LANES], plan[C] % plan[LANES]))  # fmt: skip
+        n, down, across = _next(n, down, across, plan)
+
+
+@inline
+def _out(first, count, result, outside, starts, m, apart, bias, away, plan):
+    """Transform m, an address, to the pixels of tiles, or these to m if they are a gradient."""
+    n, down, across = _where(first, plan)
+    for t in range(count):
+        i, j = _corner(down, across, plan)
+        image = address(result) + n * plan[RESULT] * plan[RESULT + 3]
+        call_code(plan[OUT], (address(plan) + 8 * RESULT, image, i, j, outside, starts, m + t * apart, bias, away,
+                              plan[K] // plan[LANES], plan[K] % plan[LANES]))  # fmt: skip
+        n, down, across = _next(n, down, across, plan)
+
+
+@inline
+def _ask(n, row, column, view, images, plan):
+    """Ask for 4 pixels of a row."""
+    at = address(images) + (n * plan[view] + row) * plan[view + 3] + column * plan[view + 4]
+    for line in range(at, at + 4 * plan[view + 4], 64):
+        _fetch(line)
 
 
 # ------------------------------------------------------------------------------------- the sums
@@ -303,7 +407,7 @@ def sums(
     c, k, dtype = source.shape[-1], y.shape[-1], y.dtype
     lanes = isa().bytes // dtype.itemsize
     # As many tiles as make the traffic of tiles and of weights equal, if neither stays in the cache; units enough for several threads.
-    most, tiles = max(LEAST_TILES["sums"], c * k // (2 * (c + k))), _tiles(y, taps)
+    most, tiles = max(LEAST_TILES["few" if _few(c, k, dtype) else "sums"], c * k // (2 * (c + k))), _tiles(y, taps)
     units = max(-(-tiles // most), min(UNITS, -(-tiles // 14)))
     codelets = codelet("input", dtype), codelet("output", dtype, add.size > 0, relu)
     plan = _plan(source, y, taps, -(-tiles // units), None, _up(k, lanes), codelets, False)
@@ -311,10 +415,10 @@ def sums(
     u = np.empty((1, PLACES, _plane(_up(k, columns) * c, dtype)), dtype)
     _transform(codelet("weights", dtype), u, _starts(u.shape[2], dtype), w, places * dtype.itemsize, *_windows(columns, c, k, strides[1:], dtype))
     planes = int(plan[PLANE_C]), int(plan[PLANE_K])
-    scratch = np.empty((MOST_THREADS, PLACES * (planes[0] + planes[1]) + int(plan[WIDE_K])), dtype)
+    scratch = np.empty((MOST_THREADS, PLACES * (planes[0] if plan[IN_PLACE] else sum(planes)) + int(plan[WIDE_K])), dtype)
     starts = np.concatenate([_starts(plane, dtype) for plane in planes])
     zeros = np.zeros(max(c, columns), dtype)
-    _tile_sums(source.reshape(-1), u[0], bias, y.reshape(-1), add, scratch, starts, np.empty(MOST_THREADS * TABLE, np.int64), zeros, plan)
+    _tile_sums(source.reshape(-1), u[0], bias, y.reshape(-1), add, scratch, starts, zeros, plan)
 
 
 def _windows(block: int, c: int, columns: int, strides: Sequence[int], dtype: np.dtype) -> tuple[np.ndarray, np.ndarray]:
@@ -345,25 +449,29 @@ def _transform(code, planes, starts, windows, taps, at, numbers):
 
 
 @kernel
-def _tile_sums(source, u, bias, y, add, scratch, starts, tables, zeros, plan):
-    """A unit is `together` tiles: transform their patches, multiply at each of the 36 places, transform back."""
-    together, columns, lanes, channels, filters = plan[TOGETHER], plan[COLUMNS], plan[LANES], plan[C], plan[K]
+def _tile_sums(source, u, bias, y, add, scratch, starts, zeros, plan):
+    """A unit is `together` tiles: transform their patches, multiply at each of the 36 places, transform back.
+
+    Where a register tile has all columns, and these are no fewer than channels, products take the place of the transformed patches: the core's
+    own caches hold more tiles, and what is written is there already."""
+    together, columns, channels = plan[TOGETHER], plan[COLUMNS], plan[C]
     wide_c, wide_k, plane_c, plane_k = plan[WIDE_C], plan[WIDE_K], plan[PLANE_C], plan[PLANE_K]
     size, tap = source.itemsize, address(zeros)
     for unit in prange((plan[TILES] + together - 1) // together):
         before = flush_denormals()
         me = numba.get_thread_id()
-        mine = me * TABLE
-        table = address(tables) + 8 * mine
         v = address(scratch) + size * me * scratch.shape[1]
-        m = v + size * PLACES * plane_c
+        m = v if plan[IN_PLACE] else v + size * PLACES * plane_c
         first = unit * together
         count = min(together, plan[TILES] - first)
-        for t in range(count):
-            _pixels(tables, mine, 6, address(source), size, plan[H], plan[W], channels, first + t, plan, plan[TOP], plan[LEFT], address(zeros))
-            call_code(plan[INTO], (table, 0, address(starts), v + size * t * wide_c, 0, channels // lanes, channels % lanes))
+        _into(first, count, source, address(zeros), address(starts), v, size * wide_c, plan)
+        # While products keep the core busy, memory brings the pixels of the unit that comes next, a few in each turn: 4 rows of each tile.
+        n, down, across = _where(first + together, plan)
+        rows = 4 * max(0, min(together, plan[TILES] - first - together)) if plan[ASKS] else 0
+        asked, i, turn, turns = 0, 0, 0, PLACES * plan[ROWS]
         for place in range(PLACES):
-            clear_bytes(v + size * (place * plane_c + count * wide_c), size * (together - count) * wide_c)
+            if count < together:
+                clear_bytes(v + size * (place * plane_c + count * wide_c), size * (together - count) * wide_c)
             for j in range(0, wide_k, columns):
                 for r in range(plan[ROWS]):
                     row = r * plan[HEIGHT] - max(0, r - plan[MANY])
@@ -373,13 +481,16 @@ def _tile_sums(source, u, bias, y, add, scratch, starts, tables, zeros, plan):
                          address(u) + size * (place * u.shape[1] + j * channels), tap, columns, 1, channels,
                          address(zeros), 0, m + size * (place * plane_k + row * wide_k + j), wide_k, min(columns, wide_k - j)),
                     )  # fmt: skip
-        unread = m + size * PLACES * plane_k
-        for t in range(count):
-            _pixels(tables, mine + PLACES, 4, address(y), size, plan[P], plan[Q], filters, first + t, plan, 0, 0, unread)
-            if add.size:
-                _pixels(tables, mine + PLACES + 16, 4, address(add), size, plan[P], plan[Q], filters, first + t, plan, 0, 0, unread)
-            call_code(plan[OUT], (address(starts) + 8 * PLACES, m + size * t * wide_k, table + 8 * PLACES, 0, address(bias),
-                                     filters // lanes, filters % lanes))  # fmt: skip
+                    turn += 1
+                    while asked * turns < turn * rows:
+                        _ask(n, 4 * down + i, 4 * across, SOURCE, source, plan)
+                        _ask(n, 4 * down + i, 4 * across, RESULT, y, plan)
+                        asked, i = asked + 1, i + 1
+                        if i == 4:
+                            i = 0
+                            n, down, across = _next(n, down, across, plan)
+        unread = v + size * (scratch.shape[1] - wide_k)
+        _out(first, count, y, unread, address(starts) + 8 * PLACES, m, size * wide_k, address(bias), address(add) - address(y), plan)
         set_float_mode(before)
 
 
@@ -406,20 +517,17 @@ def outer(source: np.ndarray, grad: np.ndarray, taps: Taps, dw: np.ndarray) -> N
     zeros = np.zeros(max(c, wide), dtype)
     du = np.empty((parts, PLACES, plane), dtype)
     add = _add_alone if alone else _add_together
-    add(source.reshape(-1), grad.reshape(-1), scratch, du, starts, np.empty(MOST_THREADS * TABLE, np.int64), zeros, plan)
+    add(source.reshape(-1), grad.reshape(-1), scratch, du, starts, zeros, plan)
     _transform(codelet("weight_gradient", dtype), du, _starts(plane, dtype), dw.reshape(-1), np.arange(9) * dtype.itemsize,
                *_windows(wide, c, k, (9, 9 * c), dtype))  # fmt: skip
 
 
 @inline
-def _transform_tile(source, grad, tile, v, g, starts, tables, zeros, plan):
-    """The patch of a tile in the source to v, and its pixels in the gradient to g, both addresses."""
-    mine = numba.get_thread_id() * TABLE
-    table, size, lanes = address(tables) + 8 * mine, source.itemsize, plan[LANES]
-    _pixels(tables, mine, 6, address(source), size, plan[H], plan[W], plan[C], tile, plan, plan[TOP], plan[LEFT], address(zeros))
-    call_code(plan[INTO], (table, 0, address(starts), v, 0, plan[C] // lanes, plan[C] % lanes))
-    _pixels(tables, mine + PLACES, 4, address(grad), size, plan[P], plan[Q], plan[K], tile, plan, 0, 0, address(zeros))
-    call_code(plan[OUT], (table + 8 * PLACES, 0, address(starts) + 8 * PLACES, g, 0, plan[K] // lanes, plan[K] % lanes))
+def _transform_both(source, grad, first, count, v, g, starts, zeros, plan):
+    """The patches of tiles in the source to v, and their pixels in the gradient to g, both addresses."""
+    size = source.itemsize
+    _into(first, count, source, address(zeros), address(starts), v, size * plan[WIDE_C], plan)
+    _out(first, count, grad, address(zeros), address(starts) + 8 * PLACES, g, size * plan[WIDE_K], 0, 0, plan)
 
 
 @inline
@@ -437,7 +545,7 @@ def _add_products(v, g, du, row_tile, count, size, fresh, zeros, plan):
 
 
 @kernel
-def _add_alone(source, grad, scratch, du, starts, tables, zeros, plan):
+def _add_alone(source, grad, scratch, du, starts, zeros, plan):
     """A part is some tiles, `together` at a time: transform both images, then add the products of each place."""
     parts, size, plane_c, plane_k = du.shape[0], source.itemsize, plan[PLANE_C], plan[PLANE_K]
     for part in prange(parts):
@@ -447,8 +555,7 @@ def _add_alone(source, grad, scratch, du, starts, tables, zeros, plan):
         begin, end = part * plan[TILES] // parts, (part + 1) * plan[TILES] // parts
         for first in range(begin, end, plan[TOGETHER]):
             count = min(plan[TOGETHER], end - first)
-            for t in range(count):
-                _transform_tile(source, grad, first + t, v + size * t * plan[WIDE_C], g + size * t * plan[WIDE_K], starts, tables, zeros, plan)
+            _transform_both(source, grad, first, count, v, g, starts, zeros, plan)
             for u in range(PLACES * plan[ROWS]):
                 place = u // plan[ROWS]
                 _add_products(v + size * place * plane_c, g + size * place * plane_k, to + size * place * du.shape[2], u % plan[ROWS], count, size,
@@ -457,7 +564,7 @@ def _add_alone(source, grad, scratch, du, starts, tables, zeros, plan):
 
 
 @kernel
-def _add_together(source, grad, scratch, du, starts, tables, zeros, plan):
+def _add_together(source, grad, scratch, du, starts, zeros, plan):
     """`together` tiles at a time, in two phases that all cores share: transform both images; add the products of each place."""
     size, plane_c, plane_k = source.itemsize, plan[PLANE_C], plan[PLANE_K]
     v = address(scratch)
@@ -466,8 +573,8 @@ def _add_together(source, grad, scratch, du, starts, tables, zeros, plan):
         count = min(plan[TOGETHER], plan[TILES] - first)
         for group in prange((count + 3) // 4):
             before = flush_denormals()
-            for t in range(group * 4, min(count, group * 4 + 4)):
-                _transform_tile(source, grad, first + t, v + size * t * plan[WIDE_C], g + size * t * plan[WIDE_K], starts, tables, zeros, plan)
+            t = group * 4
+            _transform_both(source, grad, first + t, min(4, count - t), v + size * t * plan[WIDE_C], g + size * t * plan[WIDE_K], starts, zeros, plan)
             set_float_mode(before)
         for u in prange(PLACES * plan[ROWS]):
             before = flush_denormals()
