@@ -86,8 +86,10 @@ LAYERS = [name for name in dir(nn) if name.endswith("Loss")]
 def test_a_layer_is_its_function(name):
     """With the layer's arguments, which can be changed afterwards; copies and files keep them."""
     x, y = convkit.rand(3, 3), convkit.rand(3, 3)
+    classes = convkit.tensor([0, 2, 1])
     inputs = {
-        "CrossEntropyLoss": (x, convkit.tensor([0, 2, 1])), "NLLLoss": (x, convkit.tensor([0, 2, 1])), "GaussianNLLLoss": (x, y, y),
+        "CrossEntropyLoss": (x, classes), "NLLLoss": (x, classes), "MultiMarginLoss": (x, classes), "GaussianNLLLoss": (x, y, y),
+        "MultiLabelMarginLoss": (x, convkit.tensor([[0, 2, -1], [1, -1, 0], [2, 0, 1]])),
         "MarginRankingLoss": (x, y, y), "CosineEmbeddingLoss": (x, y, convkit.ones(3)), "TripletMarginLoss": (x, y, x * y),
         "TripletMarginWithDistanceLoss": (x, y, x * y),
     }.get(name, (x, y))  # fmt: skip
