@@ -14,7 +14,7 @@ from ..autograd import Function, TensorBase
 from . import checks
 from .elementwise import where
 from .indexing import PutItem, index_select
-from .shape import axis, broadcast_to, cat, expand, ints, many, permute, reshape, split, transpose, unsqueeze
+from .shape import axis, broadcast_to, cat, copied, expand, ints, many, permute, reshape, split, transpose, unsqueeze
 
 
 class Flip(Function):
@@ -23,7 +23,7 @@ class Flip(Function):
     @staticmethod
     def forward(ctx, x, dims):
         ctx.dims = dims
-        return np.flip(x, dims).copy(order="K")
+        return copied(np.flip(x, dims))
 
     @staticmethod
     def backward(ctx, gy):

@@ -64,8 +64,13 @@ class Cat(Function):
 
 
 def copied(x: np.ndarray) -> np.ndarray:
-    """A copy in x's memory order."""
-    return kernels(x).unary("positive", x) if x.dtype in FLOATS else x.copy(order="K")
+    """A copy in x's memory order, the nearest one without gaps."""
+    if order_of(x) is not None and x.dtype in FLOATS:
+        return kernels(x).unary("positive", x)
+    if not x.size or order_of(x) is not None:
+        return x.copy(order="K")
+    axes = sorted(range(x.ndim), key=lambda d: -abs(x.strides[d]))
+    return kernels(x).contiguous(x.transpose(axes)).transpose(np.argsort(axes))
 
 
 class Clone(Function):

@@ -55,6 +55,37 @@ def test_any_order_of_axes(order, shape, char, seed):
     assert np.array_equal(contiguous(a), np.array(a, order="C")) and contiguous(a).flags.carray
 
 
+@given(
+    st.lists(st.integers(1, 12), min_size=2, max_size=7), st.lists(st.sampled_from([1, 1, 1, 2, -1, -3, 0]), min_size=7, max_size=7),
+    st.randoms(use_true_random=False), st.sampled_from("fdqhFD?"), st.integers(0, 9),
+)  # fmt: skip
+@settings(max_examples=150)
+def test_any_strides(shape, steps, draw, char, seed):
+    """Axes in any order, with gaps, backwards or repeated."""
+    shape = [*shape, -(-4200 // int(np.prod(shape)))]  # enough for a kernel
+    draw.shuffle(shape)
+    key, sizes = [], []
+    for n, step in zip(shape, [*steps, 1], strict=False):
+        key.append(slice(0, 1) if not step else slice(None, None, step))
+        sizes.append(max(1, n * abs(step)))
+    a = np.asarray(numbers(seed, tuple(sizes)) * 100).astype(char)[tuple(key)]
+    a = np.broadcast_to(a, [n if n > 1 else m for n, m in zip(a.shape, shape, strict=True)])
+    order = [*range(a.ndim)]
+    draw.shuffle(order)
+    a = a.transpose(order)
+    b = contiguous(a)
+    assert b.flags.carray and np.array_equal(b, a)
+
+
+def test_any_strides_with_one_and_two_threads():
+    a = numbers(3, (40, 50, 7, 30))
+    for b in (a[:, ::-1], a[..., ::-1], a.transpose(3, 0, 2, 1)[:, ::2], a.transpose(2, 1, 0, 3), np.broadcast_to(a[:, :1], a.shape)):
+        assert same_with_one_and_two_threads(lambda b=b: (contiguous(b),)) and np.array_equal(contiguous(b), b)
+    line = numbers(4, 200001)
+    assert np.array_equal(contiguous(line[::-2]), line[::-2])
+    assert np.array_equal(concatenate([line, line[:3], line[::2]], 0), np.concatenate([line, line[:3], line[::2]]))
+
+
 @pytest.mark.parametrize("shape", [(3, 5, 40, 41), (2, 64, 32, 32), (1, 200, 7, 9), (70, 17, 13, 1), (64, 3, 33, 9)])
 @pytest.mark.parametrize("dtype", ["float32", "float64", "int64"])
 def test_planes_to_channels_last_and_back(shape, dtype):
@@ -78,11 +109,11 @@ def test_bits_are_copied():
 )  # fmt: skip
 @settings(max_examples=60)
 def test_concatenate(shape, axis, sizes, char, sliced):
-    """Parts in C order, some of size 0, or every second row of larger ones."""
+    """Parts in C order, some of size 0, or every second row of larger ones, backwards."""
     parts = []
     for i, n in enumerate(sizes):
         whole = np.asarray(numbers(i, (*shape[:axis], n, *shape[axis + 1 :])) * 100).astype(char)
-        parts.append(np.repeat(whole, 2, 0)[::2] if sliced else whole)
+        parts.append(np.repeat(whole, 2, 0)[::2][::-1, ::-1] if sliced else whole)
     y = concatenate(parts, axis)
     assert y.dtype == parts[0].dtype and y.flags.c_contiguous and np.array_equal(y, reference.concatenate(parts, axis))
 

@@ -1,7 +1,7 @@
 """Copies in another memory order, and of several arrays into one.
 
 A large copy is seen as y[p, i, j] = x[p, j, i], from planes of channels to channels-last and back, and goes by square blocks, which are turned in
-vector registers; or as rows, which lie at one distance from each other in x and at another in y, as those of a slice and of a part of a whole do.
+vector registers; every other copy is a walk over the axes of both, by rows where they lie alike.
 """
 
 from __future__ import annotations
@@ -16,42 +16,28 @@ import numpy as np
 from llvmlite import binding as llvm
 from llvmlite import ir
 
-from ..layout import dense_order
+from ..layout import dense_order, order_of
 from . import tasks
 from .lanes import I32, I64, accesses, below
 from .microkernel import address, call_code, compiled, copy_bytes, isa
-from .runtime import in_threads
 
-PART = 65536  # elements of a part that one thread copies
 LARGE = 4096  # elements, below which a copy by NumPy is done sooner
+PART = 16384  # elements of a piece of one long line
+TASK = 1 << 18  # bytes of the parts that a thread takes, about
 SHORT = 16  # bytes of a row, below which a row is no unit to copy
+OUTER = 4  # axes around the two innermost
 
 
 def contiguous(a: np.ndarray) -> np.ndarray:
     """`a` itself if it is C-contiguous, aligned and writable, else a copy that is (a broadcast array is read-only)."""
     if a.flags.carray:
         return a
+    if a.size < LARGE or not a.flags.behaved:
+        return np.array(a, order="C")
     y = np.empty(a.shape, a.dtype)
-    turn = rows = None
-    if a.size >= LARGE and a.flags.behaved:
-        turn, rows = _turned(a.shape, a.strides, a.itemsize), _rows_of(a.shape, a.strides, a.itemsize)
-    if rows is not None:
-        count, width, apart = rows
-        _copy_rows([(_at(a), apart, _at(y), width, width, count)])
-        return y
+    turn = _turned(a.shape, a.strides, a.itemsize)
     if turn is None:
-        # By threads, in parts of the outermost axis that is long enough, where it is worth their start.
-        cut = max(range(a.ndim), key=lambda d: (min(a.shape[d], a.size // PART), -d), default=0)
-        step = -(-a.shape[cut] * PART // a.size) if a.size >= 4 * PART else 0
-        if not step:
-            return np.array(a, order="C")
-        before = (slice(None),) * cut
-
-        def copy(i: int) -> None:
-            part = (*before, slice(i * step, (i + 1) * step))
-            y[part] = a[part]
-
-        in_threads(copy, -(-a.shape[cut] // step))
+        _copy([(y, a)])
         return y
     P, I, J = turn
     lanes = isa().bytes // a.itemsize
@@ -64,20 +50,16 @@ def contiguous(a: np.ndarray) -> np.ndarray:
 def concatenate(arrays: Sequence[np.ndarray], axis: int) -> np.ndarray:
     """The arrays one behind the other along `axis`, in C order."""
     first = arrays[0]
-    size = sum(a.size for a in arrays)
-    if size < LARGE or any(a.dtype != first.dtype for a in arrays):
+    if sum(a.size for a in arrays) < LARGE or any(a.dtype != first.dtype for a in arrays):
         return np.concatenate(arrays, axis)
-    arrays = [contiguous(a) for a in arrays]
     y = np.empty((*first.shape[:axis], sum(a.shape[axis] for a in arrays), *first.shape[axis + 1 :]), first.dtype)
-    count = math.prod(y.shape[:axis])
-    at, apart = _at(y), y.nbytes // count
-    parts = []
+    parts, at = [], 0
     for a in arrays:
-        if not (width := a.nbytes // count):
-            continue
-        parts.append((_at(a), width, at, apart, width, count))
-        at += width
-    _copy_rows(parts)
+        end = at + a.shape[axis]
+        # What is dense in another order is turned faster alone.
+        parts.append((y[(*(slice(None),) * axis, slice(at, end))], a if order_of(a) is None else contiguous(a)))
+        at = end
+    _copy(parts)
     return y
 
 
@@ -105,21 +87,77 @@ def _turned(shape: tuple[int, ...], strides: tuple[int, ...], itemsize: int) -> 
     return p, i, j
 
 
+# ------------------------------------------------------------------------------- from any strides to any
+# Axes are merged where x and y lie alike.  What is contiguous in both is a row, a unit to copy; otherwise elements are.  Two axes make the inner
+# loops: the innermost of y, and that along which x is contiguous, so that lines of the cache are used whole.
+RECORD = 12 + 3 * OUTER  # numbers of a part's plan: see `_strided`
+
+
+def _copy(pairs: list[tuple[np.ndarray, np.ndarray]]) -> None:
+    """y[...] = x for each pair of arrays of one shape and type."""
+    plans, count = [], 0
+    for y, x in pairs:
+        found = _plan(x.shape, x.strides, y.strides, x.itemsize) if x.flags.aligned else None
+        if found is None:
+            y[...] = x
+            continue
+        plan, many = found
+        plan = plan.copy()
+        plan[:, 0] += count
+        plan[:, 1] += _at(x)
+        plan[:, 2] += _at(y)
+        plans.append(plan)
+        count += many
+    if count:
+        table = np.concatenate([*plans, np.array([[count, *(0,) * (RECORD - 1)]])])
+        tasks.run(tasks.compiled(_strided, "f"), count, table, table, np.empty(1, np.float32))
+
+
 @functools.lru_cache(maxsize=1024)
-def _rows_of(shape: tuple[int, ...], strides: tuple[int, ...], itemsize: int) -> tuple[int, int, int] | None:
-    """(rows, bytes of a row, bytes from a row to the next) if the memory of such an array is rows in C order with gaps between them; else None."""
-    axes = [i for i, n in enumerate(shape) if n != 1]
-    width = itemsize
-    while axes and strides[axes[-1]] == width:
-        width *= shape[axes.pop()]
-    if width < SHORT or not axes:
-        return None
-    count, apart = 1, strides[axes[-1]]
-    for i in reversed(axes):
-        if strides[i] != apart * count:
+def _plan(shape: tuple[int, ...], xs: tuple[int, ...], ys: tuple[int, ...], itemsize: int) -> tuple[np.ndarray, int] | None:
+    """(plan of the parts, with addresses from 0, number of tasks) of a copy; None where NumPy does it."""
+    axes: list[tuple[int, int, int]] = []  # (size, bytes in x, bytes in y), outermost in y first, merged
+    for d in sorted((d for d, n in enumerate(shape) if n != 1), key=lambda d: -abs(ys[d])):
+        n, s, t = shape[d], xs[d], ys[d]
+        if axes and axes[-1][1:] == (n * s, n * t):
+            n *= axes.pop()[0]
+        axes.append((n, s, t))
+    if 0 in shape:
+        return np.empty((0, RECORD), np.int64), 0
+    pieces = [(0, 0, axes)]
+    if len(axes) == 1 and axes[0][0] > PART:  # for threads to share
+        n, s, t = axes[0]
+        many = n // PART
+        pieces = [(0, 0, [(many, PART * s, PART * t), (PART, s, t)])]
+        if n % PART:
+            pieces.append((many * PART * s, many * PART * t, [(n % PART, s, t)]))
+    plan, task = [], 0
+    for x, y, axes in pieces:
+        width = itemsize
+        if axes and axes[-1][1] == axes[-1][2] == itemsize and axes[-1][0] * itemsize >= SHORT:
+            *axes, (n, _, _) = axes
+            width *= n
+            inner = (1, 0, 0)
+        elif itemsize not in (4, 8):
             return None
-        count *= shape[i]
-    return count, width, apart
+        else:
+            near = min(range(len(axes)), key=lambda d: abs(axes[d][1]) or math.inf, default=0)
+            if near < len(axes) - 2:
+                axes = [*axes[:near], *axes[near + 1 : -1], axes[near], axes[-1]]
+            *axes, inner = axes or [(1, 0, 0)]
+        *axes, second = axes or [(1, 0, 0)]
+        if width == itemsize and inner[0] < min(second[0], 16):
+            inner, second = second, inner
+        if len(axes) > OUTER:
+            return None
+        # Whole lines of the cache of what lies across.
+        chunk = min(second[0], max(TASK // (4 * inner[0] * width), 1 if width > itemsize else 16))
+        units = math.prod(n for n, _, _ in axes) * -(-second[0] // chunk)
+        each = max(1, TASK // (chunk * inner[0] * width))
+        outer = [number for a in [(1, 0, 0)] * (OUTER - len(axes)) + axes for number in a]
+        plan.append([task, x, y, width, *inner, *second, chunk, each, *outer])
+        task += -(-units // each)
+    return np.array(plan), task
 
 
 def _at(a: np.ndarray) -> int:
@@ -127,25 +165,58 @@ def _at(a: np.ndarray) -> int:
     return address
 
 
-def _copy_rows(parts: list[tuple[int, int, int, int, int, int]]) -> None:
-    """Copy rows of each part: (address and bytes from a row to the next in x, the same in y, bytes of a row, number of rows)."""
-    plan, task = [], 0
-    for x, x_apart, y, y_apart, width, count in parts:
-        each = max(1, PART // width)
-        plan += [task, x, x_apart, y, y_apart, width, count, each]
-        task += -(-count // each)
-    table = np.array([*plan, task])
-    tasks.run(tasks.compiled(_rows, "f"), task, table, table, np.empty(1, np.float32))
+_places = tasks.stack(OUTER)
 
 
-def _rows(task, plan, index, a, b, c, d, e, f, g):
-    # y[r, j] = x[r, j] for some rows of one part
-    part = 0
-    while plan[part + 8] <= task:
-        part += 8
-    low = (task - plan[part]) * plan[part + 7]
-    for r in range(low, min(low + plan[part + 7], plan[part + 6])):
-        copy_bytes(plan[part + 3] + r * plan[part + 4], plan[part + 1] + r * plan[part + 2], plan[part + 5])
+def _strided(task, plan, index, a, b, c, d, e, f, g):
+    # For each place of the outer axes: y[j, i] = x[j, i], i the inner axis, j the second, of which a unit takes `chunk`; a task takes `each` units.
+    p = 0
+    while plan[p + RECORD] <= task:
+        p += RECORD
+    width, count, xi, yi = plan[p + 3], plan[p + 4], plan[p + 5], plan[p + 6]
+    rows, xj, yj = plan[p + 7], plan[p + 8], plan[p + 9]
+    chunk, each = plan[p + 10], plan[p + 11]
+    chunks = (rows + chunk - 1) // chunk
+    unit = (task - plan[p]) * each
+    rest, low = unit // chunks, unit % chunks * chunk
+    x, y = plan[p + 1], plan[p + 2]
+    at = _places(plan)
+    outer = p + 12
+    for k in range(OUTER - 1, -1, -1):
+        n = plan[outer + 3 * k]
+        at[k] = rest % n if k else rest
+        rest //= n
+        x += at[k] * plan[outer + 3 * k + 1]
+        y += at[k] * plan[outer + 3 * k + 2]
+    for _ in range(each):
+        if at[0] == plan[outer]:
+            break
+        for j in range(low, min(rows, low + chunk)):
+            s, t = x + j * xj, y + j * yj
+            if width == 4:
+                u, v = tasks.pointer(s, np.int32), tasks.pointer(t, np.int32)
+                for i in range(count):
+                    v[i * (yi // 4)] = u[i * (xi // 4)]
+            elif width == 8:
+                q, r = tasks.pointer(s, np.int64), tasks.pointer(t, np.int64)
+                for i in range(count):
+                    r[i * (yi // 8)] = q[i * (xi // 8)]
+            else:
+                copy_bytes(t, s, width)
+        low += chunk
+        if low >= rows:
+            low, k = 0, OUTER - 1
+            at[k] += 1
+            x += plan[outer + 3 * k + 1]
+            y += plan[outer + 3 * k + 2]
+            while k and at[k] == plan[outer + 3 * k]:
+                x -= at[k] * plan[outer + 3 * k + 1]
+                y -= at[k] * plan[outer + 3 * k + 2]
+                at[k] = 0
+                k -= 1
+                at[k] += 1
+                x += plan[outer + 3 * k + 1]
+                y += plan[outer + 3 * k + 2]
 
 
 def _turn(task, plan, index, x, y, c, d, e, f, g):
