@@ -14,7 +14,7 @@ from ..autograd import Function, TensorBase
 from . import checks
 from .elementwise import where
 from .indexing import PutItem, index_select
-from .shape import axis, broadcast_to, cat, copied, expand, ints, many, permute, reshape, split, transpose, unsqueeze
+from .shape import axis, broadcast_to, cat, copied, expand, ints, joined, many, permute, reshape, split, transpose, unsqueeze
 
 
 class Flip(Function):
@@ -28,6 +28,20 @@ class Flip(Function):
     @staticmethod
     def backward(ctx, gy):
         return Flip.apply(gy, ctx.dims), None
+
+
+class Roll(Function):
+    """Moved by `shift` places along `dim`; its adjoint moves back."""
+
+    @staticmethod
+    def forward(ctx, x, shift, dim):
+        ctx.shift, ctx.dim = shift, dim
+        before, cut = (slice(None),) * dim, -shift % x.shape[dim]
+        return joined([x[(*before, slice(cut, None))], x[(*before, slice(cut))]], dim)
+
+    @staticmethod
+    def backward(ctx, gy):
+        return Roll.apply(gy, -ctx.shift, ctx.dim), None, None
 
 
 def _dims(op: str, dims: Any, ndim: int) -> tuple[int, ...]:
@@ -97,10 +111,8 @@ def roll(input: Any, shifts: Any, dims: Any = None) -> Any:
         raise ValueError(f"roll: shifts {shifts} and dims {tuple(dims)} differ in length")
     for shift, dim in zip(shifts, dims, strict=True):
         d = axis("roll", dim, input.ndim)
-        n = input.shape[d]
-        if n and shift % n:
-            before = (slice(None),) * d
-            input = cat([input[(*before, slice(n - shift % n, n))], input[(*before, slice(0, n - shift % n))]], d)
+        if input.shape[d] and shift % input.shape[d]:
+            input = Roll.apply(input, shift, d)
     return input
 
 

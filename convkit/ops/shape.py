@@ -49,18 +49,22 @@ class Cat(Function):
     @staticmethod
     def forward(ctx, *arrays, dim):
         ctx.dim, ctx.ends = dim, np.cumsum([a.shape[dim] for a in arrays]).tolist()
-        # Joined in the memory order of the first, so that channels-last parts make a channels-last whole.
-        order = order_of(arrays[0])
-        join = kernels(arrays[0]).concatenate
-        if order is None or len(order) != arrays[0].ndim:
-            return join(arrays, dim)
-        return join([a.transpose(order) for a in arrays], order.index(dim)).transpose(np.argsort(order))
+        return joined(arrays, dim)
 
     @staticmethod
     def backward(ctx, gy):
         before = (slice(None),) * ctx.dim
         starts = [0, *ctx.ends[:-1]]
         return tuple(gy[(*before, slice(a, b))] if need else None for a, b, need in zip(starts, ctx.ends, ctx.needs_input_grad, strict=True))
+
+
+def joined(arrays: Sequence[np.ndarray], dim: int) -> np.ndarray:
+    """Arrays one behind the other, in the memory order of the first: channels-last parts make a channels-last whole."""
+    order = order_of(arrays[0])
+    join = kernels(arrays[0]).concatenate
+    if order is None or len(order) != arrays[0].ndim:
+        return join(arrays, dim)
+    return join([a.transpose(order) for a in arrays], order.index(dim)).transpose(np.argsort(order))
 
 
 def copied(x: np.ndarray) -> np.ndarray:
