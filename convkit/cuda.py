@@ -1,17 +1,67 @@
-"""What there is of a GPU: nothing in this version, which has CPU kernels only."""
+"""What there is of a GPU.
+
+Work on a GPU is queued: operations return before it is done, and reading a result (`.cpu()`, `.item()`) waits for it.
+"""
 
 from __future__ import annotations
 
+import importlib
+from types import ModuleType
+
+from . import device
+
+
+def _driver() -> ModuleType:
+    return importlib.import_module("convkit_kernels.cuda.driver")
+
+
+def _memory() -> ModuleType:
+    return importlib.import_module("convkit_kernels.cuda.memory")
+
 
 def is_available() -> bool:
-    """Can tensors live on a GPU?"""
-    return False
+    """Can tensors live on a GPU?  (The simulator counts where this process uses it.)"""
+    return device_count() > 0
 
 
 def device_count() -> int:
-    """Number of usable GPUs."""
-    return 0
+    """Number of GPUs that this process can use: 1 or 0.  CUDA_VISIBLE_DEVICES says which of several."""
+    return int(trouble() is None)
+
+
+def trouble() -> str | None:
+    """Why no GPU can be used, and what would help; None if one can."""
+    return device.trouble()
+
+
+def get_device_name() -> str:
+    """What the GPU is called; RuntimeError if there is none."""
+    _need()
+    return _driver().description()
 
 
 def synchronize() -> None:
-    """Wait for the GPU's work; there is none to wait for."""
+    """Wait until the GPU's work is done; nothing to wait for without one."""
+    if is_available():
+        _driver().synchronize()
+
+
+def memory_allocated() -> int:
+    """Bytes of the GPU's memory that tensors use."""
+    return _memory().pool.allocated if is_available() else 0
+
+
+def memory_reserved() -> int:
+    """Bytes of the GPU's memory that tensors use or that are kept for later ones."""
+    return _memory().pool.reserved if is_available() else 0
+
+
+def empty_cache() -> None:
+    """Give the memory that is kept for later tensors back to the driver."""
+    if is_available():
+        _memory().pool.empty()
+
+
+def _need() -> None:
+    if found := trouble():
+        raise RuntimeError(f"cuda: {found}")

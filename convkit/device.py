@@ -1,14 +1,26 @@
-"""Where arrays live, and which kernels work on them: the only place that chooses a backend."""
+"""Where arrays live, and which kernels work on them: the only place that chooses a backend.
+
+An array's type says where it lives: NumPy's on the host, `convkit_kernels.cuda.memory.Array` on a GPU.  Devices have torch's names:
+
+    cpu          the host
+    cuda, cuda:0 the GPU, the first that CUDA_VISIBLE_DEVICES lets this process see
+    cuda:sim     Numba's simulator of one: kernels run as Python, which a debugger can step through; for small arrays
+    auto         the GPU if there is a usable one, else the host
+"""
 
 from __future__ import annotations
 
+import functools
 import importlib
+import importlib.util
+import sys
+import warnings
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 
-_cpu: ModuleType | None = None
+_backends: dict[type, ModuleType] = {}
 
 
 def kernels(array: Any) -> ModuleType:
@@ -16,12 +28,22 @@ def kernels(array: Any) -> ModuleType:
 
     They are imported on first use, so that `import convkit` does not wait for Numba.
     """
-    global _cpu
-    if _cpu is None:
-        _cpu = importlib.import_module("convkit_kernels.cpu")
-    if type(array) is not np.ndarray and not isinstance(array, (np.ndarray, np.generic)):
-        raise TypeError(f"convkit: no kernels for arrays of type {type(array).__name__}")
-    return _cpu
+    found = _backends.get(type(array))
+    return _backend(array) if found is None else found
+
+
+def _backend(array: Any) -> ModuleType:
+    kind = type(array)
+    if not issubclass(kind, (np.ndarray, np.generic)) and not kind.__module__.startswith("convkit_kernels.cuda"):
+        raise TypeError(f"convkit: no kernels for arrays of type {kind.__name__}")
+    module = "cpu" if issubclass(kind, (np.ndarray, np.generic)) else "cuda"
+    found = _backends[kind] = importlib.import_module(f"convkit_kernels.{module}")
+    return found
+
+
+def kernels_on(device: str) -> ModuleType:
+    """The kernels of a device, for what has no array to go by."""
+    return importlib.import_module(f"convkit_kernels.{'cpu' if device == 'cpu' else 'cuda'}")
 
 
 def machine() -> ModuleType:
@@ -31,14 +53,88 @@ def machine() -> ModuleType:
 
 def of(array: Any) -> str:
     """Name of the device that holds `array`."""
-    return "cpu"
+    return array.device
+
+
+def move(array: Any, device: str) -> Any:
+    """`array` on another device, in the same memory order; itself if it is there."""
+    if array.device == device:
+        return array
+    if device == "cpu":
+        return array.get()
+    return importlib.import_module("convkit_kernels.cuda.memory").asarray(array)
+
+
+# ---------------------------------------------------------------------------------------- the names
+_default = "cpu"
+
+
+def get_default_device() -> str:
+    """Name of the device on which tensors are made when none is named."""
+    return _default
+
+
+def set_default_device(device: Any) -> None:
+    """Make tensors on `device` when none is named.
+
+    >>> import convkit
+    >>> convkit.set_default_device("cpu")
+    >>> convkit.get_default_device()
+    'cpu'
+    """
+    global _default
+    _default = check(device)
+
+
+def or_default(device: Any) -> str:
+    """The name of `device`, or of the default one for None."""
+    return _default if device is None else check(device)
 
 
 def check(device: Any) -> str:
-    """The name of a usable device: 'cpu'; RuntimeError for one that this build cannot use, ValueError for an unknown one."""
+    """The name of a usable device; RuntimeError, with what is missing, for one that cannot be used, ValueError for an unknown one."""
     name = str(device)
-    if name in ("cpu", "auto"):
-        return "cpu"
-    if name.split(":")[0] == "cuda":
-        raise RuntimeError(f"device {name!r}: this version of convkit has CPU kernels only; use device='cpu'")
-    raise ValueError(f"device must be 'cpu', got {name!r}")
+    if name == "cpu":
+        return name
+    if name == "auto":
+        return _automatic()
+    kind, _, number = name.partition(":")
+    if kind != "cuda" or number not in ("", "0", "sim") and not number.isdigit():
+        raise ValueError(f"device must be 'cpu', 'cuda', 'cuda:sim' or 'auto', got {name!r}")
+    if number not in ("", "0", "sim"):
+        raise RuntimeError(
+            f"device {name!r}: a process uses one GPU, cuda:0; CUDA_VISIBLE_DEVICES={number} in its environment makes that one of several"
+        )
+    return _cuda(number == "sim")
+
+
+def trouble() -> str | None:
+    """Why there is no usable GPU, and what would help; None if there is one.  Numba's CUDA target is imported only if it could be of use."""
+    if importlib.util.find_spec("numba_cuda") is None and not importlib.import_module("numba").config.ENABLE_CUDASIM:
+        return "the package numba-cuda is missing: pip install 'convkit[cuda13]' (or 'convkit[cuda12]' for drivers before 580)"
+    return _driver().trouble()
+
+
+@functools.cache
+def _cuda(simulated: bool) -> str:
+    if simulated and "convkit_kernels.cuda" not in sys.modules:
+        importlib.import_module("numba").config.ENABLE_CUDASIM = 1  # now or never: what the kernels are made of depends on it
+    if simulated and _driver().name() != "cuda:sim":
+        raise RuntimeError("device 'cuda:sim': this process uses its GPU already; start another with NUMBA_ENABLE_CUDASIM=1 in its environment")
+    if found := trouble():
+        raise RuntimeError(f"device 'cuda': {found}")
+    return _driver().name()
+
+
+def _driver() -> ModuleType:
+    return importlib.import_module("convkit_kernels.cuda.driver")
+
+
+@functools.cache
+def _automatic() -> str:
+    found = trouble()
+    if found is None:
+        return _cuda(False)
+    if "numba_cuda" in sys.modules:  # somebody installed it, and may wonder
+        warnings.warn(f"device 'auto' is the CPU: {found}", stacklevel=3)
+    return "cpu"

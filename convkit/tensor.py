@@ -118,8 +118,8 @@ class Tensor(TensorBase):
         return self.array.dtype.kind == "f"
 
     def get_device(self) -> builtins.int:
-        """-1: on the CPU."""
-        return -1
+        """-1 on the CPU, 0 on the GPU."""
+        return -1 if self.device == "cpu" else 0
 
     def __len__(self) -> builtins.int:
         if not self.array.ndim:
@@ -127,8 +127,9 @@ class Tensor(TensorBase):
         return self.array.shape[0]
 
     def __repr__(self) -> str:
-        body = np.array2string(self.array, separator=", ", prefix="tensor(")
+        body = np.array2string(devices.move(self.array, "cpu"), separator=", ", prefix="tensor(")
         extra = "" if self.dtype in (np.float32, np.int64, np.bool_) else f", dtype={self.dtype}"
+        extra += "" if self.device == "cpu" else f", device='{self.device}'"
         if self.node is not None:
             extra += f", grad_fn=<{type(self.node).__name__}>"
         elif self.requires_grad:
@@ -177,6 +178,8 @@ class Tensor(TensorBase):
         """The array, sharing memory; RuntimeError if the tensor requires a gradient (call .detach() first, as in torch)."""
         if self.requires_grad:
             raise RuntimeError("numpy: the tensor requires a gradient, which NumPy would not see; use .detach().numpy()")
+        if self.device != "cpu":
+            raise TypeError(f"numpy: the tensor is on {self.device}; use .cpu() to copy it to the host first")
         return self.array
 
     def item(self) -> Any:
@@ -211,17 +214,17 @@ class Tensor(TensorBase):
                 device = a
             else:
                 dtype = a
-        if device is not None:
-            devices.check(device)
+        device = self.device if device is None else devices.check(device)
         try:
             dtype = self.dtype if dtype is None else np.dtype(dtype)
         except TypeError:
             raise TypeError(f"to: needs a dtype, a device ('cpu') or a tensor, got {dtype!r}") from None
         if dtype.kind not in "fiub":
             raise TypeError(f"to: the dtype must be of real numbers or booleans, got {dtype}")
-        if dtype == self.dtype:
-            return self.clone() if copy else self
-        return elementwise.Cast.apply(self, dtype)
+        found = self if dtype == self.dtype else elementwise.Cast.apply(self, dtype)
+        if device != self.device:
+            return shapes.Move.apply(found, device)
+        return self.clone() if copy and found is self else found
 
     def split(self, split_size: Any, dim: builtins.int = 0) -> tuple[Tensor, ...]:
         """Consecutive parts of one size, or of the sizes listed, along `dim`; views."""

@@ -26,6 +26,31 @@ hypothesis.settings.register_profile("ci", deadline=None, derandomize=True, supp
 hypothesis.settings.load_profile("ci" if os.environ.get("CI", "").lower() in ("1", "true") else "local")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--device", default="cpu", help="where kernels and tensors are tested: cpu, cuda:sim (Numba's simulator of a GPU) or cuda")
+
+
+# What a device other than the CPU is tested with; the rest does not know where arrays are.
+DEVICE_FOLDERS = ("autograd", "kernels", "nn", "ops", "optim")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "cpu: a test about the CPU's kernels, or the host alone")
+    os.environ["CONVKIT_TEST_DEVICE"] = config.getoption("--device")
+    from tests import backend
+
+    backend.use()
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--device") == "cpu":
+        return
+    inside = tuple(str(ROOT / "tests" / folder) for folder in DEVICE_FOLDERS)
+    kept = [item for item in items if str(item.path).startswith(inside) and not item.get_closest_marker("cpu")]
+    config.hook.pytest_deselected(items=[i for i in items if i not in kept])
+    items[:] = kept
+
+
 @pytest.fixture(scope="session", autouse=True)
 def one_thread() -> Iterator[None]:
     """Kernels run on one thread unless a test asks for more: on a busy machine, each launch waits until all threads had their turn."""

@@ -12,6 +12,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 CPU = ROOT / "kernels" / "convkit_kernels" / "cpu"
+CUDA = CPU.parent / "cuda"
 REFERENCE = ROOT / "tests" / "reference"
 SOURCES = {p: "convkit" for p in sorted((ROOT / "convkit").rglob("*.py"))} | {
     p: "kernels/convkit_kernels" for p in sorted((ROOT / "kernels").rglob("*.py"))
@@ -20,8 +21,9 @@ SOURCES = {p: "convkit" for p in sorted((ROOT / "convkit").rglob("*.py"))} | {
 # Imports run from later rows to earlier ones.  Parts of one row do not know each other, but for `PEERS`.
 ROWS = [
     ["convkit_kernels"],
-    ["random", "threads", "cuda", "version", "files"],
+    ["random", "threads", "version", "files"],
     ["device"],
+    ["cuda"],
     ["autograd"],
     ["ops"],
     ["tensor"],
@@ -147,7 +149,7 @@ def test_kernels_know_nothing_of_the_framework():
         if name.split(".")[0] == "convkit_kernels":
             others = {module.split(".")[0] for module, _ in imported(name, path.name == "__init__.py", tree(path))}
             assert "convkit" not in others, name
-            if ".cpu" not in name:  # what all backends share knows none of them
+            if ".cpu" not in name and ".cuda" not in name:  # what all backends share knows none of them
                 assert not any(m.startswith("convkit_kernels.cpu") for m, _ in imported(name, path.name == "__init__.py", tree(path))), name
 
 
@@ -159,7 +161,7 @@ def test_only_device_chooses_a_backend():
         for module, _ in imported(name, path.name == "__init__.py", tree(path))
         if part(name) != "convkit_kernels" and module.startswith(("convkit_kernels.cpu", "convkit_kernels.cuda"))
     }
-    assert users <= {"device", "threads", "cli"}
+    assert users <= {"device", "cuda", "threads", "cli"}
 
 
 # ------------------------------------------------------------------------------------------ twins
@@ -172,16 +174,16 @@ def argument_names(function: ast.FunctionDef) -> list[str]:
     return [x.arg for x in (*a.posonlyargs, *a.args, *a.kwonlyargs)]
 
 
-def public_kernels() -> dict[str, Path]:
-    """{name: the file that defines it} of all that `convkit_kernels.cpu` offers."""
+def public_kernels(folder: Path = CPU) -> dict[str, Path]:
+    """{name: the file that defines it} of all that `convkit_kernels.cpu`, or cuda, offers."""
     where = {}
     names: list[str] = []
-    for node in tree(CPU / "__init__.py").body:
+    for node in tree(folder / "__init__.py").body:
         if isinstance(node, ast.ImportFrom) and node.level == 1 and node.module:
-            where |= {alias.asname or alias.name: CPU / f"{node.module}.py" for alias in node.names}
+            where |= {alias.asname or alias.name: folder / f"{node.module}.py" for alias in node.names}
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
             names = ast.literal_eval(node.value)
-    assert sorted(names) == sorted(where), "convkit_kernels/cpu/__init__.py: what is imported and what __all__ lists differ"
+    assert sorted(names) == sorted(where), f"{folder}/__init__.py: what is imported and what __all__ lists differ"
     return {name: where[name] for name in names}
 
 
@@ -191,6 +193,24 @@ def test_every_kernel_has_a_reference_with_the_same_arguments(name):
     twin = functions(REFERENCE / path.name).get(name)
     assert twin is not None, f"tests/reference/{path.name} has no {name}"
     assert argument_names(twin) == argument_names(functions(path)[name])
+
+
+@pytest.mark.parametrize("name", public_kernels(CUDA))
+def test_kernels_of_both_backends_agree(name):
+    """The same file, function and arguments."""
+    path = public_kernels(CUDA)[name]
+    assert public_kernels()[name].name == path.name
+    assert argument_names(functions(path)[name]) == argument_names(functions(CPU / path.name)[name])
+
+
+def test_only_the_driver_imports_cuda():
+    users = {
+        path.stem
+        for name, path in MODULES.items()
+        for module, _ in imported(name, path.name == "__init__.py", tree(path))
+        if module.split(".")[:2] == ["numba", "cuda"] or module.split(".")[0] == "numba_cuda"
+    }
+    assert users <= {"driver", "simulator", "mathfunctions"}
 
 
 def test_references_import_nothing_of_convkit():

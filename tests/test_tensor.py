@@ -71,7 +71,7 @@ def test_to():
     assert x.to("cpu") is x and x.to(ck.float32) is x and x.to(device="cpu", dtype="float32") is x and x.cpu() is x and x.float() is x
     assert x.to(ck.float64).dtype == np.float64 and x.to("cpu", ck.int64).tolist() == [1, 2] and x.to(ck.ones(1).double()).dtype == np.float64
     assert (x.double().dtype, x.long().dtype, x.bool().dtype, x.type(np.int32).dtype) == (np.float64, np.int64, np.bool_, np.int32)
-    with pytest.raises(ValueError, match="device must be 'cpu', got"):
+    with pytest.raises(ValueError, match="device must be 'cpu', 'cuda', 'cuda:sim' or 'auto', got"):
         x.to(device="gpu")
     with pytest.raises(TypeError):
         x.to("no dtype")

@@ -249,7 +249,11 @@ class Function:
                 needs.append(False)
         record = True in needs and _mode.recording
         ctx.needs_input_grad = tuple(needs) if record else (False,) * len(needs)
-        result = cls.forward(ctx, *arrays, **options) if _watch is None else _watch.forward(ctx, arrays, options)
+        try:
+            result = cls.forward(ctx, *arrays, **options) if _watch is None else _watch.forward(ctx, arrays, options)
+        except Exception:
+            _one_device(cls.__name__, args)  # if that is what went wrong, it says so better
+            raise
         if type(result) is np.ndarray:  # mostly; this path and the next do the same
             tensor = TensorBase.result(result)
             if record:
@@ -257,6 +261,8 @@ class Function:
             return tensor
         many = type(result) is tuple
         outputs = result if many else (result,)
+        if outputs and type(outputs[0]) is not np.ndarray:
+            _one_device(cls.__name__, args)
         tensors = [r if isinstance(r, TensorBase) else TensorBase.result(_as_array(r)) for r in outputs]
         if record:
             ctx._record(args, arrays, outputs, tensors)
@@ -319,11 +325,18 @@ def _from_numpy(value: Any) -> np.ndarray:
     # NumPy makes numbers of arrays without dimensions, as in `a + 1`; a number would count as a constant.
     if not isinstance(value, (np.ndarray, np.generic)):
         raise TypeError(f"Tensor: needs a NumPy array, got {type(value).__name__}; convkit.tensor takes other data")
-    return np.asarray(value)
+    return _as_array(value)
 
 
 def _as_array(value: Any) -> np.ndarray:
     return value if isinstance(value, np.ndarray) else np.asarray(value)
+
+
+def _one_device(op: str, args: Sequence) -> None:
+    """RuntimeError if tensors with dimensions live on several devices."""
+    places = {a.array.device: None for a in args if isinstance(a, TensorBase) and a.array.ndim}
+    if len(places) > 1:
+        raise RuntimeError(f"{op}: its tensors are on {' and '.join(places)}; bring them to one device with .to(device)")
 
 
 def once_differentiable(backward: Callable) -> Callable:
@@ -476,7 +489,7 @@ def _check_hook(changed: Any, grad: Any) -> None:
 
 def _owner(array: np.ndarray) -> int:
     """Identity of the memory that an array looks at."""
-    while isinstance(array.base, np.ndarray):
+    while isinstance(array, np.ndarray) and array.base is not None:
         array = array.base
     return id(array)
 

@@ -9,7 +9,7 @@ import numpy as np
 from ..autograd import TensorBase
 from ..device import kernels
 from . import checks
-from .elementwise import Operand, check_broadcast, operands
+from .elementwise import Operand, check_broadcast, decisive, operands
 from .reduce import axes
 
 
@@ -30,7 +30,7 @@ def _binary(name: str, a: Operand, b: Operand) -> Any:
     """A row of the kernels' table `binary`, in the dtype that the operands have in common."""
     a, b = operands(name, _array(name, a), _array(name, b))
     check_broadcast(name, a, b)
-    return TensorBase.result(kernels(a if isinstance(a, np.ndarray) else b).binary(name, a, b))
+    return TensorBase.result(kernels(decisive(a, b)).binary(name, a, b))
 
 
 def _comparison(name: str, text: str) -> Any:

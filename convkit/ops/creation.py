@@ -18,9 +18,7 @@ if TYPE_CHECKING:
 
 
 def _finish(array: np.ndarray, requires_grad: bool, device: Any) -> Tensor:
-    if device is not None:
-        devices.check(device)
-    out = TensorBase.result(array)
+    out = TensorBase.result(devices.move(array, devices.or_default(device)))
     return out.requires_grad_() if requires_grad else out
 
 
@@ -31,6 +29,8 @@ def tensor(data: Any, dtype: Any = None, device: Any = None, requires_grad: bool
     TypeError for data that are not numbers.
     """
     source = data.array if isinstance(data, TensorBase) else data
+    if isinstance(data, TensorBase) and source.device != "cpu":
+        source, device = devices.move(source, "cpu"), device or source.device
     try:
         array = np.array(source, order="K", dtype=dtype)
     except (ValueError, TypeError) as error:
@@ -53,13 +53,12 @@ def from_numpy(array: np.ndarray) -> Tensor:
 
 def from_dlpack(ext_tensor: Any, *, device: Any = None, copy: bool | None = None) -> Tensor:
     """A tensor that shares the memory of any object with `__dlpack__`, or, with `copy`, has a copy of it."""
-    if device is not None:
-        devices.check(device)
+    device = devices.check("cpu" if device is None else device)
     try:
         array = np.from_dlpack(ext_tensor)
     except (AttributeError, BufferError) as error:
         raise TypeError(f"from_dlpack: needs an array of numbers with __dlpack__, got {type(ext_tensor).__name__}: {error}") from None
-    return from_numpy(array.copy() if copy else array)
+    return from_numpy(array.copy() if copy else array).to(device)
 
 
 def _sizes(op: str, size: Any, named: Any = None) -> tuple[int, ...]:
@@ -86,8 +85,9 @@ def _dtype(op: str, dtype: Any, default: Any = np.float32) -> np.dtype:
 def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
     """A tensor of `data`, which shares memory with a tensor or an array of that dtype, and copies anything else."""
     if isinstance(data, TensorBase):
+        data = data if device is None else data.to(device=device)
         return data if dtype is None or data.array.dtype == dtype else data.to(dtype)  # type: ignore[attr-defined,return-value]
-    if isinstance(data, np.ndarray) and (dtype is None or data.dtype == dtype):
+    if isinstance(data, np.ndarray) and (dtype is None or data.dtype == dtype) and devices.or_default(device) == "cpu":
         return from_numpy(data)
     return tensor(data, dtype, device)
 
@@ -104,7 +104,7 @@ def asarray(obj: Any, *, dtype: Any = None, device: Any = None, copy: bool | Non
 
 def _like(op: str, make: Any, input: Any, dtype: Any, device: Any, requires_grad: bool, *value: Any) -> Tensor:
     array = checks.tensor(op, input).array
-    return _finish(make(array, *value, dtype=_dtype(op, dtype, array.dtype)), requires_grad, device)
+    return _finish(make(array, *value, dtype=_dtype(op, dtype, array.dtype)), requires_grad, array.device if device is None else device)
 
 
 def zeros_like(input: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
@@ -205,7 +205,8 @@ def _drawn(kind: str, size: tuple, dtype: Any, generator: Generator | None, devi
     if generator is not None and not isinstance(generator, Generator):
         raise TypeError(f"{kind}: generator must be a Generator, got {type(generator).__name__}")
     name = {"rand": "uniform", "randn": "normal"}[kind]
-    draw = getattr(devices.kernels(np.empty(0)), name)
+    device = devices.or_default(device)
+    draw = getattr(devices.kernels_on(device), name)
     return _finish(draw(_sizes(kind, size), *(generator or default_generator).take(), dtype), requires_grad, device)
 
 

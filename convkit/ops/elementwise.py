@@ -18,9 +18,14 @@ def _shape_and_dtype(a: Any) -> tuple[tuple[int, ...], Any]:
     return (a.shape, a.dtype) if isinstance(a, np.ndarray) else ((), None)
 
 
+def decisive(a: Any, b: Any) -> Any:
+    """The one of two operands, arrays or numbers, that says where the result lives: a host's array without dimensions may stand beside any."""
+    return a if isinstance(a, np.ndarray) and (a.ndim or not isinstance(b, np.ndarray)) else b
+
+
 def check_broadcast(op: str, a: Any, b: Any) -> None:
     """ValueError naming `op` if the shapes of two arrays do not broadcast."""
-    if type(a) is np.ndarray and type(b) is np.ndarray and a.shape != b.shape and a.shape and b.shape:
+    if isinstance(a, np.ndarray) and isinstance(b, np.ndarray) and a.shape != b.shape and a.shape and b.shape:
         try:
             np.broadcast_shapes(a.shape, b.shape)
         except ValueError:
@@ -169,7 +174,7 @@ class _Binary(Function):
     @classmethod
     def compute(cls, a, b):
         """The result, an array."""
-        return getattr(kernels(a if isinstance(a, np.ndarray) else b), cls.op)(a, b)
+        return getattr(kernels(decisive(a, b)), cls.op)(a, b)
 
     @classmethod
     def backward(cls, ctx, gy):
@@ -266,7 +271,7 @@ class Remainder(_Binary):
     @classmethod
     def compute(cls, a, b):
         _no_division_by_zero(cls.op, a, b)
-        return kernels(a if isinstance(a, np.ndarray) else b).binary(cls.op, a, b)
+        return kernels(decisive(a, b)).binary(cls.op, a, b)
 
     @classmethod
     def left(cls, gy, a, b):
@@ -291,7 +296,7 @@ class FloorDivide(_Binary):
     @classmethod
     def compute(cls, a, b):
         _no_division_by_zero(cls.op, a, b)
-        return kernels(a if isinstance(a, np.ndarray) else b).binary(cls.op, a, b)
+        return kernels(decisive(a, b)).binary(cls.op, a, b)
 
     @staticmethod
     def left(gy, a, b):
@@ -313,7 +318,7 @@ class Atan2(_Binary):
 
     @classmethod
     def compute(cls, a, b):
-        return kernels(a if isinstance(a, np.ndarray) else b).binary(cls.op, a, b)
+        return kernels(decisive(a, b)).binary(cls.op, a, b)
 
     @staticmethod
     def left(gy, a, b):

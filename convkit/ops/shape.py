@@ -13,7 +13,7 @@ import numpy as np
 from convkit_kernels.layout import from_channels_last, is_channels_last, order_of
 
 from ..autograd import Function, version_of
-from ..device import kernels
+from ..device import kernels, move
 from . import checks
 from .elementwise import FLOATS, Cast, Expand, result_type
 
@@ -75,6 +75,19 @@ def copied(x: np.ndarray) -> np.ndarray:
         return x.copy(order="K")
     axes = sorted(range(x.ndim), key=lambda d: -abs(x.strides[d]))
     return kernels(x).contiguous(x.transpose(axes)).transpose(np.argsort(axes))
+
+
+class Move(Function):
+    """The same numbers on another device."""
+
+    @staticmethod
+    def forward(ctx, x, device):
+        ctx.device = x.device
+        return move(x, device)
+
+    @staticmethod
+    def backward(ctx, gy):
+        return Move.apply(gy, ctx.device), None
 
 
 class Clone(Function):

@@ -4,12 +4,13 @@ import itertools
 
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from convkit_kernels import geometry
 from convkit_kernels.algorithm import conv_algorithm
 from convkit_kernels.cpu import conv_forward, conv_input_grad, conv_weight_grad, microkernel
+from tests.backend import settings
 from tests.helpers import LAYOUTS, memory_order, numbers, same, same_with_one_and_two_threads
 from tests.reference import conv as reference
 

@@ -2,11 +2,12 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from convkit_kernels.cpu import channels_last, concatenate, contiguous
 from convkit_kernels.layout import from_channels_last
+from tests.backend import settings
 from tests.helpers import LAYOUTS, numbers, same_with_one_and_two_threads
 from tests.reference import copy as reference
 

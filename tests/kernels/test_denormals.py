@@ -7,10 +7,10 @@ import numba
 import numpy as np
 import pytest
 
-from convkit_kernels import cpu as kernels
 from convkit_kernels import geometry
 from convkit_kernels.algorithm import conv_algorithm
 from convkit_kernels.cpu import denormals
+from tests.backend import kernels
 from tests.helpers import numbers, same_with_one_and_two_threads, threads
 
 pytestmark = pytest.mark.skipif(denormals.FLUSH == 0, reason="the float mode of this processor is not known")

@@ -2,12 +2,12 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
-from convkit_kernels import cpu as kernels
 from convkit_kernels.cpu import elementwise
 from convkit_kernels.cpu.elementwise import LARGE
+from tests.backend import kernels, settings
 from tests.helpers import (
     LAYOUTS,
     channels_last_copy,

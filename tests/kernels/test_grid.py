@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
-from convkit_kernels import cpu as kernels
+from tests.backend import kernels, settings
 from tests.helpers import (
     LAYOUTS,
     channels_last_copy,

@@ -2,11 +2,12 @@
 
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from convkit_kernels import geometry
 from convkit_kernels.cpu import conv_forward, local_forward, local_input_grad, local_weight_grad
+from tests.backend import settings
 from tests.helpers import LAYOUTS, memory_order, numbers, same, same_with_one_and_two_threads
 from tests.reference import local as reference
 

@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
-from convkit_kernels import cpu as kernels
 from convkit_kernels.cpu.loss import KINDS
+from tests.backend import kernels, settings
 from tests.helpers import LAYOUTS, dtypes, layouts, memory_order, numbers, relative_error, same, same_with_one_and_two_threads, tolerance
 from tests.reference import loss as reference
 

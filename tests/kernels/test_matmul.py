@@ -5,10 +5,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from convkit_kernels.cpu import matmul
+from tests.backend import settings
 from tests.helpers import LAYOUTS, numbers, same, same_with_one_and_two_threads
 from tests.reference import matmul as reference
 

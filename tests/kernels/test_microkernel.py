@@ -7,11 +7,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from convkit_kernels.cpu import microkernel
 from convkit_kernels.cpu.microkernel import Tile, row_split, tile_for, tile_kernel
+from tests.backend import settings
 from tests.helpers import numbers, relative_error, tolerance
 
 PROTOTYPE = ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * 14)

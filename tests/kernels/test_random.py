@@ -3,11 +3,11 @@ import math
 import numpy as np
 import pytest
 import scipy.stats
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
-from convkit_kernels import cpu as kernels
 from convkit_kernels.cpu.random import random_bits
+from tests.backend import kernels, settings
 from tests.helpers import (
     LAYOUTS,
     channels_last_copy,

@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
-from convkit_kernels import cpu as kernels
 from convkit_kernels import tables
+from tests.backend import kernels, settings
 from tests.helpers import (
     LAYOUTS,
     channels_last_copy,

@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
 import scipy.special
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
-from convkit_kernels import cpu as kernels
 from convkit_kernels.cpu.softmax import cross_entropy, cross_entropy_grad
+from tests.backend import kernels, settings
 from tests.helpers import (
     LAYOUTS,
     channels_last_copy,

@@ -3,11 +3,12 @@
 import math
 
 import numpy as np
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from convkit_kernels import geometry
 from convkit_kernels.cpu import fold, unfold
+from tests.backend import settings
 from tests.helpers import LAYOUTS, numbers, relative_error, same, same_with_one_and_two_threads, tolerance
 from tests.reference import unfold as reference
 

@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from convkit_kernels.cpu import windows
+from tests.backend import settings
 from tests.helpers import dtypes, numbers, relative_error, same, tolerance
 
 

@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 
 from convkit_kernels.algorithm import conv_algorithm
 from convkit_kernels.cpu import conv_forward, winograd
+from tests.backend import settings
 from tests.helpers import numbers, relative_error, same, same_with_one_and_two_threads
 from tests.kernels.test_conv import Case, error, kernels, small, window, windows_of_three
 from tests.reference import conv as reference

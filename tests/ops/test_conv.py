@@ -1,12 +1,13 @@
 import numpy as np
 import pytest
 import scipy.signal
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import convkit
 from convkit import Tensor
 from convkit.nn import functional as F
+from tests.backend import settings
 from tests.helpers import LAYOUTS, channels_last_copy, dtypes, layouts, memory_order, numbers, relative_error, tolerance
 from tests.ops import both_layouts, check_gradients, gradients, leaf, second_order_runs, seeds
 

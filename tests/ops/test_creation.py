@@ -114,9 +114,9 @@ def test_made_from_sizes():
         (lambda: ck.full((2, None), 1), TypeError, "full: sizes must be ints"),
         (lambda: ck.randn(2, dtype=ck.int64), TypeError, "randn: dtype must be float32 or float64, got int64"),
         (lambda: ck.randint(3, 3, (2,)), ValueError, "randint: high must be above low, got 3 and 3"),
-        (lambda: ck.zeros(2, device="tpu"), ValueError, "device must be 'cpu', got 'tpu'"),
-        (lambda: ck.zeros(2, device="cuda"), RuntimeError, "device 'cuda': this version of convkit has CPU kernels only"),
-        (lambda: ck.ones(2).cuda(), RuntimeError, "CPU kernels only; use device='cpu'"),
+        (lambda: ck.zeros(2, device="tpu"), ValueError, "device must be 'cpu', 'cuda', 'cuda:sim' or 'auto', got 'tpu'"),
+        (lambda: ck.zeros(2, device="cuda:x"), ValueError, "device must be 'cpu', 'cuda', 'cuda:sim' or 'auto', got 'cuda:x'"),
+        (lambda: ck.ones(2).to("cuda:1"), RuntimeError, "device 'cuda:1': a process uses one GPU, cuda:0"),
         (lambda: ck.ones(2, dtype=ck.int64, requires_grad=True), RuntimeError, "only floating tensors can require gradients, got int64"),
     ],
 )

@@ -1,11 +1,12 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import convkit
 from convkit import Tensor
 from convkit.nn import functional as F
+from tests.backend import settings
 from tests.ops import apart, both_layouts, check_gradients, gradients, leaf, seeds
 
 small = st.lists(st.integers(1, 3), min_size=1, max_size=3).map(tuple).filter(lambda s: np.prod(s) <= 9)

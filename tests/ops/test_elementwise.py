@@ -1,10 +1,11 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import convkit
 from convkit import Tensor
+from tests.backend import settings
 from tests.helpers import LAYOUTS, channels_last_copy, dtypes, layouts, memory_order, numbers, relative_error, same, tolerance
 from tests.ops import apart, both_layouts, check_gradients, gradients, leaf, second_order_runs, seeds
 

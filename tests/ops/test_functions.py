@@ -4,12 +4,13 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import convkit
 from convkit import Tensor
 from convkit.ops import functions
+from tests.backend import settings
 from tests.helpers import channels_last_copy, memory_order, numbers, same
 from tests.ops import both_layouts, check_gradients, gradients, seeds
 

@@ -1,12 +1,13 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import ndimage
 
 import convkit
 from convkit import Tensor
 from convkit.nn import functional as F
+from tests.backend import settings
 from tests.helpers import numbers
 from tests.ops import both_layouts, check_gradients, gradients, leaf, seeds
 

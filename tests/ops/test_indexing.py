@@ -2,12 +2,13 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import convkit
 from convkit import Tensor
 from convkit.autograd import gradcheck, gradgradcheck
+from tests.backend import settings
 from tests.helpers import same
 from tests.ops import both_layouts, check_gradients, gradients, leaf, seeds
 

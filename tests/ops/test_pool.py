@@ -1,12 +1,13 @@
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from numpy.lib.stride_tricks import sliding_window_view
 
 import convkit
 from convkit import Tensor
 from convkit.nn import functional as F
+from tests.backend import settings
 from tests.helpers import LAYOUTS, channels_last_copy, dtypes, layouts, memory_order, numbers, same, tolerance
 from tests.ops import apart, both_layouts, check_gradients, gradients, leaf, second_order_runs, seeds
 

@@ -2,11 +2,12 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import convkit
 from convkit import Tensor
+from tests.backend import settings
 from tests.helpers import numbers
 from tests.ops import check_gradients, leaf
 

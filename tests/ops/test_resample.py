@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import ndimage
 
@@ -8,6 +8,7 @@ import convkit
 from convkit.nn import functional as F
 from convkit.ops.resample import Resample, taken
 from convkit_kernels import tables
+from tests.backend import settings
 from tests.helpers import LAYOUTS, channels_last_copy, dtypes, layouts, memory_order, numbers, relative_error, tolerance
 from tests.ops import both_layouts, check_gradients, gradients, leaf, second_order_runs, seeds
 from tests.reference import resample as reference

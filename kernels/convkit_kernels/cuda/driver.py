@@ -1,0 +1,109 @@
+"""The only module that imports Numba's CUDA target, and all that is asked of the driver.
+
+    cuda             what kernels are written with: `cuda.grid`, `cuda.shared.array`, `cuda.syncthreads` ...
+    simulated        do kernels run in Numba's simulator: as Python threads, on this machine's own memory?
+
+A process has the simulator or a GPU, not both: `NUMBA_ENABLE_CUDASIM=1` in its environment, or `numba.config.ENABLE_CUDASIM = 1` before this package
+is imported, asks for the simulator.  A kernel can be stepped through there with any Python debugger.
+
+numba-cuda is maintained, but no longer developed, since the middle of 2026; numba-cuda-mlir follows it.  A move takes this module and
+`launch.py`: the kernels keep to arrays and numbers as arguments, `cuda.grid`, shared and local arrays of constant shape, `syncthreads`, and
+intrinsics of inline PTX, which both compile.
+"""
+
+from __future__ import annotations
+
+import functools
+import warnings
+from typing import Any
+
+import numba
+import numpy as np
+
+
+@functools.cache
+def module() -> Any:
+    """numba.cuda."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the copy inside Numba says that it moved to the package numba-cuda
+        from numba import cuda
+    return cuda
+
+
+def is_simulated() -> bool:
+    """Does this process simulate its GPU?"""
+    return hasattr(module(), "simulator") and bool(numba.config.ENABLE_CUDASIM)
+
+
+def trouble() -> str | None:
+    """Why there is no usable GPU, and what would help; None if there is one."""
+    if is_simulated():
+        return None
+    cuda = module()
+    try:
+        count = len(cuda.gpus)
+    except Exception as error:  # the driver says anything from "no such library" to "too old"
+        return f"no NVIDIA driver that works was found ({str(error).strip().splitlines()[0]}); install or update the driver"
+    return None if count else "the driver finds no NVIDIA GPU"
+
+
+def name() -> str:
+    """The device's name in convkit."""
+    return "cuda:sim" if is_simulated() else "cuda:0"
+
+
+def description() -> str:
+    """What the device is, for people."""
+    if is_simulated():
+        return "Numba's CUDA simulator"
+    device = module().get_current_device()
+    found = device.name.decode() if isinstance(device.name, bytes) else device.name
+    return f"{found} (compute capability {'.'.join(map(str, device.compute_capability))})"
+
+
+# ------------------------------------------------------------------------------------------ memory
+def allocate(size: int) -> Any:
+    """A block of `size` bytes on the device."""
+    return module().device_array(size, np.uint8)
+
+
+def address(block: Any) -> int:
+    """Where a block begins."""
+    return block._ary.ctypes.data if is_simulated() else int(block.device_ctypes_pointer.value or 0)
+
+
+def typed(block: Any, dtype: np.dtype) -> Any:
+    """A block as a flat array that kernels take."""
+    count = block.size // dtype.itemsize
+    if is_simulated():
+        return type(block)(block._ary[: count * dtype.itemsize].view(dtype))
+    return block[: count * dtype.itemsize].view(dtype)
+
+
+def to_device(block: Any, data: np.ndarray) -> None:
+    """Copy bytes from the host to the beginning of a block."""
+    if is_simulated():
+        block._ary[: data.size] = data
+    else:
+        block[: data.size].copy_to_device(data)
+
+
+def to_host(block: Any, offset: int, data: np.ndarray) -> None:
+    """Copy bytes from a block to the host, when all work before is done."""
+    if is_simulated():
+        data[...] = block._ary[offset : offset + data.size]
+    else:
+        block[offset : offset + data.size].copy_to_host(data)
+
+
+def memory() -> str:
+    """What the driver says of the device's memory."""
+    if is_simulated():
+        return "the device is simulated"
+    free, total = module().current_context().get_memory_info()
+    return f"{free / 2**20:.0f} of the device's {total / 2**20:.0f} MiB are free"
+
+
+def synchronize() -> None:
+    """Wait until all work is done."""
+    module().synchronize()

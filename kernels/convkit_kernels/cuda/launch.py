@@ -1,0 +1,101 @@
+"""Kernels and their launch: which types they are compiled for, and how many threads run them.
+
+    @kernel("iTiTi")                                  one letter for each argument: T and t stand for the dtype, capitals for arrays
+    def _copy(n, x, x0, y, y0): ...
+
+    _copy[x.dtype](n, n, x.flat, x.offset, ...)       n elements of work, then the arguments
+
+Types are declared, not found out at each launch, so that a launch takes the same short way every time, and so that the tests can compile
+every kernel for every GPU on a machine that has none.
+"""
+
+from __future__ import annotations
+
+import functools
+import types as python_types
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
+
+import numba
+import numpy as np
+from numba import types
+
+from . import driver, simulator
+
+cuda = driver.module()
+if driver.is_simulated():
+    simulator.hasten()
+
+# Threads of a block where a kernel does not say otherwise.  The simulator's threads are Python's, and cost as much as many elements.
+THREADS = 4 if driver.is_simulated() else 256
+# Blocks of a kernel whose threads walk over the work: enough to fill a large GPU several times over.
+BLOCKS = 2 if driver.is_simulated() else 2048
+
+FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
+_LETTERS = {
+    "i": types.int64, "I": types.int64[::1], "j": types.int32, "J": types.int32[::1],
+    "B": types.uint8[::1], "?": types.boolean[::1], "u": types.uint64,
+    "d": types.float64, "D": types.float64[::1], "f": types.float32, "F": types.float32[::1],
+}  # fmt: skip
+
+
+class Kernel:
+    """A kernel for arguments of the given types."""
+
+    every: ClassVar[list[Kernel]] = []  # for the tests, which compile them all
+
+    def __init__(self, function: Callable, argument_types: Sequence[Any], registers: int | None = None):
+        self.function, self.types, self.registers = function, tuple(argument_types), registers
+        self.every.append(self)
+
+    def __repr__(self) -> str:
+        return f"{self.function.__module__.rsplit('.', 1)[-1]}.{self.function.__qualname__}({', '.join(map(str, self.types))})"
+
+    @functools.cached_property
+    def _compiled(self) -> Any:
+        if driver.is_simulated():
+            return cuda.jit(_silent(self.function))
+        return cuda.jit([types.void(*self.types)], cache=True, max_registers=self.registers)(self.function)
+
+    def __call__(self, count: int, *args: Any) -> None:
+        """Run a kernel that walks over `count` elements: `for i in range(cuda.grid(1), count, cuda.gridsize(1))`."""
+        if count:
+            self._compiled[min(BLOCKS, -(-count // THREADS)), THREADS](*args)
+
+    def blocks(self, grid: Any, threads: Any, *args: Any) -> None:
+        """Run `grid` blocks of `threads` threads each."""
+        self._compiled[grid, threads](*args)
+
+
+class Family(dict[np.dtype, Kernel]):
+    """A kernel for each dtype T: `family[x.dtype](count, ...)`."""
+
+    every: ClassVar[list[Family]] = []
+
+    def __init__(self, function: Callable, letters: str, dtypes: Sequence[Any], registers: int | None):
+        super().__init__()
+        self.function, self.letters, self.dtypes, self.registers = function, letters, tuple(map(np.dtype, dtypes)), registers
+        self.every.append(self)
+
+    def __missing__(self, dtype: np.dtype) -> Kernel:
+        number = numba.from_dtype(dtype)
+        kinds = [number[::1] if c == "T" else number if c == "t" else _LETTERS[c] for c in self.letters]
+        found = self[dtype] = Kernel(self.function, kinds, self.registers)
+        return found
+
+
+def kernel(letters: str, dtypes: Sequence[Any] = FLOATS, registers: int | None = None) -> Callable[[Callable], Family]:
+    """Decorator that makes a `Family`."""
+    return lambda function: Family(function, letters, dtypes, registers)
+
+
+def _silent(function: Callable) -> Callable:
+    """For the simulator: without NumPy's warnings of overflow and the like, which a GPU does not give."""
+    errors = np.errstate
+
+    def run(*args):
+        with errors(all="ignore"):
+            function(*args)
+
+    # The simulator puts its own `cuda` into the globals of what it runs.
+    return python_types.FunctionType(run.__code__, function.__globals__, function.__name__, None, run.__closure__)

@@ -1,0 +1,155 @@
+"""What the scalar formulas shared with the CPU call: the names of `cpu/mathfunctions.py`, and of `math` and `numpy`, for the device.
+
+A formula (a row of the tables in `cpu/activation.py`, `cpu/loss.py` ...) is a plain function.  `row` gives its twin for the device: the same code,
+whose
+`m`, `np` and `math` are this module.  float32 stays float32: the device computes float64 at a thirtieth to a half of that speed.
+On the device these are the compiler's own functions (libdevice, at most 2 units in the last place), in the simulator NumPy's.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import sys
+import types as python_types
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+
+from . import driver
+
+inf, nan, pi = math.inf, math.nan, math.pi
+float32, float64, int32, int64 = np.float32, np.float64, np.int32, np.int64
+
+
+def device(function: Callable) -> Callable:
+    """Decorator of what kernels call: compiled into them; a plain function in the simulator."""
+    if driver.is_simulated():
+        return function
+    from numba.cuda.extending import register_jitable
+
+    return register_jitable(function)
+
+
+def _operation(name: str, operands: int, simulated: Callable) -> Callable:
+    """The LLVM operation `name` on so many numbers of one float type; in the simulator a NumPy function."""
+    if driver.is_simulated():
+        return simulated
+    from numba.cuda.extending import intrinsic
+
+    def typed(number: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            kind = args[0].type
+            return builder.call(builder.module.declare_intrinsic(name, [kind], ir.FunctionType(kind, [kind] * operands)), args)
+
+        return number(*[number] * operands), generate
+
+    def one(typing_context, a):
+        return typed(a) if isinstance(a, types.Float) else None
+
+    def two(typing_context, a, b):
+        return typed(a) if isinstance(a, types.Float) and a == b else None
+
+    def three(typing_context, a, b, c):
+        return typed(a) if isinstance(a, types.Float) and a == b == c else None
+
+    return intrinsic((one, two, three)[operands - 1])
+
+
+floor = _operation("llvm.floor", 1, np.floor)
+ceil = _operation("llvm.ceil", 1, np.ceil)
+trunc = _operation("llvm.trunc", 1, np.trunc)
+rint = _operation("llvm.rint", 1, np.rint)
+sqrt = _operation("llvm.sqrt", 1, np.sqrt)
+fabs = _operation("llvm.fabs", 1, np.abs)
+copysign = _operation("llvm.copysign", 2, np.copysign)
+fma = _operation("llvm.fma", 3, lambda a, b, c: type(a)(np.longdouble(a) * np.longdouble(b) + np.longdouble(c)))
+
+# The library's functions of one number.
+_library = np if driver.is_simulated() else math
+_names = (
+    {"acos": "arccos", "acosh": "arccosh", "asin": "arcsin", "asinh": "arcsinh", "atan": "arctan", "atan2": "arctan2", "atanh": "arctanh"}
+    if _library is np
+    else {}
+)
+acos, acosh, asin, asinh, atan, atan2, atanh, cos, cosh, exp, exp2, expm1, log, log10, log1p, log2, sin, sinh, tan, tanh = (
+    getattr(_library, _names.get(name, name))
+    for name in ("acos", "acosh", "asin", "asinh", "atan", "atan2", "atanh", "cos", "cosh", "exp", "exp2", "expm1", "log", "log10", "log1p", "log2",
+                 "sin", "sinh", "tan", "tanh")
+)  # fmt: skip
+erfc: Any = (lambda x: type(x)(math.erfc(x))) if driver.is_simulated() else math.erfc
+
+
+@device
+def maximum(a, b):
+    """The larger of a and b; NaN if either is NaN."""
+    return a if (a > b) | (a != a) else b
+
+
+@device
+def minimum(a, b):
+    """The smaller of a and b; NaN if either is NaN."""
+    return a if (a < b) | (a != a) else b
+
+
+@device
+def sigmoid(x):
+    """1 / (1 + exp(-x))."""
+    one = type(x)(1)
+    e = exp(-fabs(x))
+    return (one if x >= type(x)(0) else e) / (one + e)
+
+
+@device
+def knee(x):
+    """log(1 + exp(-|x|)): the distance of a soft relu, log(1 + exp(x)), from max(x, 0)."""
+    return log1p(exp(-fabs(x)))
+
+
+@device
+def softplus(x):
+    """log(1 + exp(x)) in a form that cannot overflow."""
+    return maximum(x, type(x)(0)) + knee(x)
+
+
+@device
+def normal(x):
+    """(P(x), p(x)) of the standard normal distribution: P(x) = (1 + erf(x / sqrt 2)) / 2 and its derivative p."""
+    return type(x)(0.5) * erfc(x * type(x)(-0.7071067811865476)), exp(type(x)(-0.5) * (x * x)) * type(x)(0.3989422804014327)
+
+
+@device
+def turn(u):
+    """(cos, sin) of the angle 2 pi u, 0 <= u <= 1."""
+    angle = u * type(u)(2 * pi)
+    return cos(angle), sin(angle)
+
+
+@device
+def divide(a, b):
+    """a / b, rounded correctly."""
+    return a / b
+
+
+@device
+def subtract(a, b):
+    """a - b."""
+    return a - b
+
+
+fmod: Any = np.fmod if driver.is_simulated() else math.fmod
+power: Any = np.power if driver.is_simulated() else math.pow
+
+
+@functools.cache
+def row(formula: Callable) -> Callable:
+    """The twin for the device of a formula shared with the CPU."""
+    here = sys.modules[__name__]
+    return device(
+        python_types.FunctionType(
+            formula.__code__, {**formula.__globals__, "m": here, "np": here, "math": here}, formula.__name__, None, formula.__closure__
+        )
+    )

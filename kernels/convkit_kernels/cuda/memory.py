@@ -1,0 +1,336 @@
+"""Arrays on the device, and the pool that their memory comes from.
+
+An `Array` is a shape, strides and a dtype over a block of device memory.  `view`, a NumPy array at the device's address, holds them: NumPy does the
+arithmetic of slices, transposes and reshapes, and never reads an element.  Where NumPy would read one, in its functions and
+operators, `Array` takes over by NumPy's protocols and calls this backend's kernels; what it has no kernel for is a TypeError that says so.
+
+Memory is asked of the driver rarely: a block that is no longer used goes to the pool, by its size, and serves again.  All work is queued on one
+stream,
+so a block can be handed out while the kernels that used it last are still to run.  Sizes are rounded up by at most an eighth; what the pool
+keeps is bounded by what was used at the same time, and `empty_cache` gives it back.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..layout import dense_order, flat, normal, order_of
+from . import driver
+
+
+# -------------------------------------------------------------------------------------------- pool
+class Buffer:
+    """A block of device memory, which returns to the pool when nothing refers to it any more."""
+
+    __slots__ = ("block", "size", "address", "_typed")
+
+    def __init__(self, block: Any, size: int):
+        self.block, self.size, self.address = block, size, driver.address(block)
+        self._typed: dict[np.dtype, Any] = {}
+
+    def typed(self, dtype: np.dtype) -> Any:
+        """The block as a flat array of `dtype`, for kernels."""
+        found = self._typed.get(dtype)
+        if found is None:
+            found = self._typed[dtype] = driver.typed(self.block, dtype)
+        return found
+
+    def __del__(self) -> None:
+        pool.release(self.block, self.size)
+
+
+class Pool:
+    """Blocks that were used and can be used again, by size."""
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()  # a buffer may die while another is asked for
+        self._free: dict[int, list[Any]] = {}
+        self.allocated = 0  # bytes in use
+        self.reserved = 0  # bytes in use or kept
+
+    def take(self, nbytes: int) -> Buffer:
+        """A buffer of at least `nbytes`; MemoryError, with what is used and free, if the device has none left."""
+        size = rounded(nbytes)
+        with self._lock:
+            free = self._free.get(size)
+            block = free.pop() if free else None
+        if block is None:
+            try:
+                block = driver.allocate(size)
+            except Exception as error:
+                self.empty()
+                try:
+                    block = driver.allocate(size)
+                except Exception:
+                    raise MemoryError(
+                        f"cuda: {nbytes / 2**20:.1f} MiB were asked for; {self.allocated / 2**20:.1f} MiB are in use by tensors; {driver.memory()}"
+                    ) from error
+            with self._lock:
+                self.reserved += size
+        with self._lock:
+            self.allocated += size
+        return Buffer(block, size)
+
+    def release(self, block: Any, size: int) -> None:
+        """Keep a block for another buffer."""
+        with self._lock:
+            self.allocated -= size
+            self._free.setdefault(size, []).append(block)
+
+    def empty(self) -> None:
+        """Give the blocks that nobody uses back to the driver."""
+        with self._lock:
+            self.reserved -= sum(size * len(blocks) for size, blocks in self._free.items())
+            self._free.clear()
+
+
+def rounded(nbytes: int) -> int:
+    """Bytes of the block for `nbytes`: a multiple of 512, and of an eighth of the power of two below it."""
+    step = max(512, 1 << max(0, nbytes.bit_length() - 4))
+    return max(step, -(-nbytes // step) * step)
+
+
+pool = Pool()
+
+
+# ------------------------------------------------------------------------------------------- views
+class _Place:
+    """Tells NumPy of memory at an address that it is not to read."""
+
+    def __init__(self, address: int, shape: tuple[int, ...], strides: tuple[int, ...] | None, dtype: np.dtype):
+        self.__array_interface__ = {"data": (address, False), "shape": shape, "strides": strides, "typestr": dtype.str, "version": 3}
+
+
+def _transposed(order: Sequence[int]) -> list[int]:
+    return sorted(range(len(order)), key=order.__getitem__)
+
+
+class Array:
+    """A shape, strides and dtype over device memory; see the module."""
+
+    __slots__ = ("view", "buffer", "__weakref__")
+    __array_priority__ = 1000
+
+    def __init__(self, view: np.ndarray, buffer: Buffer):
+        self.view, self.buffer = view, buffer
+
+    shape = property(lambda self: self.view.shape)
+    strides = property(lambda self: self.view.strides)
+    dtype = property(lambda self: self.view.dtype)
+    ndim = property(lambda self: self.view.ndim)
+    size = property(lambda self: self.view.size)
+    itemsize = property(lambda self: self.view.itemsize)
+    nbytes = property(lambda self: self.view.nbytes)
+    flags = property(lambda self: self.view.flags)
+    base = property(lambda self: self.buffer)
+    device = property(lambda self: driver.name())
+    T = property(lambda self: self._as(self.view.T))
+    # `isinstance(x, np.ndarray)` asks everywhere whether x is an array and not a number; NumPy itself asks for the type, and cannot read this.
+    __class__ = property(lambda self: np.ndarray)  # type: ignore[assignment]
+
+    @property
+    def offset(self) -> int:
+        """Elements from the beginning of the buffer to the first element."""
+        return (self.view.__array_interface__["data"][0] - self.buffer.address) // self.view.itemsize
+
+    @property
+    def flat(self) -> Any:
+        """The whole buffer as a flat array of this dtype: what kernels take, together with `offset` and strides."""
+        return self.buffer.typed(self.view.dtype)
+
+    @property
+    def steps(self) -> tuple[int, ...]:
+        """Strides in elements."""
+        return tuple(s // self.view.itemsize for s in self.view.strides)
+
+    def _as(self, view: np.ndarray) -> Array:
+        return Array(view, self.buffer)
+
+    def __len__(self) -> int:
+        return len(self.view)
+
+    def transpose(self, *axes: Any) -> Array:
+        """A view with the dimensions in another order."""
+        return self._as(self.view.transpose(*axes))
+
+    def swapaxes(self, a: int, b: int) -> Array:
+        """A view with two dimensions exchanged."""
+        return self._as(self.view.swapaxes(a, b))
+
+    def squeeze(self, axis: Any = None) -> Array:
+        """A view without dimensions of size 1."""
+        return self._as(self.view.squeeze(axis))
+
+    def reshape(self, *shape: Any) -> Array:
+        """A view where the memory allows it, else a copy."""
+        wanted = shape[0] if len(shape) == 1 and not isinstance(shape[0], int) else shape
+        view = reshaped(self.view, tuple(wanted))
+        return self._as(view) if view is not None else contiguous(self).reshape(wanted)
+
+    def ravel(self) -> Array:
+        """One dimension, in C order; a view where the memory allows it."""
+        return self.reshape(-1)
+
+    def __getitem__(self, key: Any) -> Array:
+        parts = key if isinstance(key, tuple) else (key,)
+        if all(p is None or p is Ellipsis or isinstance(p, (slice, int, np.integer)) for p in parts):
+            return self._as(self.view[parts if Ellipsis in parts else (*parts, Ellipsis)])  # never an element, which NumPy would read
+        return protocol().getitem(self, parts)
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        protocol().setitem(self, key, value)
+
+    # --------------------------------------------------------------------------- to and from the host
+    def get(self) -> np.ndarray:
+        """A copy on the host, in the same memory order if the array is dense."""
+        a = self if order_of(self) is not None else contiguous(self)  # type: ignore[arg-type]
+        host = np.empty_like(a.view)
+        if a.size:
+            order: Any = np.argsort([-s for s in a.strides], kind="stable") if a.ndim else []
+            lines = host.transpose(order).reshape(-1)
+            driver.to_host(a.buffer.block, a.offset * a.itemsize, lines.view(np.uint8))
+        return host
+
+    def item(self) -> Any:
+        """The only element, as a Python number."""
+        return self.get().item()
+
+    def tolist(self) -> Any:
+        """The elements as nested lists."""
+        return self.get().tolist()
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        raise TypeError("a tensor on a GPU is no NumPy array; use .cpu() to copy it to the host")
+
+    def __repr__(self) -> str:
+        return f"Array({self.get()!r})"
+
+    def __bool__(self) -> bool:
+        return bool(self.get())
+
+    def __int__(self) -> int:
+        return int(self.get())
+
+    def __float__(self) -> float:
+        return float(self.get())
+
+    def __index__(self) -> int:
+        return self.get().__index__()
+
+    __hash__ = object.__hash__
+
+    # ------------------------------------------------------------------------------ NumPy's protocols
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
+        return protocol().ufunc(ufunc, method, inputs, options)
+
+    def __array_function__(self, function: Callable, _types: Any, args: Any, options: Any) -> Any:
+        return protocol().function(function, args, options)
+
+    @property
+    def __cuda_array_interface__(self) -> dict[str, Any]:
+        """Version 3 of the interface that CuPy, PyTorch, Numba and JAX share: no copy."""
+        address = self.view.__array_interface__["data"][0]
+        strides = None if self.flags.c_contiguous else self.strides
+        return {"shape": self.shape, "strides": strides, "typestr": self.dtype.str, "data": (address, False), "version": 3, "stream": 1}
+
+    def copy(self, order: str = "C") -> Array:
+        """A copy, in C order or (order 'K') in the same."""
+        return protocol().copy(self, order)
+
+    def astype(self, dtype: Any, order: str = "K", copy: bool = True) -> Array:
+        """In another dtype and the same memory order."""
+        dtype = np.dtype(dtype)
+        return self if dtype == self.dtype and not copy else protocol().cast(self, dtype)
+
+    def view_as(self, dtype: Any) -> Array:
+        """The same bytes read as another dtype."""
+        return self._as(self.view.view(dtype))
+
+
+def _operators() -> None:
+    """Python's operators are NumPy's functions."""
+
+    def binary(ufunc: np.ufunc) -> tuple[Callable, Callable, Callable]:
+        def inplace(self: Array, other: Any) -> Array:
+            protocol().ufunc(ufunc, "__call__", (self, other), {"out": (self,)})
+            return self
+
+        return (lambda self, other: ufunc(self, other)), (lambda self, other: ufunc(other, self)), inplace
+
+    for name, ufunc in {"add": np.add, "sub": np.subtract, "mul": np.multiply, "truediv": np.true_divide, "floordiv": np.floor_divide,
+                        "mod": np.remainder, "pow": np.power, "and": np.bitwise_and, "or": np.bitwise_or, "xor": np.bitwise_xor}.items():  # fmt: skip
+        for prefix, method in zip(("", "r", "i"), binary(ufunc), strict=True):
+            setattr(Array, f"__{prefix}{name}__", method)
+    for name, ufunc in {"eq": np.equal, "ne": np.not_equal, "lt": np.less, "le": np.less_equal, "gt": np.greater, "ge": np.greater_equal}.items():
+        setattr(Array, f"__{name}__", binary(ufunc)[0])
+    for name, one in {"neg": np.negative, "abs": np.absolute, "invert": np.invert}.items():
+        setattr(Array, f"__{name}__", lambda self, one=one: one(self))
+
+
+_operators()
+
+
+@functools.cache
+def protocol() -> Any:
+    """The module of NumPy's functions; it needs the kernels, which need this module."""
+    from . import protocol as module
+
+    return module
+
+
+# ---------------------------------------------------------------------------------------- creation
+def place(buffer: Buffer, shape: tuple[int, ...], strides: tuple[int, ...] | None, dtype: np.dtype) -> Array:
+    """An array over a buffer."""
+    return Array(np.asarray(_Place(buffer.address, shape, strides, dtype)), buffer)
+
+
+def empty(shape: Sequence[int], dtype: Any) -> Array:
+    """An array in C order."""
+    dtype = np.dtype(dtype)
+    return place(pool.take(math.prod(shape) * dtype.itemsize), tuple(shape), None, dtype)
+
+
+def empty_like(a: Array, dtype: Any = None, shape: Sequence[int] | None = None) -> Array:
+    """An array of the shape of `a`, in its memory order if it is dense, else in C order."""
+    dtype = a.dtype if dtype is None else np.dtype(dtype)
+    if shape is not None and tuple(shape) != a.shape:
+        return empty(shape, dtype)
+    order = dense_order(a.shape, a.strides, a.itemsize)
+    y = empty(a.shape, dtype)
+    if order is None or a.flags.c_contiguous:
+        return y
+    order = (*(i for i in range(a.ndim) if i not in order), *order)
+    return y.reshape(tuple(a.shape[i] for i in order)).transpose(_transposed(order))
+
+
+def asarray(a: np.ndarray) -> Array:
+    """A host array's copy on the device, in the same memory order if it is dense, else in C order."""
+    a = normal(a)
+    if order_of(a) is None:
+        a = np.ascontiguousarray(a)
+    y = empty_like(a)  # type: ignore[arg-type]
+    if a.size:
+        line = flat(a)
+        driver.to_device(y.buffer.block, line.view(np.uint8))  # type: ignore[union-attr]
+    return y
+
+
+def reshaped(view: np.ndarray, shape: tuple[int, ...]) -> np.ndarray | None:
+    """A view of another shape; None where the memory does not allow one."""
+    try:
+        return np.reshape(view, shape, copy=False)
+    except ValueError:
+        if math.prod(shape) != view.size and -1 not in shape:
+            raise
+        return None
+
+
+def contiguous(a: Array) -> Array:
+    """`a` itself if it is in C order, else a copy that is."""
+    return a if a.flags.c_contiguous else a.copy()

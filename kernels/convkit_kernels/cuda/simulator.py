@@ -1,0 +1,37 @@
+"""Numba's CUDA simulator, made fast enough for tests.
+
+The simulator starts a Python thread for each thread of a block, and polls them all until each waits at `syncthreads` or has ended: many
+milliseconds a
+barrier.  Here the threads of a block are greenlets of one Python thread, which take turns at barriers.  What a kernel sees (`cuda.grid`, shared
+memory), and a debugger, is the same.  Without the package greenlet the simulator runs as it is.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import numpy as np
+
+
+def hasten() -> None:
+    """Replace how the simulator runs a block, if greenlet is installed."""
+    try:
+        import greenlet
+    except ImportError:
+        return
+    from numba.cuda.simulator import kernel
+
+    def run(manager: Any, grid_point: Any, *args: Any) -> None:
+        here, scheduler = threading.current_thread().__dict__, greenlet.getcurrent()
+        running = []
+        for point in np.ndindex(*manager._block_dim):
+            thread = kernel.BlockThread(manager._f, manager, grid_point, point, manager._debug)  # never started: it knows its indices
+            running.append((greenlet.greenlet(manager._f, scheduler), thread.__dict__))
+        while running:
+            for turn, thread in running:
+                here.update({name: thread[name] for name in ("blockIdx", "threadIdx", "thread_id", "_manager")}, syncthreads=scheduler.switch)
+                turn.switch(*(() if turn else args))  # a greenlet that has begun is true
+            running = [(turn, thread) for turn, thread in running if not turn.dead]
+
+    kernel.BlockManager.run = run
