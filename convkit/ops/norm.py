@@ -94,6 +94,11 @@ class Normalise(Function):
         need_x, need_w, need_b, *_ = ctx.needs_input_grad
         if y is not None:
             gy = ActivationGrad.apply(gy, y, "relu")
+        if not is_grad_enabled():
+            given = x.array, mean_.array[None], inv_std.array[None], None if weight is None else weight.array, None
+            grads = kernels(x.array).norm_grad(gy.array, *given, True, False, True)
+            needs = zip(grads, (need_x, need_w, need_b), strict=True)
+            return *(TensorBase.result(grad) if need else None for grad, need in needs), None, None, None
         over = (0, *range(2, x.ndim))
         rate = _channels(inv_std, x.ndim)
         gx = gy * (rate if weight is None else rate * _channels(weight, x.ndim)) if need_x else None

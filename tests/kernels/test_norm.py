@@ -43,9 +43,10 @@ def test_norm_and_its_gradient(case, batch, dtype, layout, other, affine, centre
     if relu:  # a number too near to the bend is cut off by one of the two only
         near = np.abs(reference.norm(x, mean, inv_std, weight, bias, False)) < 1e-5
         gy = np.where(near, dtype(0), gy)
-    got = kernels.norm_grad(gy, x, mean, inv_std, weight, bias, centred, relu)
-    for a, b in zip(got, reference.norm_grad(gy, x, mean, inv_std, weight, bias, centred, relu), strict=True):
-        assert a.dtype == dtype and np.linalg.norm(a - b) <= 10 * limit * (np.linalg.norm(b) + np.linalg.norm(gy))
+    for constant in (False, True)[: 1 if relu else 2]:  # statistics of x, or given ones
+        got = kernels.norm_grad(gy, x, mean, inv_std, weight, bias, centred, relu, constant)
+        for a, b in zip(got, reference.norm_grad(gy, x, mean, inv_std, weight, bias, centred, relu, constant), strict=True):
+            assert a.dtype == dtype and np.linalg.norm(a - b) <= 10 * limit * (np.linalg.norm(b) + np.linalg.norm(gy))
 
 
 @pytest.mark.parametrize("shape, groups", [((3, 5, 40, 41), 5), ((3, 6, 9, 9), 2), ((2, 1, 30, 31), 1), ((40, 70), 1), ((2, 3, 1, 1), 3)])

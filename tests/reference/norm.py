@@ -36,7 +36,7 @@ def norm(x, mean, inv_std, weight, bias, relu):
     return y
 
 
-def norm_grad(gy, x, mean, inv_std, weight, bias, centred, relu):
+def norm_grad(gy, x, mean, inv_std, weight, bias, centred, relu, given=False):
     if relu:
         gy = np.where(norm(x, mean, inv_std, weight, bias, False) <= 0, 0, gy)
     channels = x.shape[1]
@@ -47,7 +47,7 @@ def norm_grad(gy, x, mean, inv_std, weight, bias, centred, relu):
         first = math.fsum(g.values()) / max(1, len(places)) if centred else 0.0
         second = math.fsum(g[p] * xhat[p] for p in places) / max(1, len(places))
         for p in places:
-            gx[p] = float(inv_std[key]) * (g[p] - first - xhat[p] * second)
+            gx[p] = float(inv_std[key]) * (g[p] if given else g[p] - first - xhat[p] * second)
             gweight[p[1]] += float(gy[p]) * xhat[p]
             gbias[p[1]] += float(gy[p])
     return gx, gweight, gbias

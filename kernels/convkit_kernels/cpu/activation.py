@@ -14,7 +14,7 @@ import math
 import numpy as np
 
 from . import mathfunctions as m
-from .elementwise import broadcast, dense, each, formula
+from .elementwise import broadcast, dense, each, formula, long_formula
 
 
 # ---------------------------------------------------------------------------------------- formulas
@@ -62,25 +62,25 @@ def _prelu_grad(g, x, w, a, b, c):
     return g if x > type(x)(0) else w * g
 
 
-@formula
+@long_formula
 def _elu(x, a, b, c):
     # b x above 0, else a (exp(c x) - 1).
     return b * x if x > type(x)(0) else a * m.expm1(c * x)
 
 
-@formula
+@long_formula
 def _elu_grad(g, x, a, b, c):
     return g * b if x > type(x)(0) else g * a * c * m.exp(c * x)
 
 
-@formula
+@long_formula
 def _gelu(x, a, b, c):
     # x P(x), P the normal distribution.
     cdf, _ = m.normal(x)
     return x * cdf
 
 
-@formula
+@long_formula
 def _gelu_grad(g, x, a, b, c):
     cdf, density = m.normal(x)
     return g * (cdf + x * density)
@@ -89,14 +89,14 @@ def _gelu_grad(g, x, a, b, c):
 _GELU, _GELU_CUBE = math.sqrt(2 / math.pi), 0.044715
 
 
-@formula
+@long_formula
 def _gelu_tanh(x, a, b, c):
     # x (1 + tanh(u)) / 2, u = sqrt(2 / pi) (x + 0.044715 x^3); that is x sigmoid(2 u).
     u = type(x)(2 * _GELU) * (x + type(x)(_GELU_CUBE) * (x * x * x))
     return x * m.sigmoid(u)
 
 
-@formula
+@long_formula
 def _gelu_tanh_grad(g, x, a, b, c):
     u = type(x)(2 * _GELU) * (x + type(x)(_GELU_CUBE) * (x * x * x))
     slope = type(x)(2 * _GELU) * (type(x)(1) + type(x)(3 * _GELU_CUBE) * (x * x))
@@ -104,19 +104,19 @@ def _gelu_tanh_grad(g, x, a, b, c):
     return g * (s + x * slope * (s * m.sigmoid(-u)))
 
 
-@formula
+@long_formula
 def _silu(x, a, b, c):
     # x sigmoid(x).
     return x * m.sigmoid(x)
 
 
-@formula
+@long_formula
 def _silu_grad(g, x, a, b, c):
     s = m.sigmoid(x)
     return g * (s * (type(x)(1) + x * (type(x)(1) - s)))
 
 
-@formula
+@long_formula
 def _mish(x, a, b, c):
     # x tanh(log(1 + e)), e = exp(x); that is x n / (n + 2), n = e (e + 2), and x from 20 on.
     e = m.exp(type(x)(20) if x > type(x)(20) else x)
@@ -124,7 +124,7 @@ def _mish(x, a, b, c):
     return x * (n / (n + type(x)(2)))
 
 
-@formula
+@long_formula
 def _mish_grad(g, x, a, b, c):
     # n / (n + 2) + x 4 e (1 + e) / (n + 2)^2
     e = m.exp(type(x)(20) if x > type(x)(20) else x)
@@ -133,14 +133,14 @@ def _mish_grad(g, x, a, b, c):
     return g * (n / over + x * ((type(x)(4) * e * (type(x)(1) + e)) / (over * over)))
 
 
-@formula
+@long_formula
 def _softplus(x, a, b, c):
     # log(1 + exp(a x)) / a, and x where a x is above b.
     z = a * x
     return x if z > b else m.divide(m.softplus(z), a)
 
 
-@formula
+@long_formula
 def _softplus_grad(g, x, a, b, c):
     z = a * x
     return g if z > b else g * m.sigmoid(z)
@@ -182,7 +182,7 @@ def _hardswish_grad(g, x, a, b, c):
     return inside if (x > type(x)(-3)) & (x < type(x)(3)) else above
 
 
-@formula
+@long_formula
 def _sigmoid(x, a, b, c):
     # 1 / (1 + exp(-x)).
     return m.sigmoid(x)
@@ -193,18 +193,18 @@ def _sigmoid_grad(g, y, a, b, c):
     return g * y * (type(y)(1) - y)
 
 
-@formula
+@long_formula
 def _logsigmoid(x, a, b, c):
     # log(sigmoid(x)) = -log(1 + exp(-x)).
     return type(x)(0) - m.softplus(-x)
 
 
-@formula
+@long_formula
 def _logsigmoid_grad(g, x, a, b, c):
     return g * m.sigmoid(-x)
 
 
-@formula
+@long_formula
 def _tanh(x, a, b, c):
     return m.tanh(x)
 

@@ -27,7 +27,7 @@ from . import mathfunctions as m
 from .copy import contiguous
 from .microkernel import call_code
 from .runtime import STRICT, kernel, native
-from .tasks import by_elements, data_of
+from .tasks import by_elements, data_of, wide
 
 # Elements that one thread takes at a time: 16 KB of float32, so that three operands fit the first cache.
 CHUNK = 4096
@@ -71,6 +71,12 @@ def in_order_of(a: np.ndarray, like: np.ndarray) -> np.ndarray:
 formula = register_jitable(**STRICT)
 
 
+def long_formula(row: Callable) -> Callable:
+    """A formula that computes more than it moves: its loop has vectors as wide as the machine has them."""
+    row.long = True  # type: ignore[attr-defined]
+    return formula(row)
+
+
 @kernel
 def _in_chunks(function, x, x_step, k, k_step, t, t_step, y, y_step, count, size, a, b, c):
     # Of y and the operands: the `id`, and bytes from one element to the next; from chunk to chunk 0 for what is the same for all.
@@ -87,19 +93,27 @@ def _in_chunks(function, x, x_step, k, k_step, t, t_step, y, y_step, count, size
 def _compiled(row: Callable, operands: int, first: np.dtype, other: np.dtype) -> int:
     """The address of a loop over the formula `row` for so many operands; `first` and `other` are the types of x and of all others."""
 
+    long = getattr(row, "long", False)  # a constant of the loops: Numba compiles no branch that is never taken
+
     def one(x, k, t, y, count, a, b, c):
+        if long:
+            wide()
         number = type(y[0])
         p, q, r = number(a), number(b), number(c)
         for i in range(count):
             y[i] = row(x[i], p, q, r)
 
     def two(x, k, t, y, count, a, b, c):
+        if long:
+            wide()
         number = type(y[0])
         p, q, r = number(a), number(b), number(c)
         for i in range(count):
             y[i] = row(x[i], k[i], p, q, r)
 
     def three(x, k, t, y, count, a, b, c):
+        if long:
+            wide()
         number = type(y[0])
         p, q, r = number(a), number(b), number(c)
         for i in range(count):
@@ -142,12 +156,12 @@ def _line_of(a: np.ndarray, like: np.ndarray) -> np.ndarray:
 
 
 # --------------------------------------------------------------------------------------- functions
-@formula
+@long_formula
 def _exp(x, a, b, c):
     return m.exp(x)
 
 
-@formula
+@long_formula
 def _log(x, a, b, c):
     return m.log(x)
 
@@ -162,7 +176,7 @@ def _clamp_grad(g, x, a, b, c):
     return g if (x >= a) & (x <= b) else type(g)(0)
 
 
-@formula
+@long_formula
 def _log1p(x, a, b, c):
     return m.log1p(x)
 
@@ -245,13 +259,13 @@ def _minimum(x, k, a, b, c):
     return m.minimum(x, k)
 
 
-@formula
+@long_formula
 def _fmod(x, k, a, b, c):
     # x - k trunc(x / k)
     return m.fmod(x, k)
 
 
-@formula
+@long_formula
 def _remainder(x, k, a, b, c):
     # x - k floor(x / k), with the sign of k.
     zero, one = type(x)(0), type(x)(1)
@@ -260,7 +274,7 @@ def _remainder(x, k, a, b, c):
     return math.copysign(rest if rest == zero else other, k)
 
 
-@formula
+@long_formula
 def _floor_divide(x, k, a, b, c):
     # floor(x / k).  x / k, rounded, may be one too many; (x - rest) / k is nearly a whole number.
     zero, one = type(x)(0), type(x)(1)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from . import mathfunctions as m
-from .elementwise import dense, each, formula
+from .elementwise import dense, each, formula, long_formula
 
 
 @formula
@@ -52,7 +52,7 @@ def _huber_slope(g, x, t, a, b, c):
     return g * m.minimum(m.maximum(x - t, -a), a)
 
 
-@formula
+@long_formula
 def _bce(x, t, a, b, c):
     # -t log x - (1 - t) log(1 - x), each logarithm at least -100.
     one, least = type(x)(1), type(x)(-100)
@@ -64,18 +64,18 @@ def _bce_slope(g, x, t, a, b, c):
     return g * ((x - t) / m.maximum((type(x)(1) - x) * x, type(x)(1e-12)))
 
 
-@formula
+@long_formula
 def _bce_with_logits(x, t, a, b, c):
     # -t log s - (1 - t) log(1 - s) where s = sigmoid(x); that is (1 - t) x + log(1 + exp(-x)).  The large terms come first: they may cancel.
     return ((type(x)(1) - t) * x + m.maximum(-x, type(x)(0))) + m.knee(x)
 
 
-@formula
+@long_formula
 def _bce_with_logits_slope(g, x, t, a, b, c):
     return g * (m.sigmoid(x) - t)
 
 
-@formula
+@long_formula
 def _kl_div(x, t, a, b, c):
     # t (log t - x), and 0 log 0 = 0.
     return (type(x)(0) if t == type(x)(0) else t * m.log(t)) - t * x
@@ -86,24 +86,24 @@ def _kl_div_slope(g, x, t, a, b, c):
     return g * -t
 
 
-@formula
+@long_formula
 def _kl_div_log(x, t, a, b, c):
     # exp(t) (t - x)
     return m.exp(t) * (t - x)
 
 
-@formula
+@long_formula
 def _kl_div_log_slope(g, x, t, a, b, c):
     return g * -m.exp(t)
 
 
-@formula
+@long_formula
 def _soft_margin(x, t, a, b, c):
     # log(1 + exp(-t x))
     return m.softplus(-t * x)
 
 
-@formula
+@long_formula
 def _soft_margin_slope(g, x, t, a, b, c):
     return g * (-t * m.sigmoid(-t * x))
 

@@ -455,7 +455,7 @@ def norm(
 
 def norm_grad(
     gy: np.ndarray, x: np.ndarray, mean: np.ndarray, inv_std: np.ndarray,
-    weight: np.ndarray | None, bias: np.ndarray | None, centred: bool, relu: bool,
+    weight: np.ndarray | None, bias: np.ndarray | None, centred: bool, relu: bool, given: bool = False,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # fmt: skip
     """(gx, gweight [C], gbias [C]) of `norm` where mean and inv_std are the statistics of x itself.  gx has the memory order of `norm`.
 
@@ -464,7 +464,8 @@ def norm_grad(
     gx      = inv_std (gy weight - mean(gy weight) - xhat mean(gy weight xhat))         means over what the statistics are over
 
     Without `centred`, mean is a constant 0, as in root mean square normalisation, and the first mean is left out.  With `relu` gy counts as 0
-    where xhat weight + bias <= 0; bias is used for nothing else.
+    where xhat weight + bias <= 0; bias is used for nothing else.  With `given` statistics, which are no functions of x, gx = inv_std gy weight
+    (without `relu`).
     """
     x = normal(x)
     memory, planes = _memory(x)
@@ -503,6 +504,8 @@ def norm_grad(
                 sums *= weight
             if groups < channels:
                 sums = sums.reshape(blocks, 2, groups, -1).sum(axis=3)
+        if given:  # x must have no part in it: it may be NaN
+            return norm(gy, np.zeros_like(mean), inv_std, weight, None, False), gweight, gbias
         sums = (sums * (blocks * groups / x.size)).astype(dtype)
         first, second = sums[:, 0] if centred else np.zeros_like(sums[:, 0]), sums[:, 1]
         by = _blocks(x, planes, blocks, groups, MAP, relu)

@@ -47,6 +47,7 @@ class _Folds:
     def __init__(self, join: Callable, empty: float, term: Callable, parts: np.ufunc):
         def lines(task, plan, index, x, partial, c, d, e, f, g):
             # inner = 1: partial[unit] = the sum of part unit % parts of block unit // parts.
+            tasks.wide()
             length, step = plan[3], plan[4]
             parts = (length + step - 1) // step
             for unit in range(task * plan[6], min(plan[5], (task + 1) * plan[6])):
@@ -67,6 +68,7 @@ class _Folds:
         def rows(task, plan, index, x, partial, c, d, e, f, g):
             # partial[unit, w] = the sum of the elements of that part at w modulo the row width.
             # Four rows at a time: one conversion and one store serve four elements, and short sums lose no digits.
+            tasks.wide()
             length, step, width = plan[3], plan[4], plan[7]
             parts = (length + step - 1) // step
             start = task // parts * length

@@ -92,6 +92,7 @@ class _Row:
 
     def __init__(self, greatest: bool, term: Callable, rest: Callable, result: Callable):
         def rows(task, plan, index, x, b, y, d, e, f, g):
+            tasks.wide()
             count, classes, each = plan[0], plan[1], plan[2]
             first, second, out = numba.carray(x, (count, classes)), numba.carray(b, (count, classes)), numba.carray(y, (count, classes))
             zero = first.dtype.type(0)
@@ -140,6 +141,7 @@ class _Row:
                     z[j] = result(p[j], q[j], z[j], top, over)
 
         def strips(task, plan, index, x, b, y, d, e, f, g):
+            tasks.wide()
             outer, classes, inner, width, cuts = plan[0], plan[1], plan[2], plan[3], plan[4]
             shape = (outer * classes, inner)
             first, second, out = numba.carray(x, shape), numba.carray(b, shape), numba.carray(y, shape)
@@ -269,6 +271,7 @@ def _loss_strips(task, plan, target, y, weight, loss, options, e, f, g):
 def _cross_entropy_grad_rows(task, plan, target, g, y, weight, options, gx, e, f):
     # loss = -sum_j q_j y_j with q_j = weight_j ((1 - smoothing) [j = t] + smoothing / C), y = log softmax(x), so
     # gx_j = g (exp(y_j) sum_k q_k - q_j).
+    tasks.wide()
     count, classes, each = plan[0], plan[1], plan[2]
     out = numba.carray(gx, (count, classes))
     low, high = task * each, min(count, (task + 1) * each)
@@ -290,6 +293,7 @@ def _cross_entropy_grad_rows(task, plan, target, g, y, weight, options, gx, e, f
 
 def _cross_entropy_grad_strips(task, plan, target, g, y, weight, options, gx, e, f):
     # The same, planes of classes.
+    tasks.wide()
     outer, classes, inner, width, cuts = plan[0], plan[1], plan[2], plan[3], plan[4]
     logs, out = numba.carray(y, (outer * classes, inner)), numba.carray(gx, (outer * classes, inner))
     low = task % cuts * width
