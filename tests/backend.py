@@ -42,9 +42,23 @@ class _Kernels:
 
 
 def _to_device(value: Any) -> Any:
-    from convkit_kernels.cuda.memory import asarray
+    if type(value) in (list, tuple):
+        return type(value)(map(_to_device, value))
+    return _as_it_lies(value) if type(value) is np.ndarray else value
 
-    return asarray(value) if type(value) is np.ndarray else value
+
+def _as_it_lies(a: np.ndarray) -> Any:
+    """A copy on the device, with gaps and backwards where `a` is."""
+    from convkit_kernels.cuda.memory import Array, _Place, asarray
+    from convkit_kernels.layout import normal, order_of
+
+    a = normal(a)
+    if order_of(a) is not None or not a.size:
+        return asarray(a)
+    low, high = np.lib.array_utils.byte_bounds(a)
+    memory = asarray(np.asarray(_Place(low, (high - low,), None, np.dtype(np.uint8))).copy())
+    address = memory.buffer.address + a.__array_interface__["data"][0] - low
+    return Array(np.asarray(_Place(address, a.shape, a.strides, a.dtype)), memory.buffer)
 
 
 def _to_host(value: Any) -> Any:

@@ -3,6 +3,7 @@
 `memory.Array` is their array; `launch.kernel` makes a kernel; `driver` alone speaks to CUDA.
 """
 
+from .copy import channels_last, concatenate, contiguous
 from .elementwise import (
     abs,
     add,
@@ -26,6 +27,6 @@ from .elementwise import (
 from .reduce import amax, amin, prod, sum
 
 __all__ = [
-    "abs", "add", "amax", "amin", "binary", "clamp", "clamp_grad", "div", "exp", "log", "maximum", "minimum", "mul", "neg", "pow", "prod", "sign",
-    "sqrt", "sub", "sum", "unary", "where",
+    "abs", "add", "amax", "amin", "binary", "channels_last", "clamp", "clamp_grad", "concatenate", "contiguous", "div", "exp", "log", "maximum",
+    "minimum", "mul", "neg", "pow", "prod", "sign", "sqrt", "sub", "sum", "unary", "where",
 ]  # fmt: skip

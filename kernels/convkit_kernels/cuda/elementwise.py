@@ -21,7 +21,7 @@ from . import mathfunctions as m
 from .launch import Kernel, cuda
 from .memory import Array, asarray, empty, empty_like
 
-RANK = 5  # dimensions that a kernel walks; more are rare once neighbours are joined, and cost a copy
+RANK = 5  # dimensions that a kernel walks; more are rare once neighbours are joined, and are taken in slices
 
 Operand = Any
 
@@ -109,7 +109,11 @@ def run(row: Callable, operands: Sequence[Array], y: Array, a: float = 0.0, b: f
         return y
     joined = _joined(y.shape, *(o.steps for o in operands), y.steps)
     if joined is None:
-        return run(row, [contiguous_like(o, y) for o in operands], y, a, b, c)
+        size, axis = min((n, d) for d, n in enumerate(y.shape) if n > 1)
+        for k in range(size):
+            at = (*(slice(None),) * axis, k)
+            run(row, [o[at] for o in operands], y[at], a, b, c)
+        return y
     shape, *steps = joined
     flat, strided = _walks(row, tuple(o.dtype for o in operands), y.dtype)
     arrays = [*operands, y]
@@ -118,11 +122,6 @@ def run(row: Callable, operands: Sequence[Array], y: Array, a: float = 0.0, b: f
     else:
         strided(y.size, y.size, shape, *(v for o, s in zip(arrays, steps, strict=True) for v in (o.flat, o.offset, s)), a, b, c)
     return y
-
-
-def contiguous_like(a: Array, like: Array) -> Array:
-    """A copy of `a` in the memory order of `like`."""
-    return run(_same, [a], empty_like(like, a.dtype))
 
 
 def _same(x, a, b, c):

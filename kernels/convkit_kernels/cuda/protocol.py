@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from . import elementwise as e
-from .memory import Array, asarray, contiguous, empty, empty_like
+from .copy import assign, concatenate, contiguous
+from .memory import Array, asarray, empty, empty_like
 
 UFUNCS: dict[np.ufunc, Callable] = {
     np.add: e.add, np.subtract: e.sub, np.multiply: e.mul, np.true_divide: e.div, np.maximum: e.maximum, np.minimum: e.minimum, np.power: e.pow,
@@ -52,8 +53,7 @@ def function(function: Callable, args: tuple, options: dict) -> Any:
 
 def copy(a: Array, order: str = "C") -> Array:
     """A copy in C order or, with order 'K', in the same."""
-    y = empty_like(a) if order == "K" else empty(a.shape, a.dtype)
-    return e.run(e._same, [a], y)
+    return assign(empty_like(a) if order == "K" else empty(a.shape, a.dtype), a)
 
 
 def cast(a: Array, dtype: np.dtype) -> Array:
@@ -74,24 +74,12 @@ def setitem(a: Array, key: Any, value: Any) -> None:
     if not isinstance(value, Array):
         e.fill(target, value)
     else:
-        e.run(e._truth if target.dtype == np.bool_ and value.dtype != np.bool_ else e._same, [e._broadcast(value, target.shape)], target)
+        assign(target, e._broadcast(value, target.shape))
 
 
 def _full(shape: Any, value: Any, dtype: Any = None, like: Any = None) -> Array:
     shape = (shape,) if isinstance(shape, (int, np.integer)) else tuple(shape)
     return e.fill(empty(shape, np.asarray(value).dtype if dtype is None else dtype), value)
-
-
-def _concatenate(arrays: Any, axis: int = 0) -> Array:
-    arrays = list(arrays)
-    axis %= arrays[0].ndim
-    shape = list(arrays[0].shape)
-    shape[axis] = sum(a.shape[axis] for a in arrays)
-    y, start = empty(shape, np.result_type(*(a.dtype for a in arrays))), 0
-    for a in arrays:
-        y[(slice(None),) * axis + (slice(start, start + a.shape[axis]),)] = a
-        start += a.shape[axis]
-    return y
 
 
 FUNCTIONS: dict[Callable, Callable] = {
@@ -102,7 +90,7 @@ FUNCTIONS: dict[Callable, Callable] = {
     np.size: lambda a: a.size,
     np.copy: lambda a, order="K": copy(a, order),
     np.ascontiguousarray: contiguous,
-    np.concatenate: _concatenate,
+    np.concatenate: lambda arrays, axis=0: concatenate(arrays, axis % arrays[0].ndim),
     np.where: lambda condition, a, b: e.where(condition, a, b),
     np.empty: lambda shape, dtype=np.float64, like=None: empty((shape,) if isinstance(shape, int) else shape, dtype),
     np.zeros: lambda shape, dtype=np.float64, like=None: _full(shape, 0, dtype),
