@@ -201,6 +201,7 @@ def test_usage_errors(run, capsys, arguments, words):
     "arguments, words",
     [
         (["train", "--data", "mnist", "--data-dir", "nowhere"], "mnist: found none of train-images-idx3-ubyte"),
+        (["train", "--data-dir", "nowhere"], "load: digits come with convkit and are not read from 'nowhere'"),
         (["train", "--validation", "1437"], "--validation 1437 leaves none of 1437 training images"),
         (["train", "--model", "keras-cnn"], "keras_cnn: image_size 8x8 is too small"),
         (["train", "--device", "cuda"], "device"),

@@ -111,7 +111,7 @@ def load(name: str, data_dir: str | os.PathLike[str] | None = None, split: str =
     Raises:
         FileNotFoundError: data_dir lacks the files.
         RuntimeError: they could not be downloaded.
-        ValueError: another name or split, or a damaged file.
+        ValueError: another name or split, a damaged file, or a data_dir for the digits.
 
     Sources: digits: E. Alpaydin, C. Kaynak, 1998, CC BY 4.0.  MNIST: Y. LeCun, C. Cortes, C. Burges, 1998, CC BY-SA
     3.0 as commonly stated.  Fashion-MNIST: H. Xiao, K. Rasul, R. Vollgraf, arXiv:1708.07747, 2017, MIT.  CIFAR-10:
@@ -125,6 +125,10 @@ def load(name: str, data_dir: str | os.PathLike[str] | None = None, split: str =
     if split not in PREFIX:
         raise ValueError(f"load: split must be 'train' or 'test', got {split!r}")
     if known == "digits":
+        if data_dir is not None:
+            raise ValueError(
+                f"load: digits come with convkit and are not read from {os.fspath(data_dir)!r}; name the data set that is there, or no folder"
+            )
         return digits(split)
     if known == "cifar10":
         return cifar10(data_dir, split)

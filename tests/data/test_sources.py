@@ -60,6 +60,8 @@ def test_names_are_lenient():
     for name in NAMES:
         with pytest.raises(ValueError, match="split must be 'train' or 'test', got 'val'"):
             load(name, split="val")
+    with pytest.raises(ValueError, match="load: digits come with convkit and are not read from 'nowhere'; name the data set that is there"):
+        load("digits", "nowhere")
 
 
 def test_missing_files_are_listed(tmp_path):

@@ -1,4 +1,4 @@
-"""What all emitters of vector code need: a number in all lanes, a mask of the first lanes, and loads and stores of some lanes.
+"""What all emitters of vector code need: a number in all lanes, a mask of the first lanes, loads and stores of some lanes, asking ahead for memory.
 
 Vectors may begin at any element: nothing is aligned to more than a number.
 """
@@ -11,6 +11,7 @@ from typing import Any
 from llvmlite import ir
 
 I64, I32, I1 = ir.IntType(64), ir.IntType(32), ir.IntType(1)
+BYTES = ir.IntType(8).as_pointer()
 
 
 def splat(b: ir.IRBuilder, value: Any, lanes: int) -> Any:
@@ -54,3 +55,9 @@ def accesses(module: ir.Module, vec: ir.VectorType, others: Any = None) -> tuple
             b.store(value, place).align = bits // 8
 
     return load, store
+
+
+def fetch(b: ir.IRBuilder, place: Any, to_write: bool = False) -> None:
+    """Ask for the cache line at a pointer, to be read or to be written soon, into all caches."""
+    prefetch = b.module.declare_intrinsic("llvm.prefetch", [BYTES], ir.FunctionType(ir.VoidType(), [BYTES, I32, I32, I32]))
+    b.call(prefetch, [b.bitcast(place, BYTES), I32(int(to_write)), I32(3), I32(1)])

@@ -43,10 +43,8 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from .lanes import I1, I32, I64, accesses, below, splat
+from .lanes import BYTES, I1, I32, I64, accesses, below, fetch, splat
 from .runtime import digest, kept
-
-_BYTES = ir.IntType(8).as_pointer()
 
 # Steps ahead that a tile asks for w, which comes from the second-level cache or beyond: by itself a core fetches 2 lines every 14 cycles too late.
 AHEAD = 32
@@ -191,7 +189,7 @@ def _row_addresses(b: ir.IRBuilder, xrow: Any, rows: int, itemsize: int, fp: ir.
     multiples = {n: b.asm(opaque, "", "=r,0", [b.mul(xrow, ir.Constant(I64, n * itemsize))], False) for n in odd}
 
     def row_at(ptr: Any, i: int) -> Any:
-        place = b.bitcast(ptr, _BYTES)
+        place = b.bitcast(ptr, BYTES)
         for _ in range(i // leap):
             place = b.gep(place, [multiples[leap]])
         if i % leap:
@@ -232,7 +230,6 @@ def _emit(tile: Tile, rows: int, dtype: np.dtype, unit_rows: bool, masked: bool,
     kind = (f"_{across}" if across > 1 else "") + ("_unit" if unit_rows else "") + ("_masked" if masked else "") + ("_lanewise" if lanewise else "")
     module, fn, scalar, vec, fma, load_at, store = _start("tile", f"{rows}x{vectors}x{lanes}{kind}", dtype, lanes)
     x, xtaps, xrow, xinc, w, wtaps, winc, ntaps, run, start, ldstart, y, ldy, cols = fn.args
-    fetch = ir.Function(module, ir.FunctionType(ir.VoidType(), [_BYTES, I32, I32, I32]), "llvm.prefetch.p0")
     blocks = ("entry", "whole_start", "part_start", "tap", "inner", "tap_end", "done", "whole_store", "part_store", "exit")
     entry, whole_start, part_start, tap, inner, tap_end, done, whole_store, part_store, exit_ = (fn.append_basic_block(n) for n in blocks)
     b = ir.IRBuilder(entry)
@@ -249,7 +246,7 @@ def _emit(tile: Tile, rows: int, dtype: np.dtype, unit_rows: bool, masked: bool,
             return
         ahead = b.gep(wt, [b.mul(winc, const(AHEAD))])
         for j in range(0, tile.columns, CACHE_LINE // dtype.itemsize):
-            b.call(fetch, [b.bitcast(b.gep(ahead, [const(j)]), _BYTES), I32(0), I32(3), I32(1)])  # data, to be read, into all caches
+            fetch(b, b.gep(ahead, [const(j)]))
 
     def at(ptr: Any, i: int, j: int, ld: Any) -> Any:
         return b.gep(b.gep(ptr, [b.mul(ld, const(i))]), [const(j * lanes)])
@@ -546,7 +543,7 @@ def copy_bytes(typing: Any, to: Any, source: Any, count: Any) -> Any:
 
     def codegen(context: Any, builder: Any, signature: Any, values: Any) -> Any:
         to, source, count = values
-        cgutils.raw_memcpy(builder, builder.inttoptr(to, _BYTES), builder.inttoptr(source, _BYTES), count, 1)
+        cgutils.raw_memcpy(builder, builder.inttoptr(to, BYTES), builder.inttoptr(source, BYTES), count, 1)
         return context.get_dummy_value()
 
     return types.void(types.intp, types.intp, types.intp), codegen
@@ -558,10 +555,21 @@ def clear_bytes(typing: Any, to: Any, count: Any) -> Any:
 
     def codegen(context: Any, builder: Any, signature: Any, values: Any) -> Any:
         to, count = values
-        cgutils.memset(builder, builder.inttoptr(to, _BYTES), count, 0)
+        cgutils.memset(builder, builder.inttoptr(to, BYTES), count, 0)
         return context.get_dummy_value()
 
     return types.void(types.intp, types.intp), codegen
+
+
+@intrinsic
+def fetch_line(typing: Any, at: Any) -> Any:
+    """In @njit code: ask for the cache line at an address."""
+
+    def codegen(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        fetch(builder, builder.inttoptr(values[0], BYTES))
+        return context.get_dummy_value()
+
+    return types.void(types.intp), codegen
 
 
 def row_split(count: int, most: int) -> tuple[int, int, int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import concurrent.futures
 import contextlib
 import functools
+import gc
 import hashlib
 import importlib
 import inspect
@@ -26,26 +27,9 @@ import platformdirs
 from numba.core import config, types
 from numba.core.caching import FunctionCache
 from numba.core.ccallback import CFunc
+from numba.core.runtime import rtsys
 
 from . import memory
-
-
-def _import_without_scipy() -> None:
-    """Import what of Numba looks whether SciPy's linear algebra is there, and spare it the look: a third of the time of all imports.
-
-    SciPy is a dependency, so it is there.  Where Numba then needs a function of it, as for `np.dot` in a user's own code, it imports SciPy.
-    """
-    name = "scipy.linalg.cython_blas"
-    if name in sys.modules:
-        return
-    sys.modules[name] = types_of_python.ModuleType(name)
-    try:
-        importlib.import_module("numba.np.arraymath")
-    finally:
-        del sys.modules[name]
-
-
-_import_without_scipy()
 
 # Reassociation lets loops vectorise; nnan and ninf are left out because NaN and Inf must propagate.
 FASTMATH = {"contract", "reassoc", "nsz", "arcp"}
@@ -142,20 +126,39 @@ class _Files(FunctionCache._impl_class):  # type: ignore[misc, name-defined]
     _locator_classes = [_Place]
 
 
+@functools.cache
+def _import_without_scipy() -> None:
+    """Before compiling: import what of Numba looks whether SciPy's linear algebra is there, and spare it the look, a third of a second.
+
+    SciPy is a dependency, so it is there.  Where Numba then needs a function of it, as for `np.dot` in a user's own code, it imports SciPy.
+    """
+    name = "scipy.linalg.cython_blas"
+    if name in sys.modules:
+        return
+    sys.modules[name] = types_of_python.ModuleType(name)
+    try:
+        importlib.import_module("numba.np.arraymath")
+    finally:
+        del sys.modules[name]
+
+
 class _Cache(FunctionCache):
     """Numba's cache of one function, which at worst does nothing: a damaged or read-only folder costs a compilation, never the program."""
 
     _impl_class = _Files
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
+        rtsys.initialize(target_context)  # all that compiled code needs; Numba's own method gets ready to compile, for a sixth of a second
         try:
-            return super().load_overload(sig, target_context)
+            with self._guard_against_spurious_io_errors():
+                found = self._load_overload(sig, target_context)
         except Exception:  # whatever a damaged file makes pickle or LLVM raise
-            try:
+            found = None
+            with contextlib.suppress(OSError):
                 self.flush()
-            except OSError:
-                pass
-            return None
+        if found is None:
+            _import_without_scipy()
+        return found
 
     def save_overload(self, sig: Any, data: Any) -> None:
         try:
@@ -307,19 +310,32 @@ def in_threads(work: Callable[[int], None], count: int) -> None:
 
 
 # ----------------------------------------------------------------------------------------- kernel
+def _counted(function: Callable, compile_: Callable[[], Any], was_found: Callable[[], Any]) -> Any:
+    """compile_(), its seconds counted unless the code was found in the cache.
+
+    Meanwhile Python does not look for cyclic garbage: among the many objects that Numba makes this takes a fifteenth of the time.
+    """
+    start, collects = time.perf_counter(), gc.isenabled()
+    gc.disable()
+    try:
+        result = compile_()
+    finally:
+        if collects:
+            gc.enable()
+    if not was_found():
+        name = f"{function.__module__.rsplit('.', 1)[-1]}.{function.__name__}"
+        compile_seconds[name] = compile_seconds.get(name, 0.0) + time.perf_counter() - start
+    return result
+
+
 def kernel(function: Callable) -> Callable:
     """Compile `function` in parallel mode on first use, cache it, and launch it safely from any thread."""
     dispatcher = numba.njit(parallel=True, fastmath=FASTMATH, nogil=True, error_model="numpy")(function)
     dispatcher._cache = _Cache(function)
-    name = f"{function.__module__.rsplit('.', 1)[-1]}.{function.__name__}"
     of_numba = dispatcher.compile
 
     def compile_(signature: Any) -> Any:
-        start = time.perf_counter()
-        entry = of_numba(signature)
-        if signature not in dispatcher.stats.cache_hits:
-            compile_seconds[name] = compile_seconds.get(name, 0.0) + time.perf_counter() - start
-        return entry
+        return _counted(function, lambda: of_numba(signature), lambda: signature in dispatcher.stats.cache_hits)
 
     dispatcher.compile = compile_  # which Numba calls for types that are new
 
@@ -349,13 +365,9 @@ def native(function: Callable, *arguments: Any) -> int:
 
     What many kernels differ in can so be compiled alone, and their common parallel loop, which takes the most time, once.
     """
-    start = time.perf_counter()
     options = {"fastmath": FASTMATH, "nogil": True, "error_model": "numpy", "nopython": True}
     compiled: Any = CFunc(function, (arguments, types.void), {}, options)
     compiled._cache = _Cache(function)
-    compiled.compile()
-    if not compiled.cache_hits:
-        name = f"{function.__module__.rsplit('.', 1)[-1]}.{function.__name__}"
-        compile_seconds[name] = compile_seconds.get(name, 0.0) + time.perf_counter() - start
+    _counted(function, compiled.compile, lambda: compiled.cache_hits)
     _natives.append(compiled)
     return compiled.address

@@ -17,7 +17,6 @@ from typing import Any
 
 import numba
 import numpy as np
-from llvmlite import ir
 from numba import prange, types
 from numba.core import cgutils
 from numba.extending import intrinsic, register_jitable
@@ -25,7 +24,7 @@ from numba.extending import intrinsic, register_jitable
 from ..layout import flat, order_of
 from .denormals import FLUSH, float_mode, set_float_mode
 from .lanes import I64
-from .microkernel import call_code
+from .microkernel import CACHE_LINE, address, call_code, fetch_line
 from .runtime import in_threads, inline, kernel, native
 
 FLOATS = 7  # operands of the float type
@@ -147,18 +146,6 @@ def stack(count: int, kind: types.Float | None = None) -> Any:
 
 
 @intrinsic
-def _fetch(typing_context: Any, array: Any, distance: Any) -> Any:
-    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        byte, word = ir.IntType(8).as_pointer(), ir.IntType(32)
-        prefetch = builder.module.declare_intrinsic("llvm.prefetch", [byte], ir.FunctionType(ir.VoidType(), [byte, word, word, word]))
-        start = builder.bitcast(context.make_array(array)(context, builder, values[0]).data, byte)
-        builder.call(prefetch, [builder.gep(start, [values[1]]), word(0), word(3), word(1)])  # data, to be read, into all caches
-        return context.get_dummy_value()
-
-    return types.void(array, types.intp), generate
-
-
-@intrinsic
 def wide(typing_context: Any) -> Any:
     """In a function that is compiled by itself: vectors as wide as the machine has them.
 
@@ -176,8 +163,9 @@ def wide(typing_context: Any) -> Any:
 @register_jitable
 def ahead(row):
     """Ask for what lies AHEAD bytes behind each cache line of a row: a core by itself fetches ahead up to the end of a page only."""
-    for distance in range(AHEAD, AHEAD + row.size * row.itemsize, 64):
-        _fetch(row, distance)
+    start = address(row) + AHEAD
+    for line in range(start, start + row.size * row.itemsize, CACHE_LINE):
+        fetch_line(line)
 
 
 @intrinsic

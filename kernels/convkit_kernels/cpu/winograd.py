@@ -27,13 +27,12 @@ import numba
 import numpy as np
 from llvmlite import binding as llvm
 from llvmlite import ir
-from numba import prange, types
-from numba.extending import intrinsic
+from numba import prange
 
 from .choice import tiles_along
 from .denormals import flush_denormals, set_float_mode
-from .lanes import I32, I64, accesses, below, splat
-from .microkernel import address, call_code, clear_bytes, compiled, isa, positive, row_split, split_kernels, tile_for
+from .lanes import I32, I64, accesses, below, fetch, splat
+from .microkernel import CACHE_LINE, address, call_code, clear_bytes, compiled, fetch_line, isa, positive, row_split, split_kernels, tile_for
 from .runtime import MOST_THREADS, inline, kernel
 
 LEAST_TILES = {"few": 28, "sums": 14, "outer": 56}  # that a block of transformed weights (few, or more) or weight gradients meets at once
@@ -147,7 +146,6 @@ def _emit(name: str, char: str, added: bool, relu: bool) -> ir.Module:
     else:
         planes, plane, windows, window, more, whole, rest = fn.args
     load_vector, store_vector = accesses(module, vec)
-    prefetch = ir.Function(module, ir.FunctionType(ir.VoidType(), [vp, I32, I32, I32]), "llvm.prefetch.p0")
     entry, loop, next_, tail, last, exit_ = (fn.append_basic_block(n) for n in ("entry", "loop", "next", "tail", "last", "exit"))
     b = ir.IRBuilder(entry)
     flags = ("contract", "reassoc")
@@ -184,7 +182,7 @@ def _emit(name: str, char: str, added: bool, relu: bool) -> ir.Module:
         offset = b.mul(t, ir.Constant(I64, isa().bytes))
         where = b.inttoptr(b.add(more, b.mul(t, ir.Constant(I64, 8 * lanes))), ip)  # the table of lanes
 
-        def place(kind: str, i: int, j: int, width: int, writes: int, table: Any = None) -> Any:
+        def place(kind: str, i: int, j: int, width: int, writes: bool, table: Any = None) -> Any:
             if kind == "pixels":
                 return b.inttoptr(b.add(b.load(b.gep(table or spots, [ir.Constant(I64, 8 * i + j)])), offset), vp)
             table, base = (planes, plane) if kind == "planes" else (windows, window)
@@ -193,8 +191,7 @@ def _emit(name: str, char: str, added: bool, relu: bool) -> ir.Module:
                 return [b.inttoptr(b.add(at, b.load(b.gep(where, [ir.Constant(I64, lane)]))), scalar.as_pointer()) for lane in range(lanes)]
             at = b.add(at, offset)
             if not of_pixels:
-                later = b.inttoptr(b.add(at, ir.Constant(I64, AHEAD * isa().bytes)), vp)
-                b.call(prefetch, [later, ir.Constant(I32, writes), ir.Constant(I32, 3), ir.Constant(I32, 1)])
+                fetch(b, b.inttoptr(b.add(at, ir.Constant(I64, AHEAD * isa().bytes)), vp), to_write=writes)
             return b.inttoptr(at, vp)
 
         def load(kind: str, pointer: Any) -> Any:
@@ -205,13 +202,13 @@ def _emit(name: str, char: str, added: bool, relu: bool) -> ir.Module:
                 return value
             return load_vector(b, pointer, mask if kind == "pixels" else None)
 
-        columns = [step(add, sub, mul, [load(kind_in, place(kind_in, i, j, before, 0)) for i in range(before)]) for j in range(before)]
+        columns = [step(add, sub, mul, [load(kind_in, place(kind_in, i, j, before, False)) for i in range(before)]) for j in range(before)]
         shift = load("pixels", b.inttoptr(b.add(more, offset), vp)) if biased else None
         for i in range(after):
             for j, value in enumerate(step(add, sub, mul, [column[i] for column in columns])):
-                to, value = place(kind_out, i, j, after, 1), add(value, shift) if biased else value
+                to, value = place(kind_out, i, j, after, True), add(value, shift) if biased else value
                 if added:  # as an operation of its own, which a sum behind the convolution is
-                    value = b.fadd(value, load("pixels", place("pixels", i, j, after, 0, added_spots)))
+                    value = b.fadd(value, load("pixels", place("pixels", i, j, after, False, added_spots)))
                 if relu:
                     value = positive(b, value)
                 if kind_out == "windows":
@@ -349,19 +346,6 @@ def _corner(down, across, plan):
     return i, j
 
 
-@intrinsic
-def _fetch(typing_context: Any, at: Any) -> Any:
-    """In @njit code: ask for the cache line at an address."""
-
-    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        pointer, word = ir.IntType(8).as_pointer(), ir.IntType(32)
-        prefetch = builder.module.declare_intrinsic("llvm.prefetch", [pointer], ir.FunctionType(ir.VoidType(), [pointer, word, word, word]))
-        builder.call(prefetch, [builder.inttoptr(values[0], pointer), word(0), word(3), word(1)])
-        return context.get_dummy_value()
-
-    return types.void(types.intp), generate
-
-
 @inline
 def _into(first, count, source, outside, starts, v, apart, plan):
     """Transform the patches of tiles to v, an address, `apart` bytes from each other."""
@@ -390,8 +374,8 @@ def _out(first, count, result, outside, starts, m, apart, bias, away, plan):
 def _ask(n, row, column, view, images, plan):
     """Ask for 4 pixels of a row."""
     at = address(images) + (n * plan[view] + row) * plan[view + 3] + column * plan[view + 4]
-    for line in range(at, at + 4 * plan[view + 4], 64):
-        _fetch(line)
+    for line in range(at, at + 4 * plan[view + 4], CACHE_LINE):
+        fetch_line(line)
 
 
 # ------------------------------------------------------------------------------------- the sums
