@@ -13,8 +13,8 @@ from __future__ import annotations
 import functools
 import importlib
 import importlib.util
+import logging
 import sys
-import warnings
 from types import ModuleType
 from typing import Any
 
@@ -63,6 +63,18 @@ def move(array: Any, device: str) -> Any:
     if device == "cpu":
         return array.get()
     return importlib.import_module("convkit_kernels.cuda.memory").asarray(array)
+
+
+def shared(other: Any) -> Any:
+    """An array over the GPU memory of another library's array, by `__cuda_array_interface__` or DLPack; None if it is not on a GPU."""
+    if isinstance(other, (np.ndarray, np.generic, int, float, list, tuple)):
+        return None
+    by_interface = hasattr(other, "__cuda_array_interface__")
+    if not by_interface and (not hasattr(other, "__dlpack_device__") or int(other.__dlpack_device__()[0]) != 2):
+        return None
+    _cuda(False)
+    exchange = importlib.import_module("convkit_kernels.cuda.exchange")
+    return exchange.from_interface(other) if by_interface else exchange.from_dlpack(other)
 
 
 # ---------------------------------------------------------------------------------------- the names
@@ -135,6 +147,6 @@ def _automatic() -> str:
     found = trouble()
     if found is None:
         return _cuda(False)
-    if "numba_cuda" in sys.modules:  # somebody installed it, and may wonder
-        warnings.warn(f"device 'auto' is the CPU: {found}", stacklevel=3)
+    installed = importlib.util.find_spec("numba_cuda") is not None  # then somebody may wonder
+    logging.getLogger("convkit").log(logging.WARNING if installed else logging.INFO, "device 'auto' is the CPU: %s", found)
     return "cpu"

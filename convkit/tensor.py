@@ -205,6 +205,14 @@ class Tensor(TensorBase):
     def __dlpack_device__(self) -> tuple[builtins.int, builtins.int]:
         return self.array.__dlpack_device__()
 
+    @property
+    def __cuda_array_interface__(self) -> dict[str, Any]:
+        if self.device == "cpu":
+            raise AttributeError("__cuda_array_interface__: the tensor is on the CPU")
+        if self.requires_grad:
+            raise RuntimeError("__cuda_array_interface__: the tensor requires a gradient, which the other library would not see; use .detach()")
+        return self.array.__cuda_array_interface__  # type: ignore[attr-defined]
+
     def to(self, *args: Any, device: Any = None, dtype: Any = None, copy: builtins.bool = False) -> Tensor:
         """In another dtype or on another device; itself if nothing changes, unless `copy`."""
         for a in args:

@@ -61,7 +61,11 @@ def data_name(text: str) -> str:
 def add_machine(parser: argparse.ArgumentParser) -> None:
     """Options --threads and --device."""
     parser.add_argument("--threads", type=number(int, 1), metavar="N", help="CPU threads (all cores); results do not depend on it")
-    parser.add_argument("--device", default="auto", help="cpu, or auto (the default)")
+    parser.add_argument(
+        "--device",
+        default="auto",
+        help="cpu, cuda, cuda:sim (a GPU simulated, for looking at its kernels), or auto (the default): the GPU if there is one",
+    )
 
 
 def use_machine(args: argparse.Namespace) -> str:

@@ -36,14 +36,14 @@ def gather() -> dict[str, str]:
     folder = runtime.cache_folder()
     files = [path for path in folder.rglob("*") if path.is_file()] if folder.is_dir() else []
     versions = {"convkit": convkit.__version__, "python": platform.python_version()}
-    for package in ("numpy", "scipy", "numba", "llvmlite", "safetensors", "pillow", "matplotlib", "rich"):
+    for package in ("numpy", "scipy", "numba", "numba-cuda", "llvmlite", "safetensors", "pillow", "matplotlib", "rich"):
         try:
             versions[package] = metadata.version(package)
         except metadata.PackageNotFoundError:
             versions[package] = "not installed"
-    gpus = convkit.cuda.device_count()
+    trouble = convkit.cuda.trouble()
     return {
-        "device": f"cpu and {gpus} GPU" if gpus else "cpu",
+        "gpu": f"none: {trouble}" if trouble else convkit.cuda.get_device_name(),
         "cpu": cpu_name(),
         "vector units": f"{unit.name}, {unit.bytes * 8} bits",
         "threads": f"{convkit.get_num_threads()}, by {runtime.layer}",

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import device as devices
 from ..files import write_whole
 from ..ops.creation import from_numpy
 from ..tensor import Tensor
@@ -42,7 +43,7 @@ def save(obj: Mapping[str, Any], f: str | os.PathLike) -> None:
         array = value.array if isinstance(value, Tensor) else value
         if not isinstance(array, np.ndarray):
             raise TypeError(f"save: {name!r} must be a tensor or an array, got {type(value).__name__}")
-        arrays[name] = np.asarray(array, order="C")
+        arrays[name] = np.asarray(devices.move(array, "cpu"), order="C")
     write_whole(Path(f), _library().numpy.save(arrays))
 
 

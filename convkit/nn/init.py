@@ -150,8 +150,8 @@ def sparse_(tensor: Tensor, sparsity: float, std: float = 0.01, generator: Any =
         raise ValueError(f"sparse_: the tensor must have 2 dimensions, got shape {list(tensor.shape)}")
     rows, columns = tensor.shape
     normal_(tensor, 0, std, generator)
-    order = np.argsort(rand(rows, columns, generator=generator).numpy(), axis=0)[: math.ceil(sparsity * rows)]
-    values = tensor.detach().numpy().copy()
+    order = np.argsort(rand(rows, columns, generator=generator, device="cpu").numpy(), axis=0)[: math.ceil(sparsity * rows)]
+    values = tensor.detach().cpu().numpy().copy()
     np.put_along_axis(values, order, 0, axis=0)
     return _set(tensor, values)
 
@@ -246,7 +246,7 @@ def _kaiming_std(op: str, tensor: Tensor, a: float, mode: str, nonlinearity: str
 def _draw(draw: Any, tensor: Tensor, generator: Any) -> np.ndarray:
     if checks.tensor("nn.init", tensor).array.dtype.kind != "f":
         raise TypeError(f"nn.init: random numbers need a floating tensor, got {tensor.dtype}")
-    return draw(*tensor.shape, generator=generator).numpy()
+    return draw(*tensor.shape, generator=generator, device="cpu").numpy()
 
 
 def _set(tensor: Tensor, values: Any) -> Tensor:

@@ -29,8 +29,9 @@ def tensor(data: Any, dtype: Any = None, device: Any = None, requires_grad: bool
     TypeError for data that are not numbers.
     """
     source = data.array if isinstance(data, TensorBase) else data
-    if isinstance(data, TensorBase) and source.device != "cpu":
-        source, device = devices.move(source, "cpu"), device or source.device
+    shared = source if isinstance(data, TensorBase) else devices.shared(data)
+    if shared is not None and shared.device != "cpu":
+        source, device = devices.move(shared, "cpu"), device or shared.device
     try:
         array = np.array(source, order="K", dtype=dtype)
     except (ValueError, TypeError) as error:
@@ -53,8 +54,11 @@ def from_numpy(array: np.ndarray) -> Tensor:
 
 def from_dlpack(ext_tensor: Any, *, device: Any = None, copy: bool | None = None) -> Tensor:
     """A tensor that shares the memory of any object with `__dlpack__`, or, with `copy`, has a copy of it."""
-    device = devices.check("cpu" if device is None else device)
     try:
+        shared = devices.shared(ext_tensor)
+        if shared is not None:
+            return TensorBase.result(devices.move(shared.copy() if copy else shared, shared.device if device is None else devices.check(device)))
+        device = devices.check("cpu" if device is None else device)
         array = np.from_dlpack(ext_tensor)
     except (AttributeError, BufferError) as error:
         raise TypeError(f"from_dlpack: needs an array of numbers with __dlpack__, got {type(ext_tensor).__name__}: {error}") from None
@@ -87,6 +91,9 @@ def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
     if isinstance(data, TensorBase):
         data = data if device is None else data.to(device=device)
         return data if dtype is None or data.array.dtype == dtype else data.to(dtype)  # type: ignore[attr-defined,return-value]
+    shared = devices.shared(data)
+    if shared is not None:
+        return as_tensor(TensorBase.result(shared), dtype, device)
     if isinstance(data, np.ndarray) and (dtype is None or data.dtype == dtype) and devices.or_default(device) == "cpu":
         return from_numpy(data)
     return tensor(data, dtype, device)

@@ -59,7 +59,9 @@ def setitem(x: Any, key: Any, value: Any) -> None:
 
 
 def copy_(x: Any, src: Any, non_blocking: bool = False) -> Any:
-    """Overwrite the elements with `src`, which broadcasts."""
+    """Overwrite the elements with `src`, which broadcasts, and may be on another device."""
+    if isinstance(src, TensorBase) and type(src.array) is not type(x.array):
+        src = src.detach().to(x.device)
     return _write("copy_", x, ..., src)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import device as devices
 from ..autograd import enable_grad, no_grad, version_of
 from ..device import kernels
 from ..ops import checks
@@ -201,7 +202,7 @@ class Optimizer:
                 f"{type(self).__name__}.load_state_dict: {key} of parameter {number} has shape {list(array.shape)}, the parameter has {list(p.shape)}"
             )
         out = zeros_like(p.detach())
-        out.array[...] = array
+        out.array[...] = devices.move(array, p.device)
         return out
 
     def _every(self) -> list[Tensor]:
@@ -253,7 +254,7 @@ class Elementwise(Optimizer):
                 if kept is None:
                     kept = state[name] = self._start(name, p, group)
                     fresh = True
-                elif kept.array.dtype is not array.dtype and kept.array.dtype != array.dtype or kept.array.shape != array.shape:
+                elif kept.array.dtype != array.dtype or kept.array.shape != array.shape or type(kept.array) is not type(array):
                     kept = state[name] = self._restored(name, kept, p, "")  # the parameter was converted
                 arrays.append(kept.array)
             if grad.shape != array.shape:

@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import device
 from ..files import previous_of, replace_folder
 from ..nn import Module
 from ..optim import Optimizer
@@ -123,7 +124,7 @@ def save_checkpoint(
     safetensors = needs_safetensors()
     arrays: dict[str, dict[str, np.ndarray]] = {MODEL: {}, OPTIMIZER: {}, CALLBACKS: {}}
     for name, tensor in model.state_dict().items():
-        arrays[MODEL][name] = np.asarray(tensor.array, order="C")
+        arrays[MODEL][name] = _on_host(tensor)
     rest: dict[str, Any] = {
         "format": FORMAT,
         "version": VERSION,
@@ -226,7 +227,7 @@ def _pack(value: Any, prefix: str, arrays: dict[str, np.ndarray]) -> Any:
     """`value` as JSON knows it, with its arrays moved to `arrays` under names that begin with `prefix`."""
     if isinstance(value, Tensor | np.ndarray):
         key = prefix.removesuffix("/").removeprefix("state/")
-        arrays[key] = np.asarray(value.array if isinstance(value, Tensor) else value, order="C")
+        arrays[key] = _on_host(value)
         return {ARRAY: key}
     if isinstance(value, np.generic):
         return value.item()
@@ -237,6 +238,10 @@ def _pack(value: Any, prefix: str, arrays: dict[str, np.ndarray]) -> Any:
     if value is None or isinstance(value, bool | int | float | str):
         return value
     raise TypeError(f"checkpoint: {prefix.removesuffix('/')} is a {type(value).__name__}; only numbers, texts and arrays can be saved")
+
+
+def _on_host(value: Any) -> np.ndarray:
+    return np.asarray(device.move(value.array if isinstance(value, Tensor) else value, "cpu"), order="C")
 
 
 def _unpack(value: Any, arrays: Mapping[str, np.ndarray]) -> Any:

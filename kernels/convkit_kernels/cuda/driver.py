@@ -13,6 +13,7 @@ intrinsics of inline PTX, which both compile.
 
 from __future__ import annotations
 
+import ctypes
 import functools
 import warnings
 from typing import Any
@@ -43,7 +44,8 @@ def trouble() -> str | None:
     try:
         count = len(cuda.gpus)
     except Exception as error:  # the driver says anything from "no such library" to "too old"
-        return f"no NVIDIA driver that works was found ({str(error).strip().splitlines()[0]}); install or update the driver"
+        found = " ".join(str(error).split()).rstrip(" :")
+        return f"no NVIDIA driver that works was found ({found}); install or update it"
     return None if count else "the driver finds no NVIDIA GPU"
 
 
@@ -70,6 +72,15 @@ def allocate(size: int) -> Any:
 def address(block: Any) -> int:
     """Where a block begins."""
     return block._ary.ctypes.data if is_simulated() else int(block.device_ctypes_pointer.value or 0)
+
+
+def borrow(address: int, size: int, owner: Any) -> Any:
+    """A block over memory of somebody else, which lives as long as `owner`."""
+    if is_simulated():
+        memory: Any = (ctypes.c_uint8 * size).from_address(address) if size else b""
+        return type(allocate(0))(np.frombuffer(memory, np.uint8))
+    interface = {"shape": (size,), "strides": None, "typestr": "|u1", "data": (address, False), "version": 3}
+    return module().from_cuda_array_interface(interface, owner=owner)
 
 
 def typed(block: Any, dtype: np.dtype) -> Any:

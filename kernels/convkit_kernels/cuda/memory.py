@@ -135,9 +135,14 @@ class Array:
     __class__ = property(lambda self: np.ndarray)  # type: ignore[assignment]
 
     @property
+    def address(self) -> int:
+        """Where the first element is."""
+        return self.view.__array_interface__["data"][0]
+
+    @property
     def offset(self) -> int:
         """Elements from the beginning of the buffer to the first element."""
-        return (self.view.__array_interface__["data"][0] - self.buffer.address) // self.view.itemsize
+        return (self.address - self.buffer.address) // self.view.itemsize
 
     @property
     def flat(self) -> Any:
@@ -235,9 +240,14 @@ class Array:
     @property
     def __cuda_array_interface__(self) -> dict[str, Any]:
         """Version 3 of the interface that CuPy, PyTorch, Numba and JAX share: no copy."""
-        address = self.view.__array_interface__["data"][0]
         strides = None if self.flags.c_contiguous else self.strides
-        return {"shape": self.shape, "strides": strides, "typestr": self.dtype.str, "data": (address, False), "version": 3, "stream": 1}
+        return {"shape": self.shape, "strides": strides, "typestr": self.dtype.str, "data": (self.address, False), "version": 3, "stream": 1}
+
+    def __dlpack__(self, **_: Any) -> Any:
+        return exchange().to_dlpack(self)
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return exchange().dlpack_device()
 
     def copy(self, order: str = "C") -> Array:
         """A copy, in C order or (order 'K') in the same."""
@@ -280,6 +290,14 @@ _operators()
 def protocol() -> Any:
     """The module of NumPy's functions; it needs the kernels, which need this module."""
     from . import protocol as module
+
+    return module
+
+
+@functools.cache
+def exchange() -> Any:
+    """The module that shares memory with other libraries; it needs this one."""
+    from . import exchange as module
 
     return module
 

@@ -69,8 +69,8 @@ def getitem(a: Array, key: tuple) -> Array:
 def setitem(a: Array, key: Any, value: Any) -> None:
     """a[key] = value, for slices and integers."""
     target: Any = a[key]
-    if isinstance(value, np.ndarray) and value.ndim:
-        value = asarray(value)
+    if not isinstance(value, Array) and np.ndim(value):
+        value = asarray(np.asarray(value))
     if not isinstance(value, Array):
         e.fill(target, value)
     else:
