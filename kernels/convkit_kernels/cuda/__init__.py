@@ -4,29 +4,13 @@
 """
 
 from .copy import channels_last, concatenate, contiguous
-from .elementwise import (
-    abs,
-    add,
-    binary,
-    clamp,
-    clamp_grad,
-    div,
-    exp,
-    log,
-    maximum,
-    minimum,
-    mul,
-    neg,
-    pow,
-    sign,
-    sqrt,
-    sub,
-    unary,
-    where,
-)
-from .reduce import amax, amin, prod, sum
+from .elementwise import abs, add, binary, clamp, clamp_grad, div, exp, log, maximum, minimum, mul, neg, pow, sign, sqrt, sub, unary, where
+from .embedding import embedding, embedding_bag, embedding_bag_grad, embedding_grad, gather, scatter
+from .reduce import amax, amin, argmax, argmin, prod, scan, sum
+from .sort import argsort
 
 __all__ = [
-    "abs", "add", "amax", "amin", "binary", "channels_last", "clamp", "clamp_grad", "concatenate", "contiguous", "div", "exp", "log", "maximum",
-    "minimum", "mul", "neg", "pow", "prod", "sign", "sqrt", "sub", "sum", "unary", "where",
+    "abs", "add", "amax", "amin", "argmax", "argmin", "argsort", "binary", "channels_last", "clamp", "clamp_grad", "concatenate", "contiguous",
+    "div", "embedding", "embedding_bag", "embedding_bag_grad", "embedding_grad", "exp", "gather", "log", "maximum", "minimum", "mul", "neg",
+    "pow", "prod", "scan", "scatter", "sign", "sqrt", "sub", "sum", "unary", "where",
 ]  # fmt: skip

@@ -16,13 +16,15 @@ from typing import Any
 import numba
 import numpy as np
 
+from ..layout import order_of
 from . import driver
 from . import mathfunctions as m
 from .launch import Kernel, cuda
-from .memory import Array, empty
+from .memory import Array, contiguous, empty
 
 LANES, LINES = (2, 2) if driver.is_simulated() else (32, 8)  # threads of a block
 THREADS = LANES * LINES
+MANY = 8 if driver.is_simulated() else 1 << 14  # results that fill the device, a thread each
 PART = 8 if driver.is_simulated() else 4096  # elements of r that one block takes at least, where there are many
 
 
@@ -100,7 +102,7 @@ def _order(shape: tuple[int, ...], axes: tuple[int, ...]) -> tuple[int, ...]:
     return (*(i for i in range(len(shape)) if i not in axes), *axes)
 
 
-def _three(x: Array, axes: tuple[int, ...]) -> tuple[Array, tuple[int, ...]]:
+def three(x: Array, axes: tuple[int, ...]) -> tuple[Array, tuple[int, ...]]:
     """(x or a copy, (A, R, B, their strides)): x as an array of three dimensions, the results in C order of what is kept."""
     kept = [d for d in range(x.ndim) if d not in axes and x.shape[d] != 1]
     gone = [d for d in axes if x.shape[d] != 1]
@@ -123,13 +125,27 @@ def _line(x: Array, dims: list[int]) -> tuple[int, int] | None:
     return math.prod(x.shape[d] for d in dims), steps[dims[-1]] if dims else 1
 
 
+@functools.lru_cache(maxsize=1024)
+def _in_memory(strides: tuple[int, ...], axes: tuple[int, ...]) -> tuple[tuple[int, ...] | None, tuple[int, ...]]:
+    """(dimensions from outermost to innermost in memory, None if they are in order, the axes among them)."""
+    order = tuple(sorted(range(len(strides)), key=lambda d: -strides[d]))
+    return (None, axes) if order == tuple(range(len(strides))) else (order, tuple(sorted(order.index(d) for d in axes)))
+
+
 def _reduce(
     x: Array, axes: tuple[int, ...], keepdims: bool, term: Callable, combine: Callable, first: float, total: np.dtype, result: np.dtype
 ) -> Array:
+    order, axes = _in_memory(x.steps, axes)
+    if order is not None:  # the result lies as x does
+        y = _reduce(x.transpose(order), axes, True, term, combine, first, total, result).transpose(np.argsort(order))
+        return y if keepdims else y.reshape([n for d, n in enumerate(y.shape) if order.index(d) not in axes])
     shape = tuple(1 if d in axes else n for d, n in enumerate(x.shape) if keepdims or d not in axes)
-    # Axes whose memory lies in another order than their numbers can be walked all the same: sums do not mind the order of r.
-    axes = tuple(sorted(axes, key=lambda d: -x.strides[d]))
-    x, (A, R, B, sa, sr, sb) = _three(x, axes)
+    gone = [d for d in axes if x.shape[d] != 1]
+    for at in range(len(gone) - 1, 0, -1):
+        if _line(x, gone[at - 1 :]) is None and x.size:  # what lies apart goes one after the other
+            x, term = _reduce(x, tuple(gone[at:]), True, term, combine, first, total, total), _all
+            return _reduce(x, axes, keepdims, term, combine, first, total, result)
+    x, (A, R, B, sa, sr, sb) = three(x, axes)
     if not A * B:
         return empty(shape, result)
     while True:
@@ -181,3 +197,243 @@ def amax(x: Array, axes: tuple[int, ...], keepdims: bool) -> Array:
 def amin(x: Array, axes: tuple[int, ...], keepdims: bool) -> Array:
     """The smallest element over `axes`; NaN if there is a NaN."""
     return _reduce(x, axes, keepdims, _all, m.minimum, _limits(x.dtype)[1], x.dtype, x.dtype)
+
+
+# ------------------------------------------------------------------------------------------- where
+def _larger(a, b):
+    # NaN is more than all; the first of equals stays.
+    return (a > b) | ((a != a) & (b == b))
+
+
+def _smaller(a, b):
+    return (a < b) | ((a != a) & (b == b))
+
+
+@functools.cache
+def _choice(better: Callable, dtype: np.dtype) -> tuple[Kernel, Kernel]:
+    """(each part's best place, the best of these): y[part, o] = the first r of a part with the best x[o, r]."""
+    better = m.device(better)
+
+    def parts(x, x0, y, A, R, B, sa, sr, sb, length):
+        # A block for each result and part: neighbouring threads take neighbouring r.
+        best = cuda.shared.array(THREADS, x.dtype)
+        where = cuda.shared.array(THREADS, numba.int64)
+        t, o, part = cuda.threadIdx.x, cuda.blockIdx.x, cuda.blockIdx.y
+        start = x0 + o // B * sa + o % B * sb
+        first, last = part * length, min(R, (part + 1) * length)
+        place = first + min(t, last - first - 1)
+        value = x[start + place * sr]
+        for r in range(place + THREADS, last, THREADS):
+            other = x[start + r * sr]
+            if better(other, value):
+                value, place = other, r
+        best[t], where[t] = value, place
+        cuda.syncthreads()
+        half = THREADS // 2
+        while half > 0:
+            if t < half:
+                a, b = best[t], best[t + half]
+                if better(b, a) or (where[t + half] < where[t] and not better(a, b)):
+                    best[t], where[t] = b, where[t + half]
+            cuda.syncthreads()
+            half //= 2
+        if t == 0:
+            y[part * A * B + o] = where[0]
+
+    def columns(n, x, x0, places, count, y, A, R, B, sa, sr, sb):
+        # A thread for each result: the best of all r, or of the `count` places that parts gave.
+        for o in range(cuda.grid(1), n, cuda.gridsize(1)):
+            start = x0 + o // B * sa + o % B * sb
+            place = places[o] if count else 0
+            value = x[start + place * sr]
+            for k in range(1, count if count else R):
+                r = places[k * n + o] if count else k
+                other = x[start + r * sr]
+                if better(other, value):
+                    value, place = other, r
+            y[o] = place
+
+    i, kind, ints = numba.int64, numba.from_dtype(dtype)[::1], numba.int64[::1]
+    return Kernel(parts, [kind, i, ints, i, i, i, i, i, i, i]), Kernel(columns, [i, kind, i, ints, i, ints, i, i, i, i, i, i])
+
+
+def _place(better: Callable, x: Array, axis: int | None) -> Array:
+    x, axis = (x.reshape(-1), 0) if axis is None else (x, axis)
+    shape = x.shape[:axis] + x.shape[axis + 1 :]
+    if not x.shape[axis]:
+        raise ValueError("the largest or smallest of nothing is undefined")
+    y = empty(shape, np.int64)
+    if not y.size:
+        return y
+    x, (A, R, B, sa, sr, sb) = three(x, (axis,))
+    parts, columns = _choice(better, x.dtype)
+    n = A * B
+    if R <= LANES or (sb == 1 and n >= MANY):
+        columns(n, n, x.flat, x.offset, y.flat, 0, y.flat, A, R, B, sa, sr, sb)
+        return y
+    count = max(1, min(-(-R // PART), 1024 // n, 65535))
+    length = -(-R // count)
+    count = -(-R // length)
+    places = y if count == 1 else empty((count, n), np.int64)
+    parts.blocks((n, count), THREADS, x.flat, x.offset, places.flat, A, R, B, sa, sr, sb, length)
+    if count > 1:
+        columns(n, n, x.flat, x.offset, places.flat, count, y.flat, A, R, B, sa, sr, sb)
+    return y
+
+
+def argmax(x: Array, axis: int | None) -> Array:
+    """Where the largest element along `axis` is (int64), the first of equals, the first NaN if there is one; None: in x flattened."""
+    return _place(_larger, x, axis)
+
+
+def argmin(x: Array, axis: int | None) -> Array:
+    """Where the smallest element along `axis` is (int64), the first of equals, the first NaN if there is one; None: in x flattened."""
+    return _place(_smaller, x, axis)
+
+
+# ---------------------------------------------------------------------------------------- so far
+# What a line's element r is to a scan, and what two neighbouring results give; the line begins at `start`, its next element is `s` further.
+def _number(x, start, s, r, total):
+    return type(total)(x[start + r * s])
+
+
+def _plus(x, start, s, a, b):
+    return a + b
+
+
+def _times(x, start, s, a, b):
+    return a * b
+
+
+def _own_place(x, start, s, r, total):
+    return r
+
+
+def _not_less(x, start, s, a, b):
+    # Of places a < b that with the larger number, the last of equals and the last NaN.
+    p, q = x[start + a * s], x[start + b * s]
+    return b if (q >= p) | (q != q) else a
+
+
+def _not_greater(x, start, s, a, b):
+    p, q = x[start + a * s], x[start + b * s]
+    return b if (q <= p) | (q != q) else a
+
+
+_SCANS = {"sum": (_number, _plus), "prod": (_number, _times), "argmax": (_own_place, _not_less), "argmin": (_own_place, _not_greater)}
+
+
+@functools.cache
+def _scan(name: str, dtype: np.dtype, total: np.dtype) -> tuple[Kernel, Kernel, Kernel, Kernel]:
+    """(lines, columns, ends, later): y[a, k, b] = join(y[a, k - 1, b], x[a, k, b]) over k < R, in parts of `length`, which are joined then.
+
+    Both arrays are [A, R, B]; the first element of line o is `begin` behind its place, and the next `s` further.
+    """
+    first, join = map(m.device, _SCANS[name])
+    kind, number = numba.from_dtype(total), total.type
+
+    def lines(x, x0, y, R, B, begin, s, length):
+        # A block for each line and part: neighbouring threads take neighbouring elements, THREADS at a time.
+        so_far = cuda.shared.array((2, THREADS), kind)
+        t, o, part = cuda.threadIdx.x, cuda.blockIdx.x, cuda.blockIdx.y
+        to = begin + o // B * R * B + o % B
+        start, last = x0 + to, min(R, (part + 1) * length)
+        carry = number(0)
+        for r in range(part * length, last, THREADS):
+            here, step = 0, 1
+            if r + t < last:
+                so_far[0, t] = first(x, start, s, r + t, carry)
+            while step < THREADS:
+                cuda.syncthreads()
+                if r + t < last:
+                    value = so_far[here, t]
+                    so_far[1 - here, t] = join(x, start, s, so_far[here, t - step], value) if t >= step else value
+                here = 1 - here
+                step *= 2
+            cuda.syncthreads()
+            if r + t < last:
+                value = so_far[here, t]
+                y[to + (r + t) * s] = join(x, start, s, carry, value) if r > part * length else value
+            if r + THREADS < last:
+                value = so_far[here, THREADS - 1]
+                carry = join(x, start, s, carry, value) if r > part * length else value
+            cuda.syncthreads()
+
+    def columns(n, x, x0, y, R, B, begin, s, length, count):
+        # A thread for each line and part; n = lines * parts.
+        for at in range(cuda.grid(1), n, cuda.gridsize(1)):
+            part = at // count
+            o = at - part * count
+            to = begin + o // B * R * B + o % B
+            start = x0 + to
+            value = number(0)
+            for r in range(part * length, min(R, (part + 1) * length)):
+                more = first(x, start, s, r, value)
+                value = join(x, start, s, value, more) if r > part * length else more
+                y[to + r * s] = value
+
+    def ends(n, x, x0, y, before, R, B, begin, s, length):
+        # before[part, o] = what all parts up to this one give.
+        for o in range(cuda.grid(1), n, cuda.gridsize(1)):
+            to = begin + o // B * R * B + o % B
+            value = y[to + (length - 1) * s]
+            before[o] = value
+            for part in range(1, R // length):
+                value = join(x, x0 + to, s, value, y[to + ((part + 1) * length - 1) * s])
+                before[part * n + o] = value
+
+    def later(n, x, x0, y, before, R, B, begin, s, length, count):
+        # What is before a part is joined to its elements.
+        for at in range(cuda.grid(1), n, cuda.gridsize(1)):
+            rest = at // B
+            b = at - rest * B
+            a = rest // R
+            r = rest - a * R
+            part = r // length
+            if part > 0:
+                to = begin + a * R * B + b
+                y[to + r * s] = join(x, x0 + to, s, before[(part - 1) * count + a * B + b], y[to + r * s])
+
+    i, array, result = numba.int64, numba.from_dtype(dtype)[::1], kind[::1]
+    for run in (lines, columns, ends, later):
+        run.__name__ = run.__qualname__ = f"scan_{name}_{run.__name__}"
+    return (
+        Kernel(lines, [array, i, result, i, i, i, i, i]),
+        Kernel(columns, [i, array, i, result, i, i, i, i, i, i]),
+        Kernel(ends, [i, array, i, result, result, i, i, i, i, i]),
+        Kernel(later, [i, array, i, result, result, i, i, i, i, i, i]),
+    )
+
+
+def scan(name: str, x: Array, axis: int, backwards: bool = False) -> Array:
+    """The sum or prod of the elements up to each one along `axis`, or from each one on if `backwards`; integers keep their dtype.
+
+    In argmax and argmin, which run forwards: where the largest or smallest so far is (int64), the last of equals and the last NaN.
+    """
+    result = np.dtype(np.int64) if name.startswith("arg") else x.dtype
+    total = np.dtype(np.float64) if name == "prod" and x.dtype.kind == "f" else result  # a product may leave the range on its way
+    if order_of(x) is None:  # type: ignore[arg-type]
+        x = contiguous(x)
+    order: Any = np.argsort([-s for s in x.strides], kind="stable") if x.ndim else []
+    x = x.transpose(order)
+    if not x.flags.c_contiguous:  # sizes of 1 have any stride
+        x = x.copy()
+    y = empty(x.shape, total)
+    if y.size:
+        at = list(order).index(axis)
+        R, B = x.shape[at], math.prod(x.shape[at + 1 :])
+        count = x.size // R
+        begin, s = ((R - 1) * B, -B) if backwards else (0, B)
+        parts = max(1, min(-(-R // PART), 128, MANY // count))
+        length = -(-R // parts)
+        parts = -(-R // length)
+        lines, columns, ends, later = _scan(name, x.dtype, total)
+        if B >= LANES or R <= LANES:
+            columns(count * parts, count * parts, x.flat, x.offset, y.flat, R, B, begin, s, length, count)
+        else:
+            lines.blocks((count, parts), THREADS, x.flat, x.offset, y.flat, R, B, begin, s, length)
+        if parts > 1:
+            before = empty((parts, count), total)
+            ends(count, count, x.flat, x.offset, y.flat, before.flat, R, B, begin, s, length)
+            later(y.size, y.size, x.flat, x.offset, y.flat, before.flat, R, B, begin, s, length, count)
+    return (y if total == result else y.astype(result)).transpose(np.argsort(order))
