@@ -4,7 +4,6 @@ import scipy.special
 from hypothesis import given
 from hypothesis import strategies as st
 
-from convkit_kernels.cpu.softmax import cross_entropy, cross_entropy_grad
 from tests.backend import kernels, settings
 from tests.helpers import (
     LAYOUTS,
@@ -37,9 +36,17 @@ def test_softmax_its_logarithm_and_gradients(shape, axis, dtype, layout, seed):
         assert np.linalg.norm(gx - expected) < 4 * limit * (np.linalg.norm(gy) + np.linalg.norm(expected))
 
 
+large = pytest.mark.cpu  # sizes where its walks change
+
+
 @pytest.mark.parametrize(
-    "shape, axis", [((128, 1000), 1), ((1000, 128), 0), ((3, 21, 30, 31), 1), ((1500, 12), 1), ((300, 32), 1), ((300, 33), 1), ((600, 1), 1)]
-)
+    "shape, axis",
+    [
+        *(pytest.param(*case, marks=large) for case in [
+            ((128, 1000), 1), ((1000, 128), 0), ((3, 21, 30, 31), 1), ((1500, 12), 1), ((300, 32), 1), ((300, 33), 1), ((600, 1), 1)]),
+        ((3, 300), 1), ((300, 3), 0), ((2, 21, 3, 5), 1), ((40, 12), 1), ((50, 1), 1), ((2, 3, 40, 2), 2),
+    ],
+)  # fmt: skip
 def test_many_classes(shape, axis):
     x = numbers(1, shape, np.float32, 5)
     for layout in (np.ascontiguousarray, channels_last_copy):
@@ -79,22 +86,23 @@ def test_cross_entropy_and_its_gradient(shape, dtype, layout, weighted, smoothin
     x = LAYOUTS[layout](numbers(seed, shape, dtype, 3))
     target = LAYOUTS[layout](rng.integers(0, shape[1], (shape[0], *shape[2:])))
     weight = rng.random(shape[1]).astype(dtype) if weighted else None
-    loss, y = cross_entropy(x, target, weight, ignore, smoothing)
+    loss, y = kernels.cross_entropy(x, target, weight, ignore, smoothing)
     expected, log_probabilities = reference.cross_entropy(x, target, weight, ignore, smoothing)
     limit = tolerance(dtype, 1e-6, 1e-14)
     # Where the target is nearly certain the loss is the difference of much larger numbers.
     assert loss.dtype == dtype and np.linalg.norm(loss - expected) < limit * (1 + np.linalg.norm(x))
     assert np.linalg.norm(y - log_probabilities) < limit * (1 + np.linalg.norm(x))
     g = LAYOUTS[layout](numbers(seed + 1, target.shape, dtype))
-    gx = cross_entropy_grad(g, y, target, weight, ignore, smoothing)
+    gx = kernels.cross_entropy_grad(g, y, target, weight, ignore, smoothing)
     expected = reference.cross_entropy_grad(g, log_probabilities, target, weight, ignore, smoothing)
     assert np.linalg.norm(gx - expected) < 4 * limit * (np.linalg.norm(g) + np.linalg.norm(expected))
 
 
+@pytest.mark.cpu
 def test_same_bits_whatever_the_number_of_threads():
     x, g = numbers(1, (301, 77), np.float32), numbers(2, (301, 77), np.float32)
     target = np.arange(301) % 77
     assert same_with_one_and_two_threads(lambda: (kernels.softmax(x, 1), kernels.log_softmax(x, 1)))
     assert same_with_one_and_two_threads(lambda: (kernels.softmax_grad(g, x, 1), kernels.log_softmax_grad(g, x, 1)))
-    assert same_with_one_and_two_threads(lambda: cross_entropy(x, target, None, -100, 0.1))
-    assert same_with_one_and_two_threads(lambda: cross_entropy_grad(g[:, 0], x, target, None, -100, 0.1))
+    assert same_with_one_and_two_threads(lambda: kernels.cross_entropy(x, target, None, -100, 0.1))
+    assert same_with_one_and_two_threads(lambda: kernels.cross_entropy_grad(g[:, 0], x, target, None, -100, 0.1))

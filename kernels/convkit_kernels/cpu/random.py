@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 from numba import types
+from numba.extending import register_jitable
 
 from .. import layout
 from . import mathfunctions as m
@@ -34,19 +35,24 @@ _words = tasks.stack(WORDS, types.uint32)  # room for the words of a block, and 
 _singles, _doubles = tasks.stack(WORDS, types.float32), tasks.stack(WORDS // 2, types.float64)
 
 
+@register_jitable
+def philox(counter, offset, seed):
+    """The four words of a counter."""
+    # Words live in the lower halves of 64-bit integers, which hold a product of two words whole.
+    c0, c1, c2, c3 = counter & _LOW, counter >> _U(32), offset & _LOW, offset >> _U(32)
+    key0, key1 = seed & _LOW, seed >> _U(32)
+    for _ in range(10):
+        a, b = c0 * _U(0xD2511F53), c2 * _U(0xCD9E8D57)
+        c0, c1, c2, c3 = (b >> _U(32)) ^ c1 ^ key0, b & _LOW, (a >> _U(32)) ^ c3 ^ key1, a & _LOW
+        key0, key1 = (key0 + _U(0x9E3779B9)) & _LOW, (key1 + _U(0xBB67AE85)) & _LOW
+    return c0, c1, c2, c3
+
+
 @inline
 def _philox(bits, block, offset, seed):
-    # Words live in the lower halves of 64-bit integers, which hold a product of two words whole.
-    c2_start, c3_start = offset & _LOW, offset >> _U(32)
     for k in range(COUNTERS):
-        counter = _U(block) * _U(COUNTERS) + _U(k)
-        c0, c1, c2, c3 = counter & _LOW, counter >> _U(32), c2_start, c3_start
-        key0, key1 = seed & _LOW, seed >> _U(32)
-        for _ in range(10):
-            a, b = c0 * _U(0xD2511F53), c2 * _U(0xCD9E8D57)
-            c0, c1, c2, c3 = (b >> _U(32)) ^ c1 ^ key0, b & _LOW, (a >> _U(32)) ^ c3 ^ key1, a & _LOW
-            key0, key1 = (key0 + _U(0x9E3779B9)) & _LOW, (key1 + _U(0xBB67AE85)) & _LOW
-        bits[k], bits[COUNTERS + k], bits[2 * COUNTERS + k], bits[3 * COUNTERS + k] = c0, c1, c2, c3
+        words = philox(_U(block) * _U(COUNTERS) + _U(k), offset, seed)
+        bits[k], bits[COUNTERS + k], bits[2 * COUNTERS + k], bits[3 * COUNTERS + k] = words
 
 
 # ------------------------------------------------------------------ tasks: a block each, plan = (size, offset, seed, threshold)

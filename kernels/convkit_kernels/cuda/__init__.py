@@ -3,6 +3,7 @@
 `memory.Array` is their array; `launch.kernel` makes a kernel; `driver` alone speaks to CUDA.
 """
 
+from .activation import activation, activation_grad
 from .copy import channels_last, concatenate, contiguous
 from .elementwise import abs, add, binary, clamp, clamp_grad, div, exp, log, maximum, minimum, mul, neg, pow, sign, sqrt, sub, unary, where
 from .embedding import embedding, embedding_bag, embedding_bag_grad, embedding_grad, gather, scatter
@@ -10,7 +11,7 @@ from .reduce import amax, amin, argmax, argmin, prod, scan, sum
 from .sort import argsort
 
 __all__ = [
-    "abs", "add", "amax", "amin", "argmax", "argmin", "argsort", "binary", "channels_last", "clamp", "clamp_grad", "concatenate", "contiguous",
-    "div", "embedding", "embedding_bag", "embedding_bag_grad", "embedding_grad", "exp", "gather", "log", "maximum", "minimum", "mul", "neg",
-    "pow", "prod", "scan", "scatter", "sign", "sqrt", "sub", "sum", "unary", "where",
+    "abs", "activation", "activation_grad", "add", "amax", "amin", "argmax", "argmin", "argsort", "binary", "channels_last", "clamp",
+    "clamp_grad", "concatenate", "contiguous", "div", "embedding", "embedding_bag", "embedding_bag_grad", "embedding_grad", "exp", "gather",
+    "log", "maximum", "minimum", "mul", "neg", "pow", "prod", "scan", "scatter", "sign", "sqrt", "sub", "sum", "unary", "where",
 ]  # fmt: skip

@@ -118,7 +118,13 @@ def softplus(x):
 @device
 def normal(x):
     """(P(x), p(x)) of the standard normal distribution: P(x) = (1 + erf(x / sqrt 2)) / 2 and its derivative p."""
-    return type(x)(0.5) * erfc(x * type(x)(-0.7071067811865476)), exp(type(x)(-0.5) * (x * x)) * type(x)(0.3989422804014327)
+    # In the tail erfc magnifies the rounding of its argument: what was rounded away, d, is put in by erfc's derivative.
+    root = type(x)(0.7071067811865476)
+    z = x * root
+    d = fma(x, root, -z) + x * type(x)(0.7071067811865476 - float64(root))
+    e = exp(type(x)(-0.5) * (x * x))
+    cdf = type(x)(0.5) * erfc(-z) + (d * e * type(x)(0.5641895835477563) if d == d else type(x)(0))
+    return cdf, e * type(x)(0.3989422804014327)
 
 
 @device
