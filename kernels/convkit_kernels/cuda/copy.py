@@ -65,16 +65,14 @@ def assign(y: Array, x: Array) -> Array:
 @functools.lru_cache(maxsize=1024)
 def _tiles(shape: tuple[int, ...], xs: tuple[int, ...], ys: tuple[int, ...]) -> tuple[int, Array] | None:
     """(blocks, plan) of a copy by tiles; None where a walk does as well."""
-    joined = e._joined(shape, xs, ys)
-    if joined is None:
+    sizes, xs, ys = e._joined(shape, xs, ys)
+    near = next((d for d in range(1, len(sizes)) if xs[d] == 1 and sizes[d] >= NARROW), None)
+    if near is None or len(sizes) > e.RANK or ys[0] != 1 or xs[0] == 1 or sizes[0] < NARROW:
         return None
-    sizes, xs, ys = joined
-    near = next((d for d in range(e.RANK - 1) if xs[d] == 1 and sizes[d] >= NARROW), None)
-    if near is None or ys[-1] != 1 or xs[-1] == 1 or sizes[-1] < NARROW:
-        return None
-    planes = [d for d in range(e.RANK - 1) if d != near]
-    I, J = sizes[near], sizes[-1]
-    plan = [I, J, ys[near], xs[-1], *(n for d in planes for n in (sizes[d], xs[d], ys[d]))]
+    planes = [d for d in range(1, len(sizes)) if d != near]
+    I, J = sizes[near], sizes[0]
+    axes = [(sizes[d], xs[d], ys[d]) for d in planes] + [(1, 0, 0)] * (e.RANK - len(sizes))
+    plan = [I, J, ys[near], xs[0], *(n for axis in axes for n in axis)]
     return math.prod(sizes[d] for d in planes) * -(-I // TILE) * -(-J // TILE), asarray(np.array(plan, np.int64))
 
 
@@ -89,7 +87,7 @@ def _turn(x, x0, y, y0, plan):
     p //= many_j
     i0 = p % many_i * TILE
     p //= many_i
-    for d in range(e.RANK - 3, -1, -1):
+    for d in range(e.RANK - 2):
         n = plan[4 + 3 * d]
         x0 += p % n * plan[5 + 3 * d]
         y0 += p % n * plan[6 + 3 * d]

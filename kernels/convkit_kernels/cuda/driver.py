@@ -28,6 +28,7 @@ def module() -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the copy inside Numba says that it moved to the package numba-cuda
         from numba import cuda
+    numba.config.CUDA_LOW_OCCUPANCY_WARNINGS = 0  # a small array fills no GPU, and nobody can help that
     return cuda
 
 

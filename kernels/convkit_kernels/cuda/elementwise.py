@@ -1,8 +1,8 @@
 """Operations element by element, with the names of `cpu/elementwise.py`; the scalar formulas are the CPU's.
 
-Operands need not lie alike: where they do, a kernel walks them flat, else by the strides of up to `RANK` dimensions that their layouts
-leave when neighbours are joined.  A broadcast operand has strides of 0 and is never written out.  Results have the memory order
-of the first operand that has the result's shape.
+Operands need not lie alike: dimensions are joined where they lie behind each other for all operands, and what is left is walked as a line, or by
+coordinates in up to `RANK` dimensions.  A broadcast operand has strides of 0 and is never written out.  Results have the memory order of the first
+operand that has the result's shape.
 """
 
 from __future__ import annotations
@@ -29,99 +29,120 @@ Operand = Any
 # -------------------------------------------------------------------------------------- two walks
 @functools.cache
 def _walks(row: Callable, dtypes: tuple[np.dtype, ...], result: np.dtype) -> tuple[Kernel, Kernel]:
-    """The kernels of a formula of so many operands: over flat memory, and over strided memory."""
+    """The kernels of a formula of so many operands: along lines, each with its step, and over `RANK` dimensions."""
     row = m.row(row)
 
-    def one(n, x, x0, y, y0, a, b, c):
+    def one(n, x, x0, u, y, y0, v, a, b, c):
         for i in range(cuda.grid(1), n, cuda.gridsize(1)):
-            y[y0 + i] = row(x[x0 + i], a, b, c)
+            y[y0 + i * v] = row(x[x0 + i * u], a, b, c)
 
-    def two(n, x, x0, k, k0, y, y0, a, b, c):
+    def two(n, x, x0, u, k, k0, v, y, y0, w, a, b, c):
         for i in range(cuda.grid(1), n, cuda.gridsize(1)):
-            y[y0 + i] = row(x[x0 + i], k[k0 + i], a, b, c)
+            y[y0 + i * w] = row(x[x0 + i * u], k[k0 + i * v], a, b, c)
 
-    def three(n, x, x0, k, k0, t, t0, y, y0, a, b, c):
+    def three(n, x, x0, u, k, k0, v, t, t0, w, y, y0, z, a, b, c):
         for i in range(cuda.grid(1), n, cuda.gridsize(1)):
-            y[y0 + i] = row(x[x0 + i], k[k0 + i], t[t0 + i], a, b, c)
+            y[y0 + i * z] = row(x[x0 + i * u], k[k0 + i * v], t[t0 + i * w], a, b, c)
 
-    def one_strided(n, s, x, x0, u, y, y0, v, a, b, c):
+    def one_strided(n, dims, s, x, x0, u, y, y0, v, a, b, c):
         for i in range(cuda.grid(1), n, cuda.gridsize(1)):
-            y[y0 + _place(i, s, v)] = row(x[x0 + _place(i, s, u)], a, b, c)
+            at = _coordinates(i, dims, s)
+            y[_place(y0, at, v)] = row(x[_place(x0, at, u)], a, b, c)
 
-    def two_strided(n, s, x, x0, u, k, k0, v, y, y0, w, a, b, c):
+    def two_strided(n, dims, s, x, x0, u, k, k0, v, y, y0, w, a, b, c):
         for i in range(cuda.grid(1), n, cuda.gridsize(1)):
-            y[y0 + _place(i, s, w)] = row(x[x0 + _place(i, s, u)], k[k0 + _place(i, s, v)], a, b, c)
+            at = _coordinates(i, dims, s)
+            y[_place(y0, at, w)] = row(x[_place(x0, at, u)], k[_place(k0, at, v)], a, b, c)
 
-    def three_strided(n, s, x, x0, u, k, k0, v, t, t0, w, y, y0, z, a, b, c):
+    def three_strided(n, dims, s, x, x0, u, k, k0, v, t, t0, w, y, y0, z, a, b, c):
         for i in range(cuda.grid(1), n, cuda.gridsize(1)):
-            y[y0 + _place(i, s, z)] = row(x[x0 + _place(i, s, u)], k[k0 + _place(i, s, v)], t[t0 + _place(i, s, w)], a, b, c)
+            at = _coordinates(i, dims, s)
+            y[_place(y0, at, z)] = row(x[_place(x0, at, u)], k[_place(k0, at, v)], t[_place(t0, at, w)], a, b, c)
 
-    flat, strided = ((one, one_strided), (two, two_strided), (three, three_strided))[len(dtypes) - 1]
+    line, strided = ((one, one_strided), (two, two_strided), (three, three_strided))[len(dtypes) - 1]
     kinds = [numba.from_dtype(d)[::1] for d in (*dtypes, result)]
     number = next((numba.from_dtype(d) for d in dtypes if d.kind == "f"), numba.float32)
-    place = numba.types.UniTuple(numba.int64, RANK)
-    i = numba.int64
-    types_flat = [i, *(t for kind in kinds for t in (kind, i)), number, number, number]
-    types_strided = [i, place, *(t for kind in kinds for t in (kind, i, place)), number, number, number]
-    for walk in (flat, strided):
+    i, places = numba.int64, numba.types.UniTuple(numba.int64, RANK)
+    types_line = [i, *(t for kind in kinds for t in (kind, i, i)), number, number, number]
+    types_strided = [i, i, numba.types.UniTuple(numba.uint32, RANK), *(t for kind in kinds for t in (kind, i, places)), number, number, number]
+    for walk in (line, strided):
         walk.__name__ = walk.__qualname__ = f"{row.__name__}_{walk.__name__}"
-    return Kernel(flat, types_flat), Kernel(strided, types_strided)
+    return Kernel(line, types_line), Kernel(strided, types_strided)
 
 
 @m.device
-def _place(i, shape, strides):
-    """Where element i of an array of this shape is, in elements from its first."""
-    place = 0
-    for d in range(RANK - 1, -1, -1):
-        rest = i // shape[d]
-        place += (i - rest * shape[d]) * strides[d]
-        i = rest
-    return place
+def _coordinates(i, dims, s):
+    """Where element i is in each of the dimensions, innermost first: 32 bits, whose division costs a third of that of 64."""
+    rest, none = np.uint32(i), np.uint32(0)
+    whole = np.uint32(rest // s[0])
+    a, b, c, d, e = np.uint32(rest - whole * s[0]), whole, none, none, none
+    if dims > 2:
+        rest, whole = whole, np.uint32(whole // s[1])
+        b, c = np.uint32(rest - whole * s[1]), whole
+    if dims > 3:
+        rest, whole = whole, np.uint32(whole // s[2])
+        c, d = np.uint32(rest - whole * s[2]), whole
+    if dims > 4:
+        rest, whole = whole, np.uint32(whole // s[3])
+        d, e = np.uint32(rest - whole * s[3]), whole
+    return np.int64(a), np.int64(b), np.int64(c), np.int64(d), np.int64(e)
+
+
+@m.device
+def _place(first, at, steps):
+    """The place of the element at these coordinates."""
+    return first + at[0] * steps[0] + at[1] * steps[1] + at[2] * steps[2] + at[3] * steps[3] + at[4] * steps[4]
 
 
 @functools.lru_cache(maxsize=4096)
-def _joined(shape: tuple[int, ...], *strides: tuple[int, ...]) -> tuple[tuple[int, ...], ...] | None:
-    """(shape, strides ...) with dimensions joined where they lie behind each other for all, outermost first in the last operand's memory.
-
-    None if more than `RANK` are left.
-    """
-    axes = sorted((d for d, n in enumerate(shape) if n != 1), key=lambda d: -builtins.abs(strides[-1][d]))
+def _joined(shape: tuple[int, ...], *strides: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:
+    """(shape, strides ...) with dimensions joined where they lie behind each other for all, innermost first in the last operand's memory."""
+    axes = sorted((d for d, n in enumerate(shape) if n != 1), key=lambda d: builtins.abs(strides[-1][d]))
     sizes: list[int] = []
     steps: list[list[int]] = [[] for _ in strides]
     for d in axes:
-        if sizes and all(s[-1] == t[d] * shape[d] for s, t in zip(steps, strides, strict=True)):
+        if sizes and all(t[d] == s[-1] * sizes[-1] for s, t in zip(steps, strides, strict=True)):
             sizes[-1] *= shape[d]
-            for s, t in zip(steps, strides, strict=True):
-                s[-1] = t[d]
         else:
             sizes.append(shape[d])
             for s, t in zip(steps, strides, strict=True):
                 s.append(t[d])
-    extra = RANK - len(sizes)
-    if extra < 0:
-        return None
-    return (1,) * extra + tuple(sizes), *((0,) * extra + tuple(s) for s in steps)
+    return tuple(sizes), *map(tuple, steps)
 
 
 def run(row: Callable, operands: Sequence[Array], y: Array, a: float = 0.0, b: float = 0.0, c: float = 0.0) -> Array:
     """y = row(*operands, a, b, c) for each element; operands have the shape of y, with strides of 0 where they are broadcast."""
     if not y.size:
         return y
-    joined = _joined(y.shape, *(o.steps for o in operands), y.steps)
-    if joined is None:
+    sizes, *steps = _joined(y.shape, *(o.steps for o in operands), y.steps)
+    arrays = [*operands, y]
+    line, strided = _walks(row, tuple(o.dtype for o in operands), y.dtype)
+    if len(sizes) < 2:
+        line(y.size, y.size, *(v for o, s in zip(arrays, steps, strict=True) for v in (o.flat, o.offset, *(s or (0,)))), a, b, c)
+    elif len(sizes) <= RANK and y.size < 2**32:
+        more = (0,) * (RANK - len(sizes))
+        places = (v for o, s in zip(arrays, steps, strict=True) for v in (o.flat, o.offset, s + more))
+        strided(y.size, y.size, len(sizes), sizes + more, *places, a, b, c)
+    else:  # a slice of the shortest dimension at a time
         size, axis = min((n, d) for d, n in enumerate(y.shape) if n > 1)
         for k in range(size):
             at = (*(slice(None),) * axis, k)
             run(row, [o[at] for o in operands], y[at], a, b, c)
-        return y
-    shape, *steps = joined
-    flat, strided = _walks(row, tuple(o.dtype for o in operands), y.dtype)
-    arrays = [*operands, y]
-    if shape[:-1] == (1,) * (RANK - 1) and all(s[-1] == 1 for s in steps):
-        flat(y.size, y.size, *(v for o in arrays for v in (o.flat, o.offset)), a, b, c)
-    else:
-        strided(y.size, y.size, shape, *(v for o, s in zip(arrays, steps, strict=True) for v in (o.flat, o.offset, s)), a, b, c)
     return y
+
+
+@functools.lru_cache(maxsize=4096)
+def _kept(content: bytes, dtype: np.dtype) -> Array:
+    return asarray(np.frombuffer(content, dtype)[0])
+
+
+def constant(value: Any, dtype: Any) -> Array:
+    """A number on the device, which stays there: a number that an operation was given before is not sent again."""
+    return _kept(np.asarray(value).astype(dtype).tobytes(), np.dtype(dtype))
+
+
+def _sent(value: Any, dtype: np.dtype) -> Array:
+    return asarray(np.asarray(value, dtype)) if np.ndim(value) else constant(np.asarray(value, dtype), dtype)
 
 
 def _same(x, a, b, c):
@@ -134,8 +155,7 @@ def _truth(x, a, b, c):
 
 def fill(y: Array, value: Any) -> Array:
     """Every element of y becomes `value`."""
-    source = asarray(np.asarray(value).astype(y.dtype))
-    return run(_same, [_broadcast(source, y.shape)], y)
+    return run(_same, [_broadcast(constant(value, y.dtype), y.shape)], y)
 
 
 def _broadcast(a: Array, shape: tuple[int, ...]) -> Array:
@@ -185,7 +205,7 @@ def _typed(a: Operand, b: Operand) -> np.dtype:
 def _binary(row: Callable, a: Operand, b: Operand, dtype: np.dtype | None = None, result: Any = None) -> Array:
     dtype = _typed(a, b) if dtype is None else dtype
     shape = np.broadcast_shapes(*(np.shape(o) for o in (a, b)))
-    operands = [o if isinstance(o, Array) else asarray(np.asarray(o, dtype)) for o in (a, b)]
+    operands = [o if isinstance(o, Array) else _sent(o, dtype) for o in (a, b)]
     like = next((o for o in operands if o.shape == shape), None)
     y = empty(shape, result or dtype) if like is None else empty_like(like, result or dtype)
     return run(row, [_broadcast(o if o.dtype == dtype else o.astype(dtype), shape) for o in operands], y)
@@ -282,7 +302,7 @@ def where(condition: Array, a: Operand, b: Operand) -> Array:
     """a where `condition` (bool) holds, b elsewhere, all three broadcast against each other."""
     dtype = _typed(a, b) if isinstance(a, Array) == isinstance(b, Array) else (a if isinstance(a, Array) else b).dtype
     shape = np.broadcast_shapes(*(np.shape(o) for o in (condition, a, b)))
-    operands = [condition, *(o.astype(dtype, copy=False) if isinstance(o, Array) else asarray(np.asarray(o, dtype)) for o in (a, b))]
+    operands = [condition, *(o.astype(dtype, copy=False) if isinstance(o, Array) else _sent(o, dtype) for o in (a, b))]
     like = next((o for o in operands if o.shape == shape), None)
     return run(cpu._where, [_broadcast(o, shape) for o in operands], empty(shape, dtype) if like is None else empty_like(like, dtype))
 
