@@ -17,7 +17,7 @@ from ..autograd import Function, TensorBase
 from ..device import kernels
 from . import checks
 from .elementwise import FLOATS, Cast, fit, where
-from .shape import axis, copied, reshape, view_of
+from .shape import axis, copied, filled, reshape, view_of
 
 Key = Any  # what NumPy takes between brackets
 
@@ -108,7 +108,9 @@ def gathered(x: np.ndarray, dim: int, index: np.ndarray, order: tuple[int, ...] 
 
 def _moved(kernel: Any, order: tuple[int, ...] | None, dim: int, index: np.ndarray, x: np.ndarray, base: Any = None, **told: Any) -> np.ndarray:
     """The kernel's result along `dim` of arrays whose dimensions lie in memory in `order`, which it keeps."""
-    order = order or tuple(range(x.ndim))
+    in_turn = tuple(range(x.ndim))
+    if order is None or order == in_turn:
+        return kernel(x, index, dim, **told) if base is None else kernel(x, index, dim, base=base, **told)
     index = index.transpose(order) if index.ndim == x.ndim else index
     if base is not None:
         told["base"] = base.transpose(order)
@@ -166,7 +168,7 @@ def placed(values: np.ndarray, key: Key, shape: tuple[int, ...]) -> np.ndarray:
     parts, lists, once = _lists(key)
     size = math.prod(shape)
     if once or values.dtype not in FLOATS or not size:
-        y = np.zeros(shape, values.dtype)
+        y = filled(shape, 0, values)
         if once:
             y[key] = values
         else:
@@ -486,6 +488,6 @@ def narrow(input: Any, dim: int, start: Any, length: int) -> Any:
 
 def one_hot(index: np.ndarray, classes: int, dtype: Any) -> np.ndarray:
     """[*index.shape, classes] with a one at each index."""
-    y = np.zeros((*index.shape, classes), dtype)
+    y = filled((*index.shape, classes), 0, np.empty(0, dtype))
     np.put_along_axis(y, index[..., None], 1, -1)
     return y

@@ -15,6 +15,7 @@ from convkit_kernels.layout import order_of
 from ..autograd import Function, TensorBase
 from . import checks
 from .resample import Resample, taken
+from .shape import filled
 
 MODES = ("constant", "reflect", "replicate", "circular")
 
@@ -28,9 +29,9 @@ class Pad(Function):
         shape = tuple(n + a + b for n, (a, b) in zip(x.shape, pads, strict=True))
         order = order_of(x) or ()
         if len(order) == x.ndim:
-            y = np.full(tuple(shape[i] for i in order), value, x.dtype).transpose(np.argsort(order))
+            y = filled(tuple(shape[i] for i in order), value, x).transpose(np.argsort(order))
         else:
-            y = np.full(shape, value, x.dtype)
+            y = filled(shape, value, x)
         y[ctx.inside] = x
         return y
 

@@ -15,7 +15,9 @@ from convkit_kernels.layout import from_channels_last, is_channels_last, order_o
 from ..autograd import Function, version_of
 from ..device import kernels, move
 from . import checks
-from .elementwise import FLOATS, Cast, Expand, result_type
+from .elementwise import Cast, Expand, result_type
+
+LARGE = 4096  # elements, below which a copy by NumPy is done sooner
 
 
 class Reshape(Function):
@@ -69,12 +71,15 @@ def joined(arrays: Sequence[np.ndarray], dim: int) -> np.ndarray:
 
 def copied(x: np.ndarray) -> np.ndarray:
     """A copy in x's memory order, the nearest one without gaps."""
-    if order_of(x) is not None and x.dtype in FLOATS:
-        return kernels(x).unary("positive", x)
-    if not x.size or order_of(x) is not None:
+    if x.size < LARGE:
         return x.copy(order="K")
     axes = sorted(range(x.ndim), key=lambda d: -abs(x.strides[d]))
-    return kernels(x).contiguous(x.transpose(axes)).transpose(np.argsort(axes))
+    return kernels(x).concatenate([x.transpose(axes)], 0).transpose(np.argsort(axes))
+
+
+def filled(shape: tuple[int, ...], value: float, like: np.ndarray) -> np.ndarray:
+    """An array of one number, of the dtype of `like`; by threads where it is large."""
+    return kernels(like).contiguous(np.broadcast_to(np.asarray(value, like.dtype), shape))
 
 
 class Move(Function):

@@ -100,7 +100,7 @@ _UNARY = {
     "bitwise_not": lambda v: -int(v) - 1, "ceil": math.ceil, "cos": math.cos, "cosh": math.cosh, "exp2": lambda v: 2.0**v,
     "expm1": math.expm1, "frac": lambda v: v - math.trunc(v),
     "floor": math.floor, "isfinite": math.isfinite, "isinf": math.isinf, "isnan": math.isnan, "log10": math.log10,
-    "log1p": math.log1p, "log2": math.log2, "logical_not": lambda v: v == 0, "positive": lambda v: v, "round": round,
+    "log1p": math.log1p, "log2": math.log2, "logical_not": lambda v: v == 0, "round": round,
     "rsqrt": lambda v: math.inf if v == 0 else 1 / math.sqrt(v),
     "signbit": lambda v: math.copysign(1, v) < 0,
     "sin": math.sin, "sinh": math.sinh, "tan": math.tan, "trunc": math.trunc,

@@ -7,6 +7,7 @@ vector registers; every other copy is a walk over the axes of both, by rows wher
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 import threading
 from collections.abc import Sequence
@@ -19,12 +20,13 @@ from llvmlite import ir
 from ..layout import dense_order, order_of
 from . import tasks
 from .lanes import I32, I64, accesses, below
-from .microkernel import address, call_code, compiled, copy_bytes, isa
+from .microkernel import address, call_code, clear_bytes, compiled, copy_bytes, isa
 
 LARGE = 4096  # elements, below which a copy by NumPy is done sooner
 PART = 16384  # elements of a piece of one long line
 TASK = 1 << 18  # bytes of the parts that a thread takes, about
 SHORT = 16  # bytes of a row, below which a row is no unit to copy
+STRIP, NARROW = 1 << 20, 512  # bytes of the strips of a whole whose narrowest part is below so many bytes wide
 OUTER = 4  # axes around the two innermost
 
 
@@ -53,12 +55,16 @@ def concatenate(arrays: Sequence[np.ndarray], axis: int) -> np.ndarray:
     if sum(a.size for a in arrays) < LARGE or any(a.dtype != first.dtype for a in arrays):
         return np.concatenate(arrays, axis)
     y = np.empty((*first.shape[:axis], sum(a.shape[axis] for a in arrays), *first.shape[axis + 1 :]), first.dtype)
-    parts, at = [], 0
-    for a in arrays:
-        end = at + a.shape[axis]
-        # What is dense in another order is turned faster alone.
-        parts.append((y[(*(slice(None),) * axis, slice(at, end))], a if order_of(a) is None else contiguous(a)))
-        at = end
+    # What is dense in another order is turned faster alone.
+    arrays = [a if order_of(a) is None else contiguous(a) for a in arrays]
+    # Narrow parts share lines of the cache: they go by strips of the outermost axis, all parts of one before the next.
+    width = min(a.shape[axis] for a in arrays) * math.prod(first.shape[axis + 1 :]) * first.itemsize
+    step = max(1, STRIP * y.shape[0] // y.nbytes) if axis and width < NARROW else y.shape[0]
+    before, parts = (slice(None),) * axis, []
+    ends = list(itertools.accumulate((a.shape[axis] for a in arrays), initial=0))
+    for low in range(0, y.shape[0], step):
+        strip = y[low : low + step] if axis else y
+        parts += [(strip[(*before, slice(*ends[i : i + 2]))], a[low : low + step] if axis else a) for i, a in enumerate(arrays)]
     _copy(parts)
     return y
 
@@ -195,10 +201,16 @@ def _strided(task, plan, index, a, b, c, d, e, f, g):
             s, t = x + j * xj, y + j * yj
             if width == 4:
                 u, v = tasks.pointer(s, np.int32), tasks.pointer(t, np.int32)
+                if xi == 0 and yi == 4 and u[0] == 0:
+                    clear_bytes(t, 4 * count)
+                    continue
                 for i in range(count):
                     v[i * (yi // 4)] = u[i * (xi // 4)]
             elif width == 8:
                 q, r = tasks.pointer(s, np.int64), tasks.pointer(t, np.int64)
+                if xi == 0 and yi == 8 and q[0] == 0:  # memory that the C library clears is not read first
+                    clear_bytes(t, 8 * count)
+                    continue
                 for i in range(count):
                     r[i * (yi // 8)] = q[i * (xi // 8)]
             else:

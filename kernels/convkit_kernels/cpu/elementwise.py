@@ -470,8 +470,7 @@ _UNARY: dict[str, np.ufunc] = {
     "acos": np.arccos, "acosh": np.arccosh, "asin": np.arcsin, "asinh": np.arcsinh, "atan": np.arctan, "atanh": np.arctanh,
     "bitwise_not": np.invert, "ceil": np.ceil, "cos": np.cos, "cosh": np.cosh, "exp2": np.exp2, "expm1": np.expm1, "floor": np.floor,
     "isfinite": np.isfinite, "isinf": np.isinf, "isnan": np.isnan, "log10": np.log10, "log1p": np.log1p, "log2": np.log2,
-    "logical_not": np.logical_not, "positive": np.positive,
-    "round": np.rint, "signbit": np.signbit, "sin": np.sin, "sinh": np.sinh, "tan": np.tan, "trunc": np.trunc,
+    "logical_not": np.logical_not, "round": np.rint, "signbit": np.signbit, "sin": np.sin, "sinh": np.sinh, "tan": np.tan, "trunc": np.trunc,
 }  # fmt: skip
 
 

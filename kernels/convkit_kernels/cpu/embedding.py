@@ -121,26 +121,26 @@ def _scatter(x, index, base, y, sizes):
 
 @kernel
 def _gather(x, index, y, sizes):
-    # y[o, k, i] = x[o, index[o, k, i], i]; a task takes `block` k of one o.
+    # y[o, k, i] = x[o, index[o, k, i], i]; a task takes `block` pairs of o and k.
     count, inner, rows = sizes[1], sizes[2], sizes[3]
     po, pk, pi, block = sizes[4], sizes[5], sizes[6], sizes[7]
-    blocks = (count + block - 1) // block
-    for task in prange(sizes[0] * blocks):
-        o, low = task // blocks, task % blocks * block
-        high = min(count, low + block)
-        if inner == 1:
-            for k in range(low, high):
-                y[np.uint64(o * count + k)] = x[np.uint64(o * rows + index[np.uint64(o * po + k * pk)])]
-            continue
-        for k in range(low, high):
-            at, place = np.uint64((o * count + k) * inner), np.uint64(o * po + k * pk)
-            if pi == 0:
-                start = np.uint64((o * rows + index[place]) * inner)
+    total = sizes[0] * count
+    for task in prange((total + block - 1) // block):
+        o, k = task * block // count, task * block % count
+        for u in range(task * block, min(total, (task + 1) * block)):
+            base, at, place = o * rows, np.uint64(u * inner), np.uint64(o * po + k * pk)
+            if inner == 1:
+                y[at] = x[np.uint64(base + index[place])]
+            elif pi == 0:
+                start = np.uint64((base + index[place]) * inner)
                 for i in range(np.uint64(inner)):
                     y[at + i] = x[start + i]
             else:
                 for i in range(np.uint64(inner)):
-                    y[at + i] = x[np.uint64((o * rows + index[place + i]) * inner) + i]
+                    y[at + i] = x[np.uint64((base + index[place + i]) * inner) + i]
+            k += 1
+            if k == count:
+                o, k = o + 1, 0
 
 
 def _ints(index: np.ndarray) -> np.ndarray:

@@ -86,7 +86,10 @@ def _axis(grid, start, step, count, length, mode, padding, align, a, index, weig
     r = 4 * a
     for p in range(count):
         place[0, p] = (grid[start + p * step] + one) * scale - shift
-    if mode != CUBIC:
+    if padding == 0:
+        for p in range(count):
+            place[1, p] = one
+    elif mode != CUBIC:
         for p in range(count):
             place[0, p], place[1, p] = _padded(place[0, p], size, padding, align, x)
     if mode == NEAREST:
@@ -164,21 +167,21 @@ def _look(grid, first, count, plan, index, real):
 
 @inline
 def _taps(i, j, k, m, count, sizes, index, weight, pixel, value):
-    """Tap m of each place: the pixel at rows i, j, k of the axes, or -1 outside the image, and the product of the weights."""
-    height, width = sizes[1], sizes[2]
+    """Tap m of each place: where the pixel at rows i, j, k of the axes lies, or -1 outside the image, and the product of the weights."""
+    height, width, apart = sizes[1], sizes[2], sizes[10]
     for p in range(count):
         z, y, x = index[i, p], index[4 + j, p], index[8 + k, p]
-        pixel[m, p] = (z * height + y) * width + x if (z | y | x) >= 0 else np.int64(-1)
+        pixel[m, p] = ((z * height + y) * width + x) * apart if (z | y | x) >= 0 else np.int64(-1)
     for p in range(count):
         value[m, p] = weight[i, p] * weight[4 + j, p] * weight[8 + k, p]
 
 
 @inline
-def _seen(x, base, step, pixel, value, m, p, zero):
-    """What tap m gives to place p."""
-    at = pixel[m, p]
-    seen = x[np.uint64(base + (at if at >= 0 else 0) * step)]
-    return value[m, p] * seen if at >= 0 else zero
+def _seen(x, base, pixel, m, count, seen):
+    """What tap m of each place sees; of those outside the image anything.  Whether they are is asked in the next loop, which runs in vectors:
+    here it would be guessed, wrongly for many places."""
+    for p in range(count):
+        seen[p] = x[np.uint64(base + max(pixel[m, p], 0))]
 
 
 @inline
@@ -209,7 +212,7 @@ def _present(pixel, value, taps, p, found, factor):
 @kernel
 def _sample(x, grid, y, sizes):
     places, channels = sizes[7], sizes[8]
-    xp, xc = sizes[10], sizes[11]
+    xc = sizes[11]
     yp, yc = sizes[12], sizes[13]
     tasks = (places + TASK - 1) // TASK
     zero = x.dtype.type(0)
@@ -224,6 +227,7 @@ def _sample(x, grid, y, sizes):
         found = np.empty(17, np.int64)
         factor = np.empty(17, x.dtype)
         total = np.empty(CHUNK, x.dtype)
+        seen = np.empty(CHUNK, x.dtype)
         sample = task // tasks
         base, to = sample * sizes[0] * sizes[1] * sizes[2] * channels, sample * places * channels
         stop = min(places, (task % tasks + 1) * TASK)
@@ -233,31 +237,32 @@ def _sample(x, grid, y, sizes):
             taps = _all_taps(counts, count, sizes, index, weight, pixel, value)
             if channels < NARROW:
                 for c in range(channels):
-                    at = base + c * xc
-                    if taps == 1:
-                        for p in range(count):
-                            total[p] = _seen(x, at, xp, pixel, value, 0, p, zero)
-                    else:  # 4, 8 or 16
-                        for p in range(count):
-                            total[p] = zero
-                        for m in range(0, taps, 4):
+                    at = np.uint64(to + c * yc + first * yp)
+                    for m in range(taps):
+                        _seen(x, base + c * xc, pixel, m, count, seen)
+                        if m == 0:
                             for p in range(count):
-                                u = _seen(x, at, xp, pixel, value, m, p, zero) + _seen(x, at, xp, pixel, value, m + 1, p, zero)
-                                v = _seen(x, at, xp, pixel, value, m + 2, p, zero) + _seen(x, at, xp, pixel, value, m + 3, p, zero)
-                                total[p] += u + v
-                    for p in range(count):
-                        y[np.uint64(to + c * yc + (first + p) * yp)] = total[p]
+                                total[p] = value[m, p] * seen[p] if pixel[m, p] >= 0 else zero
+                        else:
+                            for p in range(count):
+                                total[p] += value[m, p] * seen[p] if pixel[m, p] >= 0 else zero
+                    if yp == 1:
+                        for p in range(np.uint64(count)):
+                            y[at + p] = total[p]
+                    else:
+                        for p in range(np.uint64(count)):
+                            y[at + p * np.uint64(yp)] = total[p]
             else:
                 for p in range(count):
                     number = _present(pixel, value, taps, p, found, factor)
-                    _combine(x, base, channels, 0, number, found, factor, y, to + (first + p) * channels, channels)
+                    _combine(x, base, 1, 0, number, found, factor, y, to + (first + p) * channels, channels)
 
 
 @kernel
 def _sample_input_grad(gy, grid, gx, sizes, block):
     # gx is zero at first; a task takes channels `start` to `start + width` of one sample.
     places, channels = sizes[7], sizes[8]
-    xp, xc = sizes[10], sizes[11]
+    xc = sizes[11]
     yp, yc = sizes[12], sizes[13]
     blocks = (channels + block - 1) // block
     for task in prange(sizes[9] * blocks):
@@ -267,6 +272,7 @@ def _sample_input_grad(gy, grid, gx, sizes, block):
         weight = real[:12]
         counts = plan[COUNTS:]
         pixel = np.empty((16, CHUNK), np.int64)
+        inside = np.empty(CHUNK + 1, np.int64)
         value = np.empty((16, CHUNK), gy.dtype)
         sample, start = task // blocks, task % blocks * block
         width = min(block, channels - start)
@@ -276,18 +282,22 @@ def _sample_input_grad(gy, grid, gx, sizes, block):
             _look(grid, sample * places + first, count, plan, index, real)
             taps = _all_taps(counts, count, sizes, index, weight, pixel, value)
             if channels < NARROW:
-                for c in range(start, start + width):
-                    for m in range(taps):
-                        for p in range(count):
-                            if pixel[m, p] >= 0:
-                                gx[np.uint64(base + c * xc + pixel[m, p] * xp)] += value[m, p] * gy[np.uint64(to + c * yc + (first + p) * yp)]
+                for m in range(taps):
+                    number = 0  # of places whose tap is inside the image: listed first, as to ask at each addition would be to guess
+                    for p in range(count):
+                        inside[number] = p
+                        number += 1 if pixel[m, p] >= 0 else 0
+                    for c in range(start, start + width):
+                        for k in range(number):
+                            p = inside[k]
+                            gx[np.uint64(base + c * xc + pixel[m, p])] += value[m, p] * gy[np.uint64(to + c * yc + (first + p) * yp)]
             else:
                 n = np.uint64(width)
                 for p in range(count):
                     b = np.uint64(to + (first + p) * channels + start)
                     for m in range(taps):
                         if pixel[m, p] >= 0:
-                            a = np.uint64(base + pixel[m, p] * channels + start)
+                            a = np.uint64(base + pixel[m, p] + start)
                             v = value[m, p]
                             for c in range(n):
                                 gx[a + c] += v * gy[b + c]
@@ -297,7 +307,7 @@ def _sample_input_grad(gy, grid, gx, sizes, block):
 def _sample_grid_grad(gy, x, grid, ggrid, sizes):
     # ggrid = sum over the taps of (gy . pixel) * d weight / d coordinate; pixels outside the image do not count.
     places, channels = sizes[7], sizes[8]
-    xp, xc = sizes[10], sizes[11]
+    xc = sizes[11]
     yp, yc = sizes[12], sizes[13]
     rank = sizes[3]
     tasks = (places + TASK - 1) // TASK
@@ -311,6 +321,7 @@ def _sample_grid_grad(gy, x, grid, ggrid, sizes):
         pixel = np.empty((1, CHUNK), np.int64)
         value = np.empty((1, CHUNK), x.dtype)
         dot = np.empty(CHUNK, x.dtype)
+        seen = np.empty(CHUNK, x.dtype)
         slopes = np.empty((3, CHUNK), x.dtype)
         sample = task // tasks
         base, to = sample * sizes[0] * sizes[1] * sizes[2] * channels, sample * places * channels
@@ -329,16 +340,15 @@ def _sample_grid_grad(gy, x, grid, ggrid, sizes):
                             for p in range(count):
                                 dot[p] = 0
                             for c in range(channels):
+                                _seen(x, base + c * xc, pixel, 0, count, seen)
                                 for p in range(count):
-                                    at = pixel[0, p]
-                                    seen = x[np.uint64(base + c * xc + (at if at >= 0 else 0) * xp)]
-                                    dot[p] += seen * gy[np.uint64(to + c * yc + (first + p) * yp)] if at >= 0 else zero
+                                    dot[p] += seen[p] * gy[np.uint64(to + c * yc + (first + p) * yp)] if pixel[0, p] >= 0 else zero
                         else:
                             n = np.uint64(channels)
                             for p in range(count):
                                 sum = zero
                                 if pixel[0, p] >= 0:
-                                    a = np.uint64(base + pixel[0, p] * channels)
+                                    a = np.uint64(base + pixel[0, p])
                                     b = np.uint64(to + (first + p) * channels)
                                     for c in range(n):
                                         sum += gy[b + c] * x[a + c]

@@ -20,11 +20,14 @@ from numba import prange
 from ..tables import Table
 from . import windows
 from .elementwise import dense, line
+from .microkernel import address, copy_bytes
 from .runtime import inline, kernel
 
 # Below this many numbers side by side in a column, the columns of a line are gathered number by number: vectors run along the line.
 NARROW = 8
 
+
+TASK = 4096  # numbers that a task makes, about: the first row's place takes two divisions
 
 # How columns are done, if not in levels.
 LISTED, RUNS, UNCHANGED = 0, -1, -2
@@ -86,6 +89,8 @@ def _copy_runs(x, base, index, weight, y, to):
         elif index[4 * r + 3]:
             for i in range(n):
                 y[t + i] += u * x[a + i]
+        elif u == 1:
+            copy_bytes(address(y) + y.itemsize * np.int64(t), address(x) + x.itemsize * np.int64(a), y.itemsize * np.int64(n))
         else:
             for i in range(n):
                 y[t + i] = u * x[a + i]
@@ -128,28 +133,33 @@ def _columns(x, base, inner, levels, start, index, weight, y, to):
 def _resample(x, y, sizes, row_start, row_index, row_weight, column_start, column_index, column_weight):
     """y[a, p, q, c] = sum over j of row_weight[j] * (sum over k of column_weight[k] * x[a, row_index[j], column_index[k], c])
 
-    x is [outer, H, W * inner], y [outer, P, Q * inner], and sizes = (outer, H, W * inner, Q * inner, inner, levels): the number of taps
-    of every number of a line, or one of the words above.
+    x is [outer, H, W * inner], y [outer, P, Q * inner], and sizes = (outer, H, W * inner, Q * inner, inner, levels, each): `levels` is the number
+    of taps of every number of a line, or one of the words above, `each` how many rows of y a task makes.
     """
     height, width, length = sizes[1], sizes[2], sizes[3]
-    inner, levels = sizes[4], sizes[5]
+    inner, levels, each = sizes[4], sizes[5], sizes[6]
     rows = row_start.size - 1
-    for task in prange(sizes[0] * rows):
-        base = task // rows * height * width
-        first, last = row_start[task % rows], row_start[task % rows + 1]
-        to = task * length
-        if levels == UNCHANGED:
-            _combine(x, base, width, first, last, row_index, row_weight, y, to, length)
-        elif levels <= 0 and last - first == 1 and row_weight[first] == 1:
-            _columns(x, base + row_index[first] * width, inner, levels, column_start, column_index, column_weight, y, to)
-        else:
-            row = np.empty(width + 1, x.dtype)
-            _combine(x, base, width, first, last, row_index, row_weight, row, 0, width)
-            row[width] = 0  # where taps point that only fill up the levels
-            if levels > 0:
-                _gather(row, levels, column_index, column_weight, y, to, length)
+    total = sizes[0] * rows
+    for task in prange((total + each - 1) // each):
+        line = np.empty(width + 1, x.dtype)
+        line[width] = 0  # where taps point that only fill up the levels
+        o, r = task * each // rows, task * each % rows
+        for u in range(task * each, min(total, (task + 1) * each)):
+            base, to = o * height * width, u * length
+            first, last = row_start[r], row_start[r + 1]
+            if levels == UNCHANGED:
+                _combine(x, base, width, first, last, row_index, row_weight, y, to, length)
+            elif levels <= 0 and last - first == 1 and row_weight[first] == 1:
+                _columns(x, base + row_index[first] * width, inner, levels, column_start, column_index, column_weight, y, to)
             else:
-                _columns(row, 0, inner, levels, column_start, column_index, column_weight, y, to)
+                _combine(x, base, width, first, last, row_index, row_weight, line, 0, width)
+                if levels > 0:
+                    _gather(line, levels, column_index, column_weight, y, to, length)
+                else:
+                    _columns(line, 0, inner, levels, column_start, column_index, column_weight, y, to)
+            r += 1
+            if r == rows:
+                o, r = o + 1, 0
 
 
 # ------------------------------------------------------------------------------------- public side
@@ -229,7 +239,7 @@ def _pass(x: np.ndarray, shape: list[int], axis: int, rows: Table | None, column
         how, column_start, column_index, column_weight = _columns_of(columns, dtype, inner)
     y = np.empty(outer * (start.size - 1) * length, dtype)
     if y.size:
-        sizes = np.array([outer, height, width, length, inner, how])
+        sizes = np.array([outer, height, width, length, inner, how, max(1, TASK // length)])
         _resample(x, y, sizes, start, index, weight, column_start, column_index, column_weight)
     return y
 
