@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ..device import move
 from .graph import TensorBase, grad
 
 
@@ -36,26 +37,26 @@ def gradcheck(func: Callable, inputs: Any, eps: float = 1e-6, atol: float = 1e-5
         for position in range(y.array.size):
             one = np.zeros(y.array.size)
             one[position] = 1
-            seed = TensorBase.result(one.reshape(y.array.shape))
+            seed = TensorBase.result(move(one.reshape(y.array.shape), y.array.device))
             if y.requires_grad:
                 grads = grad(y, [inputs[i] for i in checked], seed, retain_graph=True, allow_unused=True)
             else:
                 grads = (None,) * len(checked)  # type: ignore[assignment]
             for i, g in zip(checked, grads, strict=True):
-                row = np.zeros(inputs[i].array.size) if g is None else g.array.reshape(-1)
+                row = np.zeros(inputs[i].array.size) if g is None else move(g.array, "cpu").reshape(-1)
                 jacobians[i].append([row])
     for i in checked:
         x = inputs[i]
         analytic = np.array([rows[0] for rows in jacobians[i]]).reshape(len(jacobians[i]), x.array.size)
-        numeric = np.empty_like(analytic)
+        numeric, here = np.empty_like(analytic), move(x.array, "cpu")
         for position in range(x.array.size):
             ends = []
             for sign in (1, -1):
-                moved = x.array.copy(order="C").reshape(-1)
+                moved = here.copy(order="C").reshape(-1)
                 moved[position] += sign * eps
                 args = list(inputs)
-                args[i] = TensorBase.result(moved.reshape(x.array.shape), requires_grad=True)
-                ends.append(np.concatenate([y.array.reshape(-1) for y in outputs_of(*args)] or [np.zeros(0)]))
+                args[i] = TensorBase.result(move(moved.reshape(x.array.shape), x.array.device), requires_grad=True)
+                ends.append(np.concatenate([move(y.array, "cpu").reshape(-1) for y in outputs_of(*args)] or [np.zeros(0)]))
             numeric[:, position] = (ends[0] - ends[1]) / (2 * eps)
         wrong = ~np.isclose(analytic, numeric, rtol=rtol, atol=atol)
         if wrong.any():
@@ -82,7 +83,7 @@ def gradgradcheck(
     outputs = [y for y in ([result] if isinstance(result, TensorBase) else list(result)) if y.requires_grad]
     if grad_outputs is None:
         rng = np.random.default_rng(0)
-        weights = [TensorBase.result(rng.standard_normal(y.array.shape), requires_grad=True) for y in outputs]
+        weights = [TensorBase.result(move(rng.standard_normal(y.array.shape), y.array.device), requires_grad=True) for y in outputs]
     else:
         weights = [grad_outputs] if isinstance(grad_outputs, TensorBase) else list(grad_outputs)
     n = len(inputs)
