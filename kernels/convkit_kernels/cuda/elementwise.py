@@ -267,7 +267,7 @@ def _negative(x, a, b, c):
 
 
 def _absolute(x, a, b, c):
-    return -x if x < 0 else x + 0
+    return -x if x < 0 else x + type(x)(0)
 
 
 def _square_root(x, a, b, c):

@@ -1,0 +1,232 @@
+"""What the compiler makes of every kernel, on a machine without a GPU.
+
+    python -m tests.cuda.compiling elementwise reduce ...        families: files of kernels; one line of JSON for each kernel
+
+The driver is replaced by one whose memory nobody reads and whose launches only take note of the kernel; then `calls.CALLS` are made.  Each kernel
+that they would launch is compiled to LLVM code once and from there to PTX for each GPU of `TARGETS`; ptxas, which knows registers and spills,
+assembles it for the first of them (for all, the kernels of `MAIN`).
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parents[2]
+TARGETS = ((7, 5), (8, 0), (9, 0), (12, 0))
+# Families whose kernels take most of a training step: spills would cost most there.
+MAIN = ("conv", "matmul")
+# Families that are formulas walked element by element, hundreds of kernels of one shape: they are compiled, but not assembled.
+ROWS = ("activation", "elementwise", "loss")
+
+
+def exports(backend: str) -> dict[str, list[str]]:
+    """{file: its public functions} of a backend, read from its source."""
+    code = ast.parse((ROOT / "kernels" / "convkit_kernels" / backend / "__init__.py").read_text(encoding="utf-8"))
+    return {node.module or "": [alias.name for alias in node.names] for node in code.body if isinstance(node, ast.ImportFrom)}
+
+
+# -------------------------------------------------------------------------------- nothing is launched
+class Noted:
+    """Stands for a compiled kernel: takes note of its launches, and looks whether its arguments have the types that were declared."""
+
+    every: dict[Any, Noted] = {}
+    calling = ("", "")  # name and dtype of the call that is made
+
+    def __init__(self, kernel: Any):
+        self.kernel, self.calls, self.threads, self.wrong = kernel, set(), 0, []  # type: ignore[var-annotated]
+        self.every[kernel] = self
+
+    def __getitem__(self, launch: tuple) -> Any:
+        grid, threads = (tuple(n) if isinstance(n, tuple) else (n,) for n in launch)
+        self.calls.add(self.calling)
+        self.threads = max(self.threads, int(np.prod(threads)))
+        if not (0 < np.prod(grid) and grid[0] < 2**31 and all(n < 2**16 for n in grid[1:]) and 0 < np.prod(threads) <= 1024):
+            self.wrong.append(f"{grid} blocks of {threads} threads")
+        return self._check
+
+    def _check(self, *args: Any) -> None:
+        if len(args) != len(self.kernel.types):
+            self.wrong.append(f"{len(args)} arguments for {len(self.kernel.types)}")
+        for i, (kind, arg) in enumerate(zip(self.kernel.types, args, strict=False)):
+            if not _fits(kind, arg):
+                self.wrong.append(f"argument {i} is {type(arg).__name__} {getattr(arg, 'dtype', arg)!r} for {kind}")
+
+
+def _fits(kind: Any, arg: Any) -> bool:
+    from numba import from_dtype, types
+
+    if isinstance(kind, types.Array):
+        return isinstance(arg, np.ndarray) and arg.ndim == kind.ndim and from_dtype(arg.dtype) == kind.dtype and arg.flags.c_contiguous
+    if isinstance(kind, types.UniTuple):
+        return isinstance(arg, tuple) and len(arg) == kind.count and all(_fits(kind.dtype, x) for x in arg)
+    if isinstance(kind, types.BaseTuple):
+        return isinstance(arg, tuple) and all(_fits(k, x) for k, x in zip(kind, arg, strict=True))
+    if isinstance(kind, types.Float):
+        return isinstance(arg, (int, float, np.number))
+    return isinstance(arg, (int, np.integer, bool, np.bool_))
+
+
+def without_gpu() -> None:
+    """Replace the driver."""
+    from convkit_kernels.cuda import driver, launch
+
+    assert not driver.is_simulated()
+    import numba.cuda.dispatcher
+
+    numba.cuda.dispatcher.get_current_device = lambda: type("Device", (), {"compute_capability": (9, 0)})
+    driver.allocate = lambda size: np.zeros(size, np.uint8)
+    driver.address = lambda block: block.ctypes.data
+    driver.typed = lambda block, dtype: block[: block.size // dtype.itemsize * dtype.itemsize].view(dtype)
+    driver.to_device = lambda block, data: None
+    driver.to_host = lambda block, offset, data: data.fill(0)
+    driver.synchronize = lambda: None
+    driver.trouble = lambda: None
+    noted = functools.cached_property(Noted)
+    noted.__set_name__(launch.Kernel, "_compiled")
+    launch.Kernel._compiled = noted
+
+
+def launches(names: list[str], dtypes: tuple[str, ...]) -> list[Noted]:
+    """The kernels that the calls of these public functions launch."""
+    import convkit_kernels.cuda as k
+    from convkit_kernels.cuda import memory
+    from tests.cuda import calls
+
+    before = set(Noted.every)
+    for name in names:
+        for dtype in dtypes:
+            Noted.calling = (name, dtype)
+            for call in calls.calls(name, dtype):
+                call(k, calls.Make(memory.empty, dtype))
+    return [noted for kernel, noted in Noted.every.items() if kernel not in before]
+
+
+# ---------------------------------------------------------------------------------- compiled all the same
+def compiled(noted: Noted, assemble: tuple = TARGETS[:1]) -> dict[str, Any]:
+    """What is to be known of a kernel; PTX under `ptx`, by target."""
+    from numba.cuda import compiler
+
+    kernel = noted.kernel
+    begin = time.perf_counter()
+    found: dict[str, Any] = {
+        "kernel": repr(kernel), "calls": sorted(noted.calls), "wrong": noted.wrong, "threads": noted.threads,
+        "double": any("float64" in str(kind) for kind in kernel.types), "failed": "", "ptx": {}, "assembled": {},
+    }  # fmt: skip
+    try:
+        library, _ = compiler._compile_pyfunc_with_fixup(kernel.function, kernel.types, cc=TARGETS[0], device=False, abi="numba")
+        for target in TARGETS:
+            if target >= getattr(kernel, "capability", (0, 0)):
+                found["ptx"][target] = ptx = library.get_asm_str(cc=target)
+                if target in assemble:
+                    found["assembled"][target] = assembled(ptx, target, kernel.registers)
+    except Exception as error:  # the compiler says anything
+        found["failed"] = f"{type(error).__name__}: {error}"
+    found["seconds"] = time.perf_counter() - begin
+    return found
+
+
+@functools.cache
+def assembler() -> str:
+    """The path of ptxas; RuntimeError if the package nvidia-cuda-nvcc is missing."""
+    from cuda import pathfinder
+
+    found = pathfinder.find_nvidia_binary_utility("ptxas")
+    if found is None:
+        raise RuntimeError("ptxas is missing: pip install nvidia-cuda-nvcc")
+    return found
+
+
+def assembled(ptx: str, target: tuple[int, int], registers: int | None = None) -> dict[str, int]:
+    """What ptxas says: registers of a thread, bytes of its stack and spilled, shared memory of a block."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "kernel.ptx")
+        path.write_text(ptx, encoding="utf-8")
+        limit = [] if registers is None else [f"-maxrregcount={registers}"]
+        done = subprocess.run(
+            [assembler(), "-v", f"-arch=sm_{target[0]}{target[1]}", *limit, "-o", os.devnull, str(path)], capture_output=True, text=True
+        )
+    if done.returncode:
+        return {"failed": done.stderr}  # type: ignore[dict-item]
+
+    def number(pattern: str) -> int:
+        return sum(int(n) for n in re.findall(pattern, done.stderr))
+
+    return {
+        "registers": number(r"Used (\d+) registers"), "stack": number(r"(\d+) bytes stack frame"), "shared": number(r"(\d+) bytes smem"),
+        "spilled": number(r"(\d+) bytes spill stores"),
+    }  # fmt: skip
+
+
+def facts(found: dict[str, Any]) -> dict[str, Any]:
+    """`found` with what matters of the PTX in its place: one set for all targets."""
+    ptx = found.pop("ptx")
+    found["f64"] = sorted({line.strip() for code in ptx.values() for line in code.splitlines() if ".f64" in line and ".param" not in line})[:5]
+    found["instructions"] = sorted(
+        {word for code in ptx.values() for word in re.findall(r"\b(?:mma|ld\.global|st\.global|ld\.shared|cp\.async)[\w.]+", code)}
+    )
+    found["targets"] = [f"sm_{major}{minor}" for major, minor in ptx]
+    found["assembled"] = {f"sm_{major}{minor}": what for (major, minor), what in found["assembled"].items()}
+    return found
+
+
+def main(wanted: list[str]) -> None:
+    """Print what is to be known of the kernels of some families."""
+    warnings.simplefilter("ignore")
+    without_gpu()
+    from tests.cuda import calls
+
+    for family in wanted:
+        for noted in launches(exports("cuda")[family], (*calls.FLOATS, *calls.WHOLE)):
+            assemble = TARGETS if family in MAIN else () if family in ROWS else TARGETS[:1]
+            print(json.dumps({"family": family, **facts(compiled(noted, assemble))}), flush=True)
+
+
+# ------------------------------------------------------------------------------------ what must hold
+# Public functions that compute in float64 whatever the dtype, and why.
+DOUBLE = {
+    "prod": "a product may leave float32's range on the way",
+}
+# Functions of the compiler's library that reduce large angles in float64, on a path of their own.
+ANGLES = ("cos", "sin", "tan", "normal")
+
+
+def complaints(found: dict[str, Any]) -> Iterator[str]:
+    """What is wrong with a kernel."""
+    if found["failed"]:
+        yield f"does not compile: {found['failed']}"
+    yield from (f"launched with {what}" for what in found["wrong"])
+    names = {name for name, dtype in found["calls"] if dtype == "float32"}
+    if found["double"] and names - set(DOUBLE):
+        yield f"float32 calls of {sorted(names)} take a kernel with float64 arguments"
+    if not found["double"] and found["f64"] and not any(angle in found["kernel"] for angle in ANGLES):
+        yield f"float64 in a kernel of float32: {found['f64']}"
+    for target, what in found["assembled"].items():
+        if "failed" in what:
+            yield f"ptxas for {target}: {what['failed']}"
+            continue
+        if what["spilled"]:
+            yield f"{target}: {what['spilled']} bytes of registers are spilled"
+        if what["stack"] and found["family"] in MAIN and not found["double"]:
+            yield f"{target}: {what['stack']} bytes of local arrays are in memory, not in registers"
+        if -(-what["registers"] // 8) * 8 * found["threads"] > 65536:
+            yield f"{target}: {what['registers']} registers for {found['threads']} threads are more than a multiprocessor has"
+        if what["shared"] > 48 * 1024:
+            yield f"{target}: {what['shared']} bytes of shared memory"
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
