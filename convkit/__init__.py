@@ -115,7 +115,6 @@ from .ops.elementwise import (
     div,
     floor_divide,
     fmod,
-    lerp,
     maximum,
     minimum,
     mul,
@@ -141,6 +140,7 @@ from .ops.functions import (
     expm1,
     floor,
     frac,
+    lerp,
     log,
     log1p,
     log2,
@@ -186,10 +186,9 @@ from .ops.reduce import (
     argmax,
     argmin,
     count_nonzero,
-    cummax,
-    cummin,
     cumprod,
     cumsum,
+    logcumsumexp,
     logsumexp,
     max,
     mean,
@@ -205,7 +204,7 @@ from .ops.reduce import (
     var_mean,
 )  # fmt: skip
 from .ops.shape import broadcast_to, cat, chunk, flatten, permute, ravel, reshape, split, squeeze, stack, swapaxes, transpose, unsqueeze
-from .ops.sort import argsort, bincount, kthvalue, median, sort, topk, unique
+from .ops.sort import argsort, bincount, cummax, cummin, kthvalue, median, sort, topk, unique
 from .random import Generator, manual_seed
 from .tensor import Tensor
 from .threads import get_num_threads, set_num_threads
@@ -221,27 +220,27 @@ uint8, int8, int16, int32, int64, bool_ = (_np.dtype(n) for n in ("uint8", "int8
 float, double, short, int, long, bool = float32, float64, int16, int32, int64, bool_
 
 __all__ = [
-    "Generator", "Tensor", "__version__", "abs", "absolute", "acos", "acosh", "add", "addbmm", "addcdiv", "addcmul", "addmm", "addmv", "addr", "all",
-    "allclose", "amax", "amin", "aminmax", "any", "arange", "arccos", "arccosh", "arcsin", "arcsinh", "arctan", "arctan2", "arctanh", "argmax",
-    "argmin", "argsort", "argwhere", "as_tensor", "asarray", "asin", "asinh", "atan", "atan2", "atanh", "autograd", "baddbmm", "bernoulli",
-    "bincount", "bitwise_and", "bitwise_left_shift", "bitwise_not", "bitwise_or", "bitwise_right_shift", "bitwise_xor", "bmm", "bool", "bool_",
-    "broadcast_tensors", "broadcast_to", "cat", "cdist", "ceil", "chunk", "clamp", "clamp_max", "clamp_min", "clip", "column_stack", "concat",
-    "concatenate", "conv_algorithm", "cos", "cosh", "cosine_similarity", "count_nonzero", "cuda", "cummax", "cummin", "cumprod", "cumsum", "diag",
-    "diag_embed", "diagonal", "div", "divide", "dot", "double", "dstack", "e", "einsum", "empty", "empty_like", "enable_grad", "eq", "equal", "exp",
-    "exp2", "expm1", "eye", "fix", "flatten", "flip", "fliplr", "flipud", "float", "float32", "float64", "floor", "floor_divide", "fmod", "frac",
-    "from_dlpack", "from_numpy", "full", "full_like", "gather", "ge", "get_default_device", "get_num_threads", "greater", "greater_equal", "gt",
-    "hstack", "index_add", "index_copy", "index_fill", "index_put", "index_select", "inf", "inner", "int", "int16", "int32", "int64", "int8",
-    "is_grad_enabled", "isclose", "isfinite", "isinf", "isnan", "kthvalue", "le", "lerp", "less", "less_equal", "linspace", "load", "log", "log10",
-    "log1p", "log2", "log_softmax", "logical_and", "logical_not", "logical_or", "logical_xor", "logspace", "logsumexp", "long", "lt", "manual_seed",
-    "masked_fill", "masked_select", "matmul", "max", "maximum", "mean", "median", "meshgrid", "min", "minimum", "mm", "moveaxis", "movedim", "mul",
-    "multinomial", "multiply", "mv", "nan", "nan_to_num", "nanmean", "nansum", "narrow", "ne", "neg", "negative", "newaxis", "nn", "no_grad",
-    "nonzero", "norm", "normal", "not_equal", "ones", "ones_like", "optim", "outer", "permute", "pi", "positive", "pow", "prod", "rand", "rand_like",
-    "randint", "randint_like", "randn", "randn_like", "randperm", "ravel", "reciprocal", "relu", "remainder", "repeat_interleave", "reshape",
-    "result_type", "roll", "rot90", "round", "row_stack", "rsqrt", "save", "scatter", "scatter_add", "select", "set_default_device",
-    "set_num_threads", "short", "sigmoid", "sign", "signbit", "sin", "sinh", "softmax", "sort", "split", "sqrt", "square", "squeeze", "stack", "std",
-    "std_mean", "sub", "subtract", "sum", "swapaxes", "swapdims", "t", "take", "take_along_dim", "tan", "tanh", "tensor", "tensor_split", "tensordot",
-    "tile", "topk", "trace", "transpose", "tril", "triu", "true_divide", "trunc", "uint8", "unbind", "unflatten", "unique", "unsqueeze", "var",
-    "var_mean", "vstack", "where", "zeros", "zeros_like",
+    "Generator", "Tensor", "__version__", "abs", "absolute", "acos", "acosh", "add", "addbmm", "addcdiv", "addcmul", "addmm", "addmv", "addr",
+    "all", "allclose", "amax", "amin", "aminmax", "any", "arange", "arccos", "arccosh", "arcsin", "arcsinh", "arctan", "arctan2", "arctanh",
+    "argmax", "argmin", "argsort", "argwhere", "as_tensor", "asarray", "asin", "asinh", "atan", "atan2", "atanh", "autograd", "baddbmm",
+    "bernoulli", "bincount", "bitwise_and", "bitwise_left_shift", "bitwise_not", "bitwise_or", "bitwise_right_shift", "bitwise_xor", "bmm", "bool",
+    "bool_", "broadcast_tensors", "broadcast_to", "cat", "cdist", "ceil", "chunk", "clamp", "clamp_max", "clamp_min", "clip", "column_stack",
+    "concat", "concatenate", "conv_algorithm", "cos", "cosh", "cosine_similarity", "count_nonzero", "cuda", "cummax", "cummin", "cumprod",
+    "cumsum", "diag", "diag_embed", "diagonal", "div", "divide", "dot", "double", "dstack", "e", "einsum", "empty", "empty_like", "enable_grad",
+    "eq", "equal", "exp", "exp2", "expm1", "eye", "fix", "flatten", "flip", "fliplr", "flipud", "float", "float32", "float64", "floor",
+    "floor_divide", "fmod", "frac", "from_dlpack", "from_numpy", "full", "full_like", "gather", "ge", "get_default_device", "get_num_threads",
+    "greater", "greater_equal", "gt", "hstack", "index_add", "index_copy", "index_fill", "index_put", "index_select", "inf", "inner", "int",
+    "int16", "int32", "int64", "int8", "is_grad_enabled", "isclose", "isfinite", "isinf", "isnan", "kthvalue", "le", "lerp", "less", "less_equal",
+    "linspace", "load", "log", "log10", "log1p", "log2", "log_softmax", "logcumsumexp", "logical_and", "logical_not", "logical_or", "logical_xor",
+    "logspace", "logsumexp", "long", "lt", "manual_seed", "masked_fill", "masked_select", "matmul", "max", "maximum", "mean", "median", "meshgrid",
+    "min", "minimum", "mm", "moveaxis", "movedim", "mul", "multinomial", "multiply", "mv", "nan", "nan_to_num", "nanmean", "nansum", "narrow",
+    "ne", "neg", "negative", "newaxis", "nn", "no_grad", "nonzero", "norm", "normal", "not_equal", "ones", "ones_like", "optim", "outer",
+    "permute", "pi", "positive", "pow", "prod", "rand", "rand_like", "randint", "randint_like", "randn", "randn_like", "randperm", "ravel",
+    "reciprocal", "relu", "remainder", "repeat_interleave", "reshape", "result_type", "roll", "rot90", "round", "row_stack", "rsqrt", "save",
+    "scatter", "scatter_add", "select", "set_default_device", "set_num_threads", "short", "sigmoid", "sign", "signbit", "sin", "sinh", "softmax",
+    "sort", "split", "sqrt", "square", "squeeze", "stack", "std", "std_mean", "sub", "subtract", "sum", "swapaxes", "swapdims", "t", "take",
+    "take_along_dim", "tan", "tanh", "tensor", "tensor_split", "tensordot", "tile", "topk", "trace", "transpose", "tril", "triu", "true_divide",
+    "trunc", "uint8", "unbind", "unflatten", "unique", "unsqueeze", "var", "var_mean", "vstack", "where", "zeros", "zeros_like",
 ]  # fmt: skip
 
 

@@ -443,9 +443,9 @@ METHODS: dict[ModuleType, str] = {
         isfinite isinf isnan le logical_and logical_not logical_or logical_xor lt ne signbit""",
     creation: "bernoulli multinomial new_empty new_full new_ones new_tensor new_zeros",
     elementwise: """
-        add addcdiv addcmul atan2 clamp clamp_max clamp_min div floor_divide fmod lerp maximum minimum mul pow remainder sub""",
+        add addcdiv addcmul atan2 clamp clamp_max clamp_min div floor_divide fmod maximum minimum mul pow remainder sub""",
     functions: """
-        abs acos acosh asin asinh atan atanh ceil cos cosh exp exp2 expm1 floor frac log log10 log1p log2 nan_to_num neg positive
+        abs acos acosh asin asinh atan atanh ceil cos cosh exp exp2 expm1 floor frac lerp log log10 log1p log2 nan_to_num neg positive
         reciprocal round rsqrt sign sin sinh sqrt square tan trunc""",
     indexing: """
         argwhere gather index_add index_copy index_fill index_put index_select masked_fill masked_select narrow nonzero scatter
@@ -455,10 +455,10 @@ METHODS: dict[ModuleType, str] = {
     matmul: "matmul",
     products: "addbmm addmm addmv addr baddbmm bmm dot inner mm mv outer",
     reduce: """
-        amax amin aminmax argmax argmin count_nonzero cummax cummin cumprod cumsum logsumexp max mean min nanmean nansum norm prod std
+        amax amin aminmax argmax argmin count_nonzero cumprod cumsum logcumsumexp logsumexp max mean min nanmean nansum norm prod std
         sum var""",
     shapes: "broadcast_to chunk expand flatten permute ravel reshape squeeze swapaxes transpose unsqueeze",
-    sort: "argsort bincount kthvalue median sort topk unique",
+    sort: "argsort bincount cummax cummin kthvalue median sort topk unique",
 }
 # Other names of the same.
 ALIASES = {

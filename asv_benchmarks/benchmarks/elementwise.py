@@ -15,9 +15,9 @@ class Unary(_Kernel):
 
 
 class Binary(_Kernel):
-    params = [["add", "mul", "div", "maximum"], some(ACTIVATIONS), DTYPES]
+    params = [["add", "mul", "div", "maximum", "lerp"], some(ACTIVATIONS), DTYPES]
     param_names = ["function", "shape", "dtype"]
 
     def prepare(self, function, shape, dtype):
         a, b = random(ACTIVATIONS[shape], dtype), random(ACTIVATIONS[shape], dtype, 1)
-        return lambda: getattr(cpu, function)(a, b)
+        return (lambda: cpu.lerp(a, b, 0.25)) if function == "lerp" else lambda: getattr(cpu, function)(a, b)

@@ -11,10 +11,6 @@ import warnings
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import numpy as np
-
-from convkit_kernels.layout import order_of
-
 from ..autograd import Function, TensorBase, is_grad_enabled
 from ..device import kernels
 from . import checks
@@ -477,20 +473,37 @@ def softshrink(input: Any, lambd: float = 0.5) -> Any:
 
 
 class Halves(Function):
-    """Both halves along an axis, in x's memory order: copies, unless they have no gaps as views."""
+    """Both halves along an axis, as parts of x's memory."""
 
     @staticmethod
     def forward(ctx, x, axis):
-        ctx.axis, half = axis, x.shape[axis] // 2
-        order = order_of(x) or ()
-        order = (*(i for i in range(x.ndim) if i not in order), *order)
-        back, before = np.argsort(order), (slice(None),) * axis
-        parts = (x[(*before, slice(half))], x[(*before, slice(half, None))])
-        return tuple(kernels(x).contiguous(part.transpose(order)).transpose(back) for part in parts)
+        ctx.axis, half, before = axis, x.shape[axis] // 2, (slice(None),) * axis
+        return x[(*before, slice(half))], x[(*before, slice(half, None))]
 
     @staticmethod
     def backward(ctx, ga, gb):
         return cat([ga, gb], ctx.axis), None
+
+
+class Gate(Function):
+    """a sigmoid(b) of two tensors of one shape."""
+
+    @staticmethod
+    def forward(ctx, a, b):
+        ctx.save_for_backward(a, b)
+        return kernels(a).activation("glu", a, b)
+
+    @staticmethod
+    def backward(ctx, gy):
+        a, b = ctx.saved_tensors
+        ga, gb = None, None
+        if ctx.needs_input_grad[0]:
+            ga = Gate.apply(gy, b)
+        if ctx.needs_input_grad[1] and is_grad_enabled():
+            gb = Gate.apply(gy * a, b) * (1.0 - sigmoid(b))
+        elif ctx.needs_input_grad[1]:
+            gb = TensorBase.result(kernels(gy.array).activation_grad("glu", gy.array, a.array, b.array))
+        return ga, gb
 
 
 def glu(input: Any, dim: int = -1) -> Any:
@@ -509,7 +522,7 @@ def glu(input: Any, dim: int = -1) -> Any:
     if odd:
         raise ValueError(f"glu: the size of dimension {dim} must be even, got {list(input.shape)}")
     a, b = (view_of(part, input) for part in Halves.apply(input, dim))
-    return a * sigmoid(b)
+    return Gate.apply(a, b)
 
 
 # --------------------------------------------------------------------------------- over a dimension

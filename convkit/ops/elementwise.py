@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -257,6 +258,8 @@ class Pow(_Binary):
 
     @staticmethod
     def right(gy, a, b):
+        if not a.array.ndim and not a.requires_grad and a.array > 0:
+            return gy * (a**b * math.log(a.array.item()))
         # Where a is 0 the derivative 0**b * log(0) is 0 for b >= 0, not 0 * -inf.
         still = (a.array == 0) & (b.array >= 0)
         return gy * where(still, 0.0, a**b * where(still, 1.0, a).log())
@@ -555,15 +558,6 @@ def clamp_min(input: Any, min: Any) -> Any:
 def clamp_max(input: Any, max: Any) -> Any:
     """input, but `max` at most."""
     return clamp(input, max=max)
-
-
-def lerp(input: Any, end: Any, weight: Any) -> Any:
-    """start + weight (end - start): a point on the line between two tensors; `weight` is a number or a tensor."""
-    away = end - input
-    if isinstance(weight, (int, float)):
-        return input + away * weight if weight < 0.5 else end - away * (1 - weight)
-    checks.tensor("lerp: the weight", weight)
-    return where(weight < 0.5, input + weight * away, end - away * (1 - weight))
 
 
 def _products(op: str, *tensors_and_value: Any) -> None:

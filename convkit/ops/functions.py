@@ -1,4 +1,4 @@
-"""Functions of one tensor, element by element: a row each, with the derivative beside the name."""
+"""Functions of one tensor, element by element: a row each, with the derivative beside the name; and points between two."""
 
 from __future__ import annotations
 
@@ -126,6 +126,32 @@ def square(input: Any) -> Any:
     return checks.tensor("square", input) * input
 
 
+class NanToNum(Function):
+    """x with the numbers `nan`, `top` and `bottom` in the place of nan, inf and -inf."""
+
+    @staticmethod
+    def forward(ctx, x, nan, top, bottom):
+        ctx.save_for_backward(x)
+        return kernels(x).activation("nan_to_num", x, nan, top, bottom)
+
+    @staticmethod
+    def backward(ctx, gy):
+        return WhereFinite.apply(gy, *ctx.saved_tensors), None, None, None
+
+
+class WhereFinite(Function):
+    """gy where x is finite, else 0."""
+
+    @staticmethod
+    def forward(ctx, gy, x):
+        ctx.save_for_backward(x)
+        return kernels(gy).activation_grad("nan_to_num", gy, x)
+
+    @staticmethod
+    def backward(ctx, g):
+        return WhereFinite.apply(g, *ctx.saved_tensors), None
+
+
 def nan_to_num(input: Any, nan: float | None = 0.0, posinf: float | None = None, neginf: float | None = None) -> Any:
     """input with numbers in the place of nan and the infinities: by default 0 and the greatest and least of the dtype.  Those places are flat."""
     if checks.tensor("nan_to_num", input).array.dtype.kind != "f":
@@ -134,7 +160,38 @@ def nan_to_num(input: Any, nan: float | None = 0.0, posinf: float | None = None,
         if value is not None:
             checks.number("nan_to_num", name, value)
     limits = np.finfo(input.array.dtype)
-    values = input.array
-    input = where(TensorBase.result(np.isnan(values)), 0.0 if nan is None else nan, input)
-    input = where(TensorBase.result(values == np.inf), float(limits.max) if posinf is None else posinf, input)
-    return where(TensorBase.result(values == -np.inf), float(limits.min) if neginf is None else neginf, input)
+    top, bottom = (float(limit) if value is None else value for limit, value in ((limits.max, posinf), (limits.min, neginf)))
+    return NanToNum.apply(input, 0.0 if nan is None else nan, top, bottom)
+
+
+class Lerp(Function):
+    """start + weight (end - start), of tensors of one shape and type; the weight may be a number."""
+
+    @staticmethod
+    def forward(ctx, start, end, weight):
+        ctx.number = None if isinstance(weight, np.ndarray) else weight
+        ctx.save_for_backward(*((None, None, None) if ctx.number is not None else (start, end, weight)))
+        return kernels(start).lerp(start, end, weight)
+
+    @staticmethod
+    def backward(ctx, gy):
+        start, end, weight = ctx.saved_tensors
+        weight = ctx.number if weight is None else weight
+        need_start, need_end, need_weight = ctx.needs_input_grad
+        return (
+            gy * (1.0 - weight) if need_start else None,
+            gy * weight if need_end else None,
+            gy * (end - start) if need_weight else None,
+        )
+
+
+def lerp(input: Any, end: Any, weight: Any) -> Any:
+    """start + weight (end - start): a point on the line between two tensors; `weight` is a number or a tensor."""
+    tensors = [t for t in (input, end, weight) if not isinstance(t, (int, float))]
+    if all(isinstance(t, TensorBase) and t.array.shape == input.array.shape and t.array.dtype == input.array.dtype in FLOATS for t in tensors):
+        return Lerp.apply(input, end, weight)
+    away = end - input
+    if isinstance(weight, (int, float)):
+        return input + away * weight if weight < 0.5 else end - away * (1 - weight)
+    checks.tensor("lerp: the weight", weight)
+    return where(weight < 0.5, input + weight * away, end - away * (1 - weight))

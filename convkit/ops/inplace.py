@@ -150,7 +150,7 @@ RESULTS = {
     f.__name__ + "_": _in_place(f)
     for f in (
         activation.relu, activation.sigmoid, activation.tanh, arrange.tril, arrange.triu, elementwise.addcdiv, elementwise.addcmul,
-        elementwise.clamp, elementwise.clamp_max, elementwise.clamp_min, elementwise.floor_divide, elementwise.fmod, elementwise.lerp,
+        elementwise.clamp, elementwise.clamp_max, elementwise.clamp_min, elementwise.floor_divide, elementwise.fmod, functions.lerp,
         elementwise.pow, elementwise.remainder, functions.abs, functions.ceil, functions.cos, functions.exp, functions.expm1,
         functions.floor, functions.frac, functions.log, functions.log10, functions.log1p, functions.log2, functions.nan_to_num,
         functions.neg, functions.reciprocal, functions.round, functions.rsqrt, functions.sign, functions.sin, functions.sqrt,

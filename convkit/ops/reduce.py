@@ -286,6 +286,29 @@ class Cumprod(Function):
         return _grad_of(_by_doubling, x, ctx.axis, gy), None  # division by x would be by 0
 
 
+class Logcumsumexp(Function):
+    """log(sum(exp(x))) of the elements up to each one along an axis, or from each one on if `backwards`."""
+
+    @staticmethod
+    def forward(ctx, x, axis, backwards):
+        ctx.axis, ctx.backwards = axis, backwards
+        y = kernels(x).scan("logsumexp", x, axis, backwards)
+        ctx.save_for_backward(x, y)
+        return y
+
+    @staticmethod
+    def backward(ctx, gy):
+        # gx_i = sum over k >= i of gy_k exp(x_i - y_k), where neither exp(x) nor exp(-y) need be finite: the sums are taken of logarithms.
+        x, y = ctx.saved_tensors
+
+        def part(g):
+            some = TensorBase.result(g.array > 0)
+            sizes = where(some, where(some, g, 1.0).log() - y, -np.inf)
+            return (Logcumsumexp.apply(sizes, ctx.axis, not ctx.backwards) + x).exp()
+
+        return part(gy) - part(-gy), None, None
+
+
 def _by_doubling(x: Any, d: int) -> Any:
     """The running product along d: after the step of width w, element i is the product of 2 w factors."""
     y, width, n = x, 1, x.array.shape[d]
@@ -476,32 +499,22 @@ def cumprod(input: Any, dim: int, *, dtype: Any = None) -> Any:
     return _running("cumprod", Cumprod, input, dim, dtype)
 
 
+def logcumsumexp(input: Any, dim: int) -> Any:
+    """log(sum(exp(input))) so far along `dim`, without overflow; TypeError for integers.
+
+    >>> import convkit
+    >>> logcumsumexp(convkit.tensor([1000.0, 1000.0]), 0).tolist()
+    [1000.0, 1000.693115234375]
+    """
+    return _running("logcumsumexp", Logcumsumexp, floating("logcumsumexp", input), dim, None, False)
+
+
 def _running(op: str, rule: Any, x: Any, dim: int, dtype: Any, *told: Any) -> Any:
     d = axis(op, dim, _max(checks.tensor(op, x).ndim, 1))
     x = _typed(op, x, dtype if dtype is not None else np.int64 if x.array.dtype.kind in "iub" else None)
     if x.array.dtype.kind == "f":
         floating(op, x)
     return rule.apply(x, d, *told) if x.ndim else x.clone()
-
-
-def cummax(input: Any, dim: int) -> ValuesIndices:
-    """The greatest element so far along `dim`, and where it stood, the last of equals; nan from the first nan on."""
-    return _extreme_so_far("max", input, dim)
-
-
-def cummin(input: Any, dim: int) -> ValuesIndices:
-    """The least element so far along `dim`, and where it stood, the last of equals; nan from the first nan on."""
-    return _extreme_so_far("min", input, dim)
-
-
-def _extreme_so_far(name: str, x: Any, dim: int) -> ValuesIndices:
-    d = axis("cum" + name, dim, _max(checks.tensor("cum" + name, x).ndim, 1))
-    if x.array.dtype.kind == "f":
-        floating("cum" + name, x)
-    if not x.ndim:
-        return ValuesIndices(x.clone(), TensorBase.result(np.zeros((), np.int64)))
-    index = kernels(x.array).scan("arg" + name, x.array, d)
-    return ValuesIndices(Gather.apply(x, d, index), TensorBase.result(index))
 
 
 # --------------------------------------------------------------------------------------- extremes

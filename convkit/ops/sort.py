@@ -1,4 +1,4 @@
-"""Order: sorting, the greatest few, the middle, what is unique, how often.  nan counts as the greatest number.
+"""Order: sorting, the greatest few, the middle, what is unique, how often; extremes so far.  nan counts as the greatest number.
 
 Values carry gradients (they are gathered, so also second derivatives); indices and counts do not.
 """
@@ -32,6 +32,26 @@ def _axis_and_size(op: str, x: Any, dim: int) -> tuple[Any, int, int]:
     if x.array.dtype.kind == "f":
         floating(op, x)
     return (x, d, x.array.shape[d]) if x.ndim else (x.reshape(1), 0, 1)
+
+
+def cummax(input: Any, dim: int) -> ValuesIndices:
+    """The greatest element so far along `dim`, and where it stood, the last of equals; nan from the first nan on."""
+    return _extreme_so_far("max", input, dim)
+
+
+def cummin(input: Any, dim: int) -> ValuesIndices:
+    """The least element so far along `dim`, and where it stood, the last of equals; nan from the first nan on."""
+    return _extreme_so_far("min", input, dim)
+
+
+def _extreme_so_far(name: str, x: Any, dim: int) -> ValuesIndices:
+    d = axis("cum" + name, dim, max(checks.tensor("cum" + name, x).ndim, 1))
+    if x.array.dtype.kind == "f":
+        floating("cum" + name, x)
+    if not x.ndim:
+        return ValuesIndices(x.clone(), TensorBase.result(np.zeros((), np.int64)))
+    index = kernels(x.array).scan("arg" + name, x.array, d)
+    return ValuesIndices(Gather.apply(x, d, index), TensorBase.result(index))
 
 
 def sort(input: Any, dim: int = -1, descending: bool = False, stable: bool = False) -> ValuesIndices:

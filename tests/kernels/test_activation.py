@@ -15,6 +15,7 @@ PARAMETERS = {
     "softplus": (1.5, 2.0, 0),
     "hardshrink": (0.6, 0, 0),
     "softshrink": (0.6, 0, 0),
+    "nan_to_num": (0.5, 7.0, -8.0),
 }
 FROM_RESULT = ("hardtanh", "sigmoid", "tanh")
 NAMES = sorted(reference.ROWS)
@@ -44,6 +45,23 @@ def test_values_and_gradients(name, shape, dtype, layout, other, seed):
     close(y, expected, np.abs(expected) * x * x, dtype)  # an error of x in the last place grows so in the tails
     k = expected.astype(dtype) if name in FROM_RESULT else x
     close(kernels.activation_grad(name, gy, k, *parameters(name)), reference.activation_grad(name, gy, k, *parameters(name)), np.abs(gy), dtype)
+
+
+@settings(max_examples=60)
+@given(
+    shape=st.tuples(st.integers(1, 3), st.integers(1, 3), st.integers(1, 40), st.integers(1, 9)), axis=st.integers(0, 3),
+    dtype=dtypes, layout=layouts, other=layouts, seed=st.integers(0, 99),
+)  # fmt: skip
+def test_gates_read_halves_where_they_lie(shape, axis, dtype, layout, other, seed):
+    shape = tuple(2 * n if i == axis else n for i, n in enumerate(shape))
+    x = LAYOUTS[layout](numbers(seed, shape, dtype, 3))
+    a, b = np.split(x, 2, axis)
+    gy = LAYOUTS[other](numbers(seed + 1, a.shape, dtype))
+    y, gb = kernels.activation("glu", a, b), kernels.activation_grad("glu", gy, a, b)
+    close(y, reference.activation("glu", a, b), np.abs(a), dtype)
+    close(gb, reference.activation_grad("glu", gy, a, b), np.abs(a * gy), dtype)
+    if layout in ("C", "channels-last"):
+        assert memory_order(y) == memory_order(np.empty_like(a))
 
 
 @settings(max_examples=60)

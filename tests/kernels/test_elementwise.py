@@ -183,6 +183,16 @@ def test_the_size_does_not_change_the_bits():
         assert same(whole[:4096], getattr(kernels, name)(x[:4096]))
 
 
+@settings(max_examples=30)
+@given(shape=shapes, dtype=dtypes, layout=layouts, other=layouts, seed=st.integers(0, 99))
+def test_lerp(shape, dtype, layout, other, seed):
+    start, end = LAYOUTS[layout](numbers(seed, shape, dtype)), LAYOUTS[other](numbers(seed + 1, shape, dtype))
+    for weight in (0.25, 0.75, LAYOUTS[layout](numbers(seed + 2, shape, dtype, mean=0.5))):
+        y, expected = kernels.lerp(start, end, weight), reference.lerp(start, end, weight)
+        assert y.shape == expected.shape
+        np.testing.assert_allclose(y, expected, rtol=tolerance(dtype, 1e-6, 1e-15), atol=tolerance(dtype, 3e-6, 3e-15))
+
+
 ROUNDED = {"ceil", "floor", "round", "trunc", "isnan", "isinf", "isfinite", "signbit", "logical_not", "bitwise_not"}
 
 

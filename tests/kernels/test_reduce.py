@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.backend import SIMULATED, kernels, settings
-from tests.helpers import LAYOUTS, channels_last_copy, dtypes, layouts, numbers, relative_error, same_with_one_and_two_threads, tolerance
+from tests.helpers import LAYOUTS, channels_last_copy, dtypes, layouts, numbers, relative_error, same, same_with_one_and_two_threads, tolerance
 from tests.reference import reduce as reference
 
 
@@ -119,7 +119,7 @@ def test_sum_of_ones_counts():
         assert math.prod(kernels.sum(np.ones((count, 1), np.float32), (0,), True).shape) == 1
 
 
-@pytest.mark.parametrize("name", ["sum", "prod", "argmax", "argmin"])
+@pytest.mark.parametrize("name", ["sum", "prod", "logsumexp", "argmax", "argmin"])
 @settings(max_examples=30, deadline=None)
 @given(case=shapes_and_axes(1), dtype=dtypes, layout=layouts, nan=st.booleans(), backwards=st.booleans())
 def test_scan(name, case, dtype, layout, nan, backwards):
@@ -155,13 +155,27 @@ def test_large_products_and_scans(shape, dtype):
     for axis in range(len(shape)):
         y, exact = kernels.prod(x, (axis,), False), np.prod(x.astype(np.longdouble), axis=axis)
         assert relative_error(y, exact.astype(dtype)) < tolerance(dtype, 1e-6, 1e-12)
-        for name, run in (("sum", np.cumsum), ("prod", np.cumprod)):
+        for name, run in (
+            ("sum", np.cumsum),
+            ("prod", np.cumprod),
+            ("logsumexp", lambda x, axis, dtype: np.logaddexp.accumulate(x.astype(dtype), axis)),
+        ):
             for backwards in (False, True):
                 exact = run(np.flip(x, axis) if backwards else x, axis=axis, dtype=np.longdouble)
                 exact = (np.flip(exact, axis) if backwards else exact).astype(np.float64)
                 y = kernels.scan(name, x, axis, backwards)
                 assert np.allclose(y, exact, rtol=tolerance(dtype, 1e-6, 1e-11), atol=tolerance(dtype, 1e-4, 1e-11))
                 assert same_with_one_and_two_threads(lambda name=name, axis=axis, back=backwards: kernels.scan(name, x, axis, back))
+
+
+def test_extremes_of_lines_that_threads_share():
+    x = numbers(1, (9, 5, 83, 89), np.float32)
+    x[3, 2, 1, 0] = np.nan
+    for axes in ((2, 3), (3,), (1, 2, 3), (0, 2, 3)):
+        for layout in (np.ascontiguousarray, channels_last_copy):
+            for keepdims in (False, True):
+                assert same(kernels.amax(layout(x), axes, keepdims), x.max(axis=axes, keepdims=keepdims))
+                assert same(kernels.amin(layout(x), axes, keepdims), x.min(axis=axes, keepdims=keepdims))
 
 
 def test_a_product_may_leave_the_range_of_floats_on_the_way():

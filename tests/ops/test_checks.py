@@ -253,7 +253,7 @@ TENSORS_ONLY = """
     all amax amin any argmax argmin argsort bincount count_nonzero diag diagonal empty_like flatten isfinite isinf isnan mean median nanmean
     nansum nonzero norm ones_like prod rand_like randn_like signbit sort squeeze std sum t tril triu unbind unique var zeros_like""".split()
 TENSORS_AND: dict = {
-    "chunk": (1,), "cummax": (0,), "cummin": (0,), "cumprod": (0,), "cumsum": (0,), "flip": (0,), "full_like": (1,),
+    "chunk": (1,), "cummax": (0,), "cummin": (0,), "cumprod": (0,), "cumsum": (0,), "logcumsumexp": (0,), "flip": (0,), "full_like": (1,),
     "gather": (0, CLASSES), "index_select": (0, CLASSES), "kthvalue": (1,), "masked_select": (X > 0,), "movedim": (0, 1), "narrow": (0, 0, 1),
     "permute": (1, 0), "reshape": (4,), "select": (0, 0), "split": (1,), "tile": (1,), "topk": (1,), "transpose": (0, 1),
     "unflatten": (0, (1, 2)), "unsqueeze": (0,), **dict.fromkeys(TENSORS_ONLY, ()),

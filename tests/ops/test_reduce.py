@@ -1,3 +1,5 @@
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -6,7 +8,7 @@ from hypothesis import strategies as st
 import convkit
 from convkit import Tensor
 from tests.backend import settings
-from tests.helpers import LAYOUTS, dtypes, layouts, numbers, same, tolerance
+from tests.helpers import LAYOUTS, channels_last_copy, dtypes, layouts, numbers, same, tolerance
 from tests.ops import apart, both_layouts, check_gradients, gradients, leaf, second_order_runs, seeds
 
 
@@ -180,6 +182,26 @@ def test_errors_of_integers():
     for name in ("mean", "var", "std"):
         with pytest.raises(TypeError, match="needs .*float.*, got int64; convert with"):
             getattr(convkit.arange(3), name)()
+
+
+@settings(max_examples=15)
+@given(shape=st.lists(st.integers(1, 4), min_size=1, max_size=3), layout=both_layouts, seed=seeds, data=st.data())
+def test_logarithms_of_sums_so_far(shape, layout, seed, data):
+    x, dim = numbers(seed, tuple(shape), scale=3), data.draw(st.integers(-len(shape), len(shape) - 1))
+    t = Tensor(channels_last_copy(x) if layout == "channels-last" else x, requires_grad=True)
+    np.testing.assert_allclose(t.logcumsumexp(dim).detach().numpy(), np.logaddexp.accumulate(x, dim), rtol=1e-13, atol=1e-14)
+    check_gradients(lambda t: convkit.logcumsumexp(t, dim), t)
+
+
+def test_logarithms_of_sums_so_far_beyond_the_range_of_floats():
+    x = convkit.tensor([1000.0, -math.inf, 1001.0, -2000.0], requires_grad=True)
+    y, gx = gradients(lambda t: t.logcumsumexp(0), x)
+    np.testing.assert_allclose(y, [1000, 1000, 1001.3132617, 1001.3132617], rtol=1e-7)
+    np.testing.assert_allclose(gx, [2 + 2 / (1 + math.e), 0, 2 * math.e / (1 + math.e), 0], rtol=1e-4)
+    assert convkit.tensor([math.nan, 1.0]).logcumsumexp(0).isnan().all() and convkit.tensor([1.0, math.inf]).logcumsumexp(0)[1].item() == math.inf
+    assert convkit.tensor(2.0).logcumsumexp(0).item() == 2 and convkit.zeros(0, 3).logcumsumexp(1).shape == (0, 3)
+    with pytest.raises(TypeError, match="logcumsumexp: needs float32 or float64, got int64"):
+        convkit.tensor([1]).logcumsumexp(0)
 
 
 def test_the_norm_of_nothing():

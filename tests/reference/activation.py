@@ -64,6 +64,7 @@ ROWS = {
         lambda x, a, b, c: 0.0 if -a <= x <= a else x - math.copysign(a, x) if x == x else x,
         lambda x, a, b, c: float(not -a <= x <= a),
     ),
+    "nan_to_num": (lambda x, a, b, c: a if x != x else {math.inf: b, -math.inf: c}.get(x, x), lambda x, a, b, c: float(math.isfinite(x))),
 }
 
 
@@ -79,12 +80,17 @@ def _everywhere(x, a, b, c):
     return [(float(v), float(p), b, c) for v, p in zip(x.ravel(), slopes.ravel(), strict=True)]
 
 
-def activation(name, x, a, b, c):
+def activation(name, x, a, b=0, c=0):
+    if name == "glu":
+        return np.array([_times(float(v), m.sigmoid(float(w))) for v, w in zip(x.ravel(), a.ravel(), strict=True)], np.float64).reshape(x.shape)
     formula = ROWS[name][0]
     return np.array([formula(*values) for values in _everywhere(x, a, b, c)], np.float64).reshape(x.shape)
 
 
-def activation_grad(name, gy, k, a, b, c):
+def activation_grad(name, gy, k, a, b=0, c=0):
+    if name == "glu":  # to a
+        slopes = [_times(float(v), m.sigmoid(float(w)) * m.sigmoid(-float(w))) for v, w in zip(k.ravel(), a.ravel(), strict=True)]
+        return np.array(slopes, np.float64).reshape(k.shape) * gy
     slope = ROWS[name][1]
     slopes = [slope(*values) for values in _everywhere(k, a, b, c)]
     # Where a row lets nothing pass, not even NaN and infinity pass.

@@ -61,6 +61,10 @@ def pow(a, b):
     return _each(lambda u, v: math.nan if u < 0 and v != int(v) else u**v, a, b)
 
 
+def lerp(start, end, weight):
+    return _each(lambda u, v, w: u + w * (v - u), start, end, weight)
+
+
 def neg(x):
     return _each(lambda v: -v, x)
 
@@ -96,7 +100,8 @@ def _guarded(formula):
 
 
 _UNARY = {
-    "acos": math.acos, "acosh": math.acosh, "asin": math.asin, "asinh": math.asinh, "atan": math.atan, "atanh": math.atanh,
+    "acos": math.acos, "acosh": math.acosh, "asin": math.asin, "asinh": math.asinh, "atan": math.atan,
+    "atanh": lambda v: math.copysign(math.inf, v) if math.fabs(v) == 1 else math.atanh(v),
     "bitwise_not": lambda v: -int(v) - 1, "ceil": math.ceil, "cos": math.cos, "cosh": math.cosh, "exp2": lambda v: 2.0**v,
     "expm1": math.expm1, "frac": lambda v: v - math.trunc(v),
     "floor": math.floor, "isfinite": math.isfinite, "isinf": math.isinf, "isnan": math.isnan, "log10": math.log10,

@@ -61,6 +61,7 @@ def scan(name, x, axis, backwards=False):
     step = {
         "sum": lambda so_far, v: so_far + v,
         "prod": lambda so_far, v: so_far * v,
+        "logsumexp": lambda so_far, v: max(so_far, v) + math.log1p(math.exp(-abs(so_far - v))) if so_far == so_far and v == v else math.nan,
         "argmax": lambda so_far, v: so_far if v < so_far or math.isnan(so_far) and not math.isnan(v) else v,
         "argmin": lambda so_far, v: so_far if v > so_far or math.isnan(so_far) and not math.isnan(v) else v,
     }[name]

@@ -304,6 +304,29 @@ def halves(g: Any, call: Any) -> tuple[str, str]:
     return g.node("Slice", [g.argument(0), low, middle, axes]), g.node("Slice", [g.argument(0), middle, high, axes])
 
 
+@emits("Gate")
+def gate(g: Any, call: Any) -> str:
+    """(a, b)"""
+    return g.node("Mul", [g.argument(0), g.node("Sigmoid", [g.argument(1)])])
+
+
+@emits("Lerp")
+def lerp(g: Any, call: Any) -> str:
+    """(start, end, weight)"""
+    start, end, weight = g.argument(0), g.argument(1), _operand(g, 2, call.outputs[0].dtype)
+    return g.node("Add", [start, g.node("Mul", [g.node("Sub", [end, start]), weight])])
+
+
+@emits("NanToNum")
+def nan_to_num(g: Any, call: Any) -> str:
+    """(x, nan, top, bottom)"""
+    x = g.argument(0)
+    nan, top, bottom = (_operand(g, i, call.outputs[0].dtype) for i in (1, 2, 3))
+    y = g.node("Where", [g.node("IsInf", [x], detect_negative=0), top, x])
+    y = g.node("Where", [g.node("IsInf", [x], detect_positive=0), bottom, y])
+    return g.node("Where", [g.node("IsNaN", [x]), nan, y])
+
+
 @emits("Pad")
 def pad(g: Any, call: Any) -> str:
     """(x, (before, after) for each dimension, value)"""

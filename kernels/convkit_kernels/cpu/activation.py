@@ -10,11 +10,13 @@ branch, so that every loop vectorises.  Infinities and NaN come out as the formu
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 
+from ..layout import normal
 from . import mathfunctions as m
-from .elementwise import broadcast, dense, each, formula, long_formula
+from .elementwise import broadcast, dense, each, formula, in_runs, long_formula
 
 
 # ---------------------------------------------------------------------------------------- formulas
@@ -232,6 +234,31 @@ def _softshrink(x, a, b, c):
     return type(x)(0) if (x >= -a) & (x <= a) else shrunk
 
 
+@formula
+def _nan_to_num(x, a, b, c):
+    # a for NaN, b for infinity, c for -infinity.
+    finite = x if x - x == type(x)(0) else b if x > type(x)(0) else c
+    return finite if x == x else a
+
+
+@formula
+def _nan_to_num_grad(g, x, a, b, c):
+    return g if x - x == type(x)(0) else type(x)(0)
+
+
+@long_formula
+def _glu(x, w, a, b, c):
+    # x sigmoid(w)
+    return x * m.sigmoid(w)
+
+
+@long_formula
+def _glu_grad(g, x, w, a, b, c):
+    # Its derivative to w.
+    s = m.sigmoid(w)
+    return g * (x * (s * (type(x)(1) - s)))
+
+
 # ---------------------------------------------------------------------------------------- the table
 _ROWS = {
     "threshold": (_threshold, _threshold_grad),
@@ -251,26 +278,38 @@ _ROWS = {
     "tanh": (_tanh, _tanh_grad),
     "hardshrink": (_hardshrink, _hardshrink_grad),
     "softshrink": (_softshrink, _hardshrink_grad),
+    "nan_to_num": (_nan_to_num, _nan_to_num_grad),
 }
+# Rows of two arrays: the second is `a`.
+_PAIRS = {"leaky_relu": (_prelu, _prelu_grad), "glu": (_glu, _glu_grad)}
 
 
 def activation(name: str, x: np.ndarray, a: float | np.ndarray = 0.0, b: float = 0.0, c: float = 0.0) -> np.ndarray:
     """Row `name` of the table for each element of x, in the memory order of x.
 
-    In leaky_relu a may be an array that broadcasts to x: a slope for each channel, say.
+    In leaky_relu a may be an array that broadcasts to x: a slope for each channel, say.  In glu it is one: x sigmoid(a).
     """
-    x = dense(x)
     if isinstance(a, np.ndarray):
-        return broadcast(_prelu, x, [x, a])
+        return _pair(_PAIRS[name][0], [x, a])
+    x = dense(x)
     return each(_ROWS[name][0], x, [x], a, b, c)
+
+
+def _pair(row: Callable, operands: list[np.ndarray]) -> np.ndarray:
+    operands = [normal(operand) for operand in operands]
+    y = in_runs(row, operands)
+    if y is None:
+        operands[0] = dense(operands[0])
+        y = broadcast(row, operands[0], operands)
+    return y
 
 
 def activation_grad(name: str, gy: np.ndarray, k: np.ndarray, a: float | np.ndarray = 0.0, b: float = 0.0, c: float = 0.0) -> np.ndarray:
     """gy times the derivative of row `name` at x, from k: the result y in the rows hardtanh, sigmoid and tanh, else x.
 
-    For threshold with b <= a, relu among them, k may be either.  In the memory order of gy.
+    For threshold with b <= a, relu among them, k may be either.  In glu the derivative is that to the array a.  In the memory order of gy.
     """
-    gy = dense(gy)
     if isinstance(a, np.ndarray):
-        return broadcast(_prelu_grad, gy, [gy, k, a])
+        return _pair(_PAIRS[name][1], [gy, k, a])
+    gy = dense(gy)
     return each(_ROWS[name][1], gy, [gy, k], a, b, c)

@@ -126,12 +126,17 @@ def _compiled(row: Callable, operands: int, first: np.dtype, other: np.dtype) ->
     return native(loop, x, y, y, y, types.intp, types.float64, types.float64, types.float64)
 
 
-def _run(row: Callable, lines: list[Any], y: np.ndarray, size: int, a: float = 0.0, b: float = 0.0, c: float = 0.0) -> np.ndarray:
+def _run(
+    row: Callable, lines: list[Any], y: np.ndarray, size: int, a: float = 0.0, b: float = 0.0, c: float = 0.0, steps: Sequence[int] = (),
+) -> np.ndarray:  # fmt: skip
     # y = row(*lines, a, b, c) over memory.  What a row does not take is not read.  A line shorter than y is one chunk, the same for all.
+    # `steps`: bytes from one number of a line to the next, counted from chunk to chunk.
     x, k, t, count = lines[0], lines[len(lines) > 1], lines[-1], y.size
-    steps = [line.itemsize if line.size == count else 0 for line in (x, k, t)]
+    steps = steps or [line.itemsize if line.size == count else 0 for line in lines]
     function = _compiled(row, len(lines), x.dtype, y.dtype)
-    _in_chunks(function, id(x), steps[0], id(k), steps[1], id(t), steps[2], id(y), y.itemsize, count, size, float(a), float(b), float(c))
+    _in_chunks(
+        function, id(x), steps[0], id(k), steps[len(lines) > 1], id(t), steps[-1], id(y), y.itemsize, count, size, float(a), float(b), float(c)
+    )
     return y
 
 
@@ -146,6 +151,35 @@ def broadcast(row: Callable, like: np.ndarray, operands: Sequence[np.ndarray]) -
     if lines is None:
         return each(row, like, [np.broadcast_to(operand, like.shape) if operand.shape != like.shape else operand for operand in operands])
     return _run(row, lines[0], np.empty_like(like), lines[1])
+
+
+@functools.lru_cache(maxsize=1024)
+def _runs(shape: tuple[int, ...], strides: tuple[int, ...], itemsize: int) -> tuple[tuple[int, ...], int, int] | None:
+    """(axes in memory order, n, step) of memory in runs of n numbers, each n step bytes behind the last, as half of the channels lies; or None."""
+    axes = tuple(sorted((i for i, size in enumerate(shape) if size != 1), key=lambda i: -strides[i]))
+    n, outer = 1, len(axes)
+    while outer and strides[axes[outer - 1]] == n * itemsize:
+        outer -= 1
+        n *= shape[axes[outer]]
+    apart = strides[axes[outer - 1]] if outer else n * itemsize
+    for i in reversed(axes[:outer]):
+        if strides[i] != apart:
+            return None
+        apart *= shape[i]
+    apart = strides[axes[outer - 1]] if outer else n * itemsize
+    return None if apart < n * itemsize or apart % n else (axes, n, apart // n)
+
+
+def in_runs(row: Callable, operands: Sequence[np.ndarray]) -> np.ndarray | None:
+    """As `each`, of operands of one shape and type that may be parts of wholes, which are read where they are; None if they lie otherwise."""
+    if not operands[0].size or any(o.shape != operands[0].shape or o.dtype != operands[0].dtype for o in operands):
+        return None
+    found = [_runs(o.shape, o.strides, o.itemsize) for o in operands]
+    ways = [way for way in found if way is not None]
+    sizes = {n for _, n, step in ways if step != operands[0].itemsize}
+    if len(ways) < len(found) or len({axes for axes, _, _ in ways}) > 1 or len(sizes) != 1 or min(sizes) < 64:
+        return None
+    return _run(row, list(operands), np.empty_like(operands[0]), min(sizes), steps=[step for _, _, step in ways])
 
 
 def _line_of(a: np.ndarray, like: np.ndarray) -> np.ndarray:
@@ -179,6 +213,13 @@ def _clamp_grad(g, x, a, b, c):
 @long_formula
 def _log1p(x, a, b, c):
     return m.log1p(x)
+
+
+@long_formula
+def _atanh(x, a, b, c):
+    # log((1 + s) / (1 - s)) / 2 with the sign of x, s = |x|
+    size = math.fabs(x)
+    return math.copysign(type(x)(0.5) * m.log1p((size + size) / (type(x)(1) - size)), x)
 
 
 @formula
@@ -285,6 +326,23 @@ def _floor_divide(x, k, a, b, c):
     down += one if whole - down > type(x)(0.5) else zero
     down = math.copysign(zero, x / k) if whole == zero else down
     return x / k if k == zero else down
+
+
+@formula
+def _quotient(x, k, a, b, c):
+    # trunc(x / k)
+    return np.trunc(m.divide(x, k))
+
+
+@formula
+def _lerp(x, k, a, b, c):
+    # x + a (k - x), from the nearer end.
+    return x + a * (k - x) if a < type(x)(0.5) else k - (k - x) * (type(x)(1) - a)
+
+
+@formula
+def _lerp_by(x, k, t, a, b, c):
+    return x + t * (k - x) if t < type(x)(0.5) else k - (k - x) * (type(x)(1) - t)
 
 
 @formula
@@ -411,19 +469,33 @@ def pow(a: Operand, b: Operand) -> np.ndarray:
             return div(a.dtype.type(1), mul(a, a))
         if np.isfinite(b) and b != 0.5 and np.result_type(a, b) == a.dtype:  # the power 0.5 is the root
             return _power_of_size(a, float(b))
+    if isinstance(b, np.ndarray) and np.ndim(a) == 0 and b.dtype.kind == "f" and np.result_type(a, b) == b.dtype:
+        base = b.dtype.type(a)
+        return by_elements(np.exp2 if base == 2 else functools.partial(np.power, base), b, b.dtype)
     return _by_numpy(np.power, a, b)
 
 
 def _power_of_size(a: np.ndarray, b: float) -> np.ndarray:
     """a to the power b from |a|, as NumPy's power is fast for positive numbers only."""
-    with np.errstate(all="ignore"):
-        y = np.asarray(np.power(np.absolute(a), a.dtype.type(b)))
-    if not b.is_integer():
-        bits = y.view(f"i{y.itemsize}")  # all bits set are NaN; a choice by a mask would take four times as long
-        bits |= -((a < 0) & (a > -np.inf)).astype(bits.dtype)
-    elif b % 2:
-        np.copysign(y, a, out=y)
-    return y
+
+    def power(x: np.ndarray, out: np.ndarray) -> None:
+        np.absolute(x, out=out)
+        np.power(out, x.dtype.type(b), out=out)
+        if not b.is_integer():
+            bits = out.view(f"i{out.itemsize}")  # all bits set are NaN; a choice by a mask would take four times as long
+            bits |= -((x < 0) & (x > -np.inf)).astype(bits.dtype)
+        elif b % 2:
+            np.copysign(out, x, out=out)
+
+    return by_elements(power, normal(a), a.dtype.newbyteorder("="))
+
+
+def lerp(start: np.ndarray, end: np.ndarray, weight: Operand) -> np.ndarray:
+    """start + weight (end - start), where `weight` is a number or an array; arrays have one shape and type."""
+    start = dense(start)
+    if isinstance(weight, np.ndarray):
+        return each(_lerp_by, start, [start, end, weight])
+    return each(_lerp, start, [start, end], weight)
 
 
 def neg(x: np.ndarray) -> np.ndarray:
@@ -489,7 +561,10 @@ _BINARY: dict[str, Callable] = {
 
 
 # Where NumPy's loop calls the C library for each number, or takes several passes.
-_FORMULAS = {"floor_divide": _floor_divide, "fmod": _fmod, "frac": _frac, "log1p": _log1p, "remainder": _remainder, "rsqrt": _rsqrt}
+_FORMULAS = {
+    "atanh": _atanh, "div_trunc": _quotient, "floor_divide": _floor_divide, "fmod": _fmod, "frac": _frac, "log1p": _log1p,
+    "remainder": _remainder, "rsqrt": _rsqrt,
+}  # fmt: skip
 
 
 def unary(name: str, x: np.ndarray) -> np.ndarray:

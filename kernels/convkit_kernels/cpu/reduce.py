@@ -24,9 +24,10 @@ from numba import types
 from numba.extending import register_jitable
 
 from ..layout import normal, order_of
+from . import mathfunctions as m
 from . import tasks
 from .denormals import RESULTS
-from .elementwise import dense
+from .elementwise import dense, line
 from .runtime import FASTMATH, STRICT
 
 # Elements that one task sums, but 64 rows at least, so that the partial sums take at most 1/16 of the memory of x.
@@ -150,6 +151,14 @@ def _times(a, b):
 
 
 @register_jitable(**STRICT)
+def _log_plus(a, b):
+    # log(exp(a) + exp(b)) in float64; two equal infinities have no difference
+    other = np.float64(b)
+    low, top = m.minimum(a, other), m.maximum(a, other)
+    return top + (math.log(2.0) if low == top else m.log1p(m.exp(low - top)))
+
+
+@register_jitable(**STRICT)
 def _numbers(x):
     return x
 
@@ -249,7 +258,14 @@ def _extreme(choice: np.ufunc, x: np.ndarray, axes: tuple[int, ...], keepdims: b
         tops = tasks.by_lines(lambda lines: choice.reduce(lines, axis=-1, keepdims=True), whole, 1)
         y = choice.reduce(np.append(tops, x.reshape(-1)[whole.size :]))
         return np.asarray(y).reshape((1,) * x.ndim if keepdims else ())
-    return np.asarray(choice.reduce(x, axis=axes, keepdims=keepdims))
+    order = order_of(x) if x.size >= 4 * tasks.PART else None
+    blocks = None if order is None else _blocks(x.shape, order, axes)
+    if blocks is None or blocks[0][2] > 1 or blocks[0][0] < 4:
+        return np.asarray(choice.reduce(x, axis=axes, keepdims=keepdims))
+    (outer, middle, _), shape, place = blocks  # lines, which threads share
+    y = tasks.by_lines(lambda lines: choice.reduce(lines, axis=-1, keepdims=True), line(x).reshape(outer, middle), 1)
+    y = y.reshape(shape).transpose(place)
+    return y if keepdims else np.squeeze(y, axis=axes)
 
 
 def argmax(x: np.ndarray, axis: int | None) -> np.ndarray:
@@ -358,12 +374,16 @@ def _not_greater(a, b):
     return (a <= b) | (a != a)
 
 
-_SCANS: dict[str, tuple[_Scan, Callable]] = {"sum": (_Scan(_plus, 0.0), np.cumsum), "prod": (_Scan(_times, 1.0), np.cumprod)}
+_SCANS: dict[str, tuple[_Scan, Callable]] = {
+    "sum": (_Scan(_plus, 0.0), np.cumsum),
+    "prod": (_Scan(_times, 1.0), np.cumprod),
+    "logsumexp": (_Scan(_log_plus, -math.inf), np.logaddexp.accumulate),
+}
 _PLACES: dict[str, tuple[_Places, np.ufunc]] = {"argmax": (_Places(_not_less), np.maximum), "argmin": (_Places(_not_greater), np.minimum)}
 
 
 def scan(name: str, x: np.ndarray, axis: int, backwards: bool = False) -> np.ndarray:
-    """The sum or prod of the elements up to each one along `axis`, or from each one on if `backwards`; integers keep their dtype.
+    """The sum, prod or logsumexp of the elements up to each one along `axis`, or from each one on if `backwards`; integers keep their dtype.
 
     In argmax and argmin, which run forwards: where the largest or smallest so far is (int64), the last of equals and the last NaN.
     """

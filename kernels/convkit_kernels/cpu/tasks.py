@@ -120,15 +120,16 @@ def by_lines(loop: Callable[[np.ndarray], np.ndarray], x: np.ndarray, axis: int)
     return np.moveaxis(y, -1, axis)
 
 
-def by_elements(ufunc: np.ufunc, x: np.ndarray) -> np.ndarray:
-    """ufunc(x), in the memory order of x and in parallel where x is large."""
-    line = flat(x) if x.size >= 4 * PART else None
+def by_elements(loop: Callable, x: np.ndarray, dtype: np.dtype | None = None) -> np.ndarray:
+    """What loop(x, out=y), a ufunc or, with the `dtype` of y, another function, puts into y: in the memory order of x, and in parallel."""
+    y = np.empty_like(x, loop.resolve_dtypes((x.dtype, None))[-1] if dtype is None else dtype)  # type: ignore[attr-defined]
+    line: Any = flat(x) if x.size >= 4 * PART else None
     if line is None:
         with np.errstate(all="ignore"):
-            return np.asarray(ufunc(x))
-    y = np.empty_like(x, ufunc.resolve_dtypes((x.dtype, None))[-1])
+            loop(x, out=y)
+        return y
     out: Any = flat(y)
-    in_threads(lambda i: ufunc(line[i * PART : (i + 1) * PART], out=out[i * PART : (i + 1) * PART]), -(-x.size // PART))
+    in_threads(lambda i: loop(line[i * PART : (i + 1) * PART], out=out[i * PART : (i + 1) * PART]), -(-x.size // PART))
     return y
 
 

@@ -5,7 +5,7 @@
 
 from .activation import activation, activation_grad
 from .copy import channels_last, concatenate, contiguous
-from .elementwise import abs, add, binary, clamp, clamp_grad, div, exp, log, maximum, minimum, mul, neg, pow, sign, sqrt, sub, unary, where
+from .elementwise import abs, add, binary, clamp, clamp_grad, div, exp, lerp, log, maximum, minimum, mul, neg, pow, sign, sqrt, sub, unary, where
 from .embedding import embedding, embedding_bag, embedding_bag_grad, embedding_grad, gather, scatter
 from .loss import pointwise_loss, pointwise_loss_grad
 from .random import dropout, normal, uniform
@@ -16,7 +16,7 @@ from .sort import argsort
 __all__ = [
     "abs", "activation", "activation_grad", "add", "amax", "amin", "argmax", "argmin", "argsort", "binary", "channels_last", "clamp",
     "clamp_grad", "concatenate", "contiguous", "cross_entropy", "cross_entropy_grad", "div", "dropout", "embedding", "embedding_bag",
-    "embedding_bag_grad", "embedding_grad", "exp", "gather", "log", "log_softmax", "log_softmax_grad", "maximum", "minimum", "mul", "neg",
+    "embedding_bag_grad", "embedding_grad", "exp", "gather", "lerp", "log", "log_softmax", "log_softmax_grad", "maximum", "minimum", "mul", "neg",
     "normal", "pointwise_loss", "pointwise_loss_grad", "pow", "prod", "scan", "scatter", "sign", "softmax", "softmax_grad", "sqrt", "sub", "sum",
     "unary", "uniform", "where",
 ]  # fmt: skip

@@ -196,6 +196,13 @@ def clamp_grad(gy: Array, x: Array, low: float | None, high: float | None) -> Ar
     return each(cpu._clamp_grad, gy, [gy, x], -math.inf if low is None else low, math.inf if high is None else high)
 
 
+def lerp(start: Array, end: Array, weight: Operand) -> Array:
+    """start + weight (end - start), where `weight` is a number or an array; arrays have one shape and type."""
+    if isinstance(weight, Array):
+        return each(cpu._lerp_by, start, [start, end, weight])
+    return each(cpu._lerp, start, [start, end], float(weight))
+
+
 # -------------------------------------------------------------------------------------- arithmetic
 def _typed(a: Operand, b: Operand) -> np.dtype:
     # The dtype of the result by NumPy's rules, where Python's numbers are weak.

@@ -305,6 +305,12 @@ def _times(x, start, s, a, b):
     return a * b
 
 
+def _log_plus(x, start, s, a, b):
+    # log(exp(a) + exp(b)); two equal infinities have no difference
+    low, top = (a, b) if a < b else (b, a)
+    return top + (math.log(2.0) if low == top else m.log1p(m.exp(low - top)))
+
+
 def _own_place(x, start, s, r, total):
     return r
 
@@ -320,7 +326,10 @@ def _not_greater(x, start, s, a, b):
     return b if (q <= p) | (q != q) else a
 
 
-_SCANS = {"sum": (_number, _plus), "prod": (_number, _times), "argmax": (_own_place, _not_less), "argmin": (_own_place, _not_greater)}
+_SCANS = {
+    "sum": (_number, _plus), "prod": (_number, _times), "logsumexp": (_number, _log_plus),
+    "argmax": (_own_place, _not_less), "argmin": (_own_place, _not_greater),
+}  # fmt: skip
 
 
 @functools.cache
@@ -406,12 +415,12 @@ def _scan(name: str, dtype: np.dtype, total: np.dtype) -> tuple[Kernel, Kernel, 
 
 
 def scan(name: str, x: Array, axis: int, backwards: bool = False) -> Array:
-    """The sum or prod of the elements up to each one along `axis`, or from each one on if `backwards`; integers keep their dtype.
+    """The sum, prod or logsumexp of the elements up to each one along `axis`, or from each one on if `backwards`; integers keep their dtype.
 
     In argmax and argmin, which run forwards: where the largest or smallest so far is (int64), the last of equals and the last NaN.
     """
     result = np.dtype(np.int64) if name.startswith("arg") else x.dtype
-    total = np.dtype(np.float64) if name == "prod" and x.dtype.kind == "f" else result  # a product may leave the range on its way
+    total = np.dtype(np.float64) if name in ("prod", "logsumexp") and x.dtype.kind == "f" else result  # a product may leave the range on its way
     if order_of(x) is None:  # type: ignore[arg-type]
         x = contiguous(x)
     order: Any = np.argsort([-s for s in x.strides], kind="stable") if x.ndim else []
