@@ -8,15 +8,16 @@ from .copy import channels_last, concatenate, contiguous
 from .elementwise import abs, add, binary, clamp, clamp_grad, div, exp, lerp, log, maximum, minimum, mul, neg, pow, sign, sqrt, sub, unary, where
 from .embedding import embedding, embedding_bag, embedding_bag_grad, embedding_grad, gather, scatter
 from .loss import pointwise_loss, pointwise_loss_grad
+from .pool import average_pool, average_pool_grad, max_pool, max_pool_grad, max_pool_places, max_unpool, max_unpool_grad
 from .random import dropout, normal, uniform
 from .reduce import amax, amin, argmax, argmin, prod, scan, sum
 from .softmax import cross_entropy, cross_entropy_grad, log_softmax, log_softmax_grad, softmax, softmax_grad
 from .sort import argsort
 
 __all__ = [
-    "abs", "activation", "activation_grad", "add", "amax", "amin", "argmax", "argmin", "argsort", "binary", "channels_last", "clamp",
-    "clamp_grad", "concatenate", "contiguous", "cross_entropy", "cross_entropy_grad", "div", "dropout", "embedding", "embedding_bag",
-    "embedding_bag_grad", "embedding_grad", "exp", "gather", "lerp", "log", "log_softmax", "log_softmax_grad", "maximum", "minimum", "mul", "neg",
-    "normal", "pointwise_loss", "pointwise_loss_grad", "pow", "prod", "scan", "scatter", "sign", "softmax", "softmax_grad", "sqrt", "sub", "sum",
-    "unary", "uniform", "where",
+    "abs", "activation", "activation_grad", "add", "amax", "amin", "argmax", "argmin", "argsort", "average_pool", "average_pool_grad", "binary",
+    "channels_last", "clamp", "clamp_grad", "concatenate", "contiguous", "cross_entropy", "cross_entropy_grad", "div", "dropout", "embedding",
+    "embedding_bag", "embedding_bag_grad", "embedding_grad", "exp", "gather", "lerp", "log", "log_softmax", "log_softmax_grad", "max_pool",
+    "max_pool_grad", "max_pool_places", "max_unpool", "max_unpool_grad", "maximum", "minimum", "mul", "neg", "normal", "pointwise_loss",
+    "pointwise_loss_grad", "pow", "prod", "scan", "scatter", "sign", "softmax", "softmax_grad", "sqrt", "sub", "sum", "unary", "uniform", "where",
 ]  # fmt: skip
