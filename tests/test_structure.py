@@ -210,7 +210,7 @@ def test_only_the_driver_imports_cuda():
         for module, _ in imported(name, path.name == "__init__.py", tree(path))
         if module.split(".")[:2] == ["numba", "cuda"] or module.split(".")[0] == "numba_cuda"
     }
-    assert users <= {"driver", "simulator", "mathfunctions"}
+    assert users <= {"driver", "simulator", "mathfunctions", "vectors"}
 
 
 def test_references_import_nothing_of_convkit():

@@ -8,13 +8,12 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from convkit_kernels.cpu import matmul
-from tests.backend import settings
+from tests.backend import SIMULATED, kernels, settings
 from tests.helpers import LAYOUTS, numbers, same, same_with_one_and_two_threads
 from tests.reference import matmul as reference
 
 KINDS = sorted(set(LAYOUTS) - {"other byte order", "channels-last", "read-only channels-last"})
-SIZES = [0, 1, 2, 3, 7, 8, 13, 14, 15, 16, 17, 31, 32, 33, 48]
+SIZES = [0, 1, 2, 3, 7, 8, 13, 14, 15, 16, 17, *([20, 24] if SIMULATED else [31, 32, 33, 48])]
 
 
 def error(got, expected, terms):
@@ -39,7 +38,7 @@ def small(dtype):
 def test_against_numpy(m, n, k, dtype, left, right, bias, seed):
     a, b = LAYOUTS[left](numbers(seed, (m, k), dtype)), LAYOUTS[right](numbers(seed + 1, (k, n), dtype))
     c = numbers(seed + 2, (n,), dtype) if bias else None
-    y = matmul(a, b, c)
+    y = kernels.matmul(a, b, c)
     assert y.dtype == dtype and y.flags.c_contiguous
     assert error(y, a.astype(np.float64) @ b.astype(np.float64) + (c if bias else 0), k) <= small(dtype)
 
@@ -48,21 +47,28 @@ def test_against_numpy(m, n, k, dtype, left, right, bias, seed):
 @settings(max_examples=30)
 def test_against_plain_sums(m, n, k, dtype, bias):
     a, b, c = numbers(0, (m, k), dtype), numbers(1, (k, n), dtype), numbers(2, (n,), dtype) if bias else None
-    assert error(matmul(a, b, c), reference.matmul(a, b, c), k) <= small(dtype)
+    assert error(kernels.matmul(a, b, c), reference.matmul(a, b, c), k) <= small(dtype)
 
 
-@given(st.integers(0, 9), st.integers(0, 9), st.sampled_from([0, 3, 300]), st.sampled_from([np.float32, np.float64]), st.booleans(), st.booleans())
+@given(
+    st.integers(0, 9),
+    st.integers(0, 9),
+    st.sampled_from([0, 3, 40 if SIMULATED else 300]),
+    st.sampled_from([np.float32, np.float64]),
+    st.booleans(),
+    st.booleans(),
+)
 @settings(max_examples=30)
 def test_what_is_added_and_cut_off_in_the_same_pass_has_the_same_bits(m, n, k, dtype, adds, relu):
     for shape in ((m, k), (3, m, k)):
         a, b, bias = numbers(0, shape, dtype), numbers(1, (k, n), dtype), numbers(2, (n,), dtype)
         add = numbers(3, (*shape[:-1], n), dtype) if adds else None
         for left in (a, a.swapaxes(-1, -2).copy().swapaxes(-1, -2)):
-            y = matmul(left, b, bias)
+            y = kernels.matmul(left, b, bias)
             y = y if add is None else y + add
-            assert np.array_equal(matmul(left, b, bias, add, relu), np.maximum(y, 0) if relu else y)
+            assert np.array_equal(kernels.matmul(left, b, bias, add, relu), np.maximum(y, 0) if relu else y)
         if m < 4 and n < 4:
-            assert error(matmul(a, b, bias, add, relu), reference.matmul(a, b, bias, add, relu), k) <= small(dtype)
+            assert error(kernels.matmul(a, b, bias, add, relu), reference.matmul(a, b, bias, add, relu), k) <= small(dtype)
 
 
 BATCHES = [
@@ -82,61 +88,68 @@ BATCHES = [
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_leading_dimensions_broadcast(shapes, dtype):
     a, b, c = numbers(0, shapes[0], dtype), numbers(1, shapes[1], dtype), numbers(2, (4,), dtype)
-    assert error(matmul(a, b), reference.matmul(a, b), 3) <= small(dtype)
-    assert error(matmul(a, b, c), reference.matmul(a, b, c), 3) <= small(dtype)
+    assert error(kernels.matmul(a, b), reference.matmul(a, b), 3) <= small(dtype)
+    assert error(kernels.matmul(a, b, c), reference.matmul(a, b, c), 3) <= small(dtype)
 
 
-@pytest.mark.parametrize("m", [5, 150])  # b read in place, b packed
+@pytest.mark.parametrize("m", [5, 18 if SIMULATED else 150])  # b read in place, b packed
 @pytest.mark.parametrize("left", ["rows", "columns"])
 @pytest.mark.parametrize("right", ["rows", "columns"])
 def test_a_batch_is_what_its_products_are(m, left, right):
-    a, b, c = numbers(0, (3, m, 300), np.float32), numbers(1, (2, 1, 300, 37), np.float32), numbers(2, (37,), np.float32)
+    k, n = (40, 12) if SIMULATED else (300, 37)
+    a, b, c = numbers(0, (3, m, k), np.float32), numbers(1, (2, 1, k, n), np.float32), numbers(2, (n,), np.float32)
     a = a if left == "rows" else a.swapaxes(1, 2).copy().swapaxes(1, 2)
     b = b if right == "rows" else b.swapaxes(2, 3).copy().swapaxes(2, 3)
-    y = matmul(a, b, c)
-    assert y.shape == (2, 3, m, 37)
+    y = kernels.matmul(a, b, c)
+    assert y.shape == (2, 3, m, n)
     for i, j in np.ndindex(2, 3):
-        assert same(y[i, j], matmul(a[j], b[i, 0], c))
-    assert same_with_one_and_two_threads(lambda: matmul(a, b, c))
+        assert same(y[i, j], kernels.matmul(a[j], b[i, 0], c))
+    assert same_with_one_and_two_threads(lambda: kernels.matmul(a, b, c))
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("m", [5, 200])
+@pytest.mark.parametrize("m", [5, 18 if SIMULATED else 200])
 def test_layouts_and_nothing_given_is_written(kind, m):
     a, b, c = numbers(0, (m, 19), np.float32), numbers(1, (19, 21), np.float32), numbers(2, (21,), np.float32)
     left, right = LAYOUTS[kind](a), LAYOUTS[kind](b)
-    assert same(matmul(left, right, LAYOUTS[kind](c)), matmul(a, b, c))
+    assert same(kernels.matmul(left, right, LAYOUTS[kind](c)), kernels.matmul(a, b, c))
     assert np.array_equal(left, a) and np.array_equal(right, b)
 
 
 def test_broadcast_operands():
     a, b = np.broadcast_to(np.float32(2), (5, 7)), np.broadcast_to(np.arange(4, dtype=np.float32), (7, 4))
-    assert same(matmul(a, b), matmul(a.copy(), b.copy()))
+    assert same(kernels.matmul(a, b), kernels.matmul(a.copy(), b.copy()))
 
 
-@pytest.mark.parametrize(("m", "n", "k"), [(600, 300, 70), (7, 500, 300), (64, 10, 2000), (1000, 1, 33), (1, 1000, 33)])
+LARGE = [(600, 300, 70), (7, 500, 300), (64, 10, 2000), (1000, 1, 33), (1, 1000, 33)]
+if SIMULATED:  # several tiles, and several parts of a sum
+    LARGE = [(40, 24, 12), (7, 20, 60), (8, 4, 200), (70, 1, 9), (1, 70, 9)]
+
+
+@pytest.mark.parametrize(("m", "n", "k"), LARGE)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_large_products_with_any_number_of_threads(m, n, k, dtype):
     a, b = numbers(0, (m, k), dtype), numbers(1, (k, n), dtype)
-    assert error(matmul(a, b), a.astype(np.float64) @ b.astype(np.float64), k) <= small(dtype)
-    assert same_with_one_and_two_threads(lambda: matmul(a, b))
+    assert error(kernels.matmul(a, b), a.astype(np.float64) @ b.astype(np.float64), k) <= small(dtype)
+    assert same_with_one_and_two_threads(lambda: kernels.matmul(a, b))
 
 
-@pytest.mark.parametrize("m", [4, 150])  # b read in place, b packed
+@pytest.mark.parametrize("m", [4, 18 if SIMULATED else 150])  # b read in place, b packed
 def test_nan_and_inf_stay_in_their_row_and_column(m):
     a, b = numbers(0, (m, 9), np.float32), numbers(1, (9, 21), np.float32)
-    clean = matmul(a, b)
+    clean = kernels.matmul(a, b)
     a[2, 5], b[3, 20] = np.nan, np.inf
-    y = matmul(a, b)
+    y = kernels.matmul(a, b)
     assert np.isnan(y[2]).all()
     others = np.delete(np.arange(m), 2)
     assert np.isinf(y[others, 20]).all() and np.array_equal(np.sign(y[others, 20]), np.sign(a[others, 3]))
     assert np.array_equal(y[others, :20], clean[others, :20])
 
 
+@pytest.mark.cpu
 def test_two_python_threads_at_once():
     pairs = [(numbers(i, (90, 40), np.float32), numbers(i + 1, (40, 50), np.float32)) for i in range(8)]
-    expected = [matmul(*p) for p in pairs]
+    expected = [kernels.matmul(*p) for p in pairs]
     with ThreadPoolExecutor(2) as pool:
         for _ in range(10):
-            assert all(same(y, e) for y, e in zip(pool.map(lambda p: matmul(*p), pairs), expected, strict=True))
+            assert all(same(y, e) for y, e in zip(pool.map(lambda p: kernels.matmul(*p), pairs), expected, strict=True))

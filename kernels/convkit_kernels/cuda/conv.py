@@ -1,160 +1,249 @@
-"""Convolution in one to three dimensions, its two gradients, and products of matrices: tiles of sums in registers.
+"""Convolution in one to three dimensions and its two gradients, by the tiles of `tiles.py`.
 
-    sums     y[m, k] = sum over taps t and channels c of  x[pixel(m, t), c] w[k, t, c]         forward, input gradient, matrix product
-    outer    gw[k, t, c] = sum over pixels m of  gy[m, k] x[pixel(m, t), c]                    weight gradient
+    forward            y[m, k] = bias[k] + sum over taps t, channels c of  x[o*stride + t, c] w[k, c, t]
+    input gradient     the same sum of gy, in phases: pixels a, a + stride, a + 2*stride ... of the input see the same taps
+    weight gradient    gw[k, c, t] = sum over places m of  gy[m, k] x[o*stride + t, c], in parts, which are added in a fixed order
 
-x is never written out as a matrix: a block reads the pixels that its rows see, tap by tap, 0 where a tap falls on padding ("implicit
-GEMM").  In each dimension row m, at place p, sees with tap r
-
-    place * stride - padding + r * dilation              forward
-    (place + padding - r * dilation) / stride            input gradient, where that is a whole number
-
-which is (place * mul + offset[r]) / div for both.  A block of 256 threads computes 128 x 128 results, each thread 8 x 8, from tiles of x and w in
-shared
-memory, DEPTH steps at a time; while it multiplies, the next step's numbers are on their way in registers.
+Weights are written once as [group, tap, channel, column] for the first two.  Groups and phases are jobs of one launch.
 """
 
 from __future__ import annotations
 
-import numba
+import functools
+import math
+from collections.abc import Sequence
+from itertools import product
+from typing import NamedTuple
 
-from . import driver
+import numpy as np
+
+from ..geometry import Window
+from ..layout import from_channels_last
+from . import tiles
 from .launch import cuda, kernel
+from .matmul import matmul, multiply
+from .memory import Array, asarray, contiguous, empty
 
-# Results of a block, results of a thread, and steps of a tile.
-ROWS, COLUMNS, TALL, WIDE, DEPTH = (8, 8, 4, 4, 4) if driver.is_simulated() else (128, 128, 8, 8, 8)
-ACROSS = COLUMNS // WIDE
-THREADS = ROWS // TALL * ACROSS
-LOADS = ROWS * DEPTH // THREADS  # numbers of a tile that each thread fetches
-HEAD = 32  # of the plan, before the offsets of the taps
+Five = tuple[int, int, int, int, int]
 
 
-@kernel("TiTiTiTiTiI")
-def _sums(x, x0, w, w0, bias, b0, extra, e0, y, y0, plan):
-    # plan: M, K, C, taps, sizes of m (3), sizes of x (3), mul (3), div (3), strides of x (n, 3, c, group), of w (k, c, group), of y (m, group),
-    #       bias?, extra?, relu?; then for each tap its offsets (3) and its place in w
-    tile_x = cuda.shared.array((2, DEPTH, ROWS), x.dtype)
-    tile_w = cuda.shared.array((2, DEPTH, COLUMNS), x.dtype)
-    total = cuda.local.array((TALL, WIDE), x.dtype)
-    next_x = cuda.local.array(LOADS, x.dtype)
-    next_w = cuda.local.array(LOADS, x.dtype)
-    image = cuda.local.array(LOADS, numba.int64)  # where the image of each row begins, -1 for a row beyond the last
-    at = cuda.local.array((3, LOADS), numba.int64)  # place * mul of each row
-    zero = x.dtype.type(0)
+# ------------------------------------------------------------------------------------- public
+def conv_forward(
+    x: Array, w: Array, bias: Array | None, window: Window, add: Array | None = None, relu: bool = False
+) -> Array:  # fmt: skip
+    """x [N, C, *in] with w [K, C/groups, *window] and bias [K] -> y [N, K, *out], channels-last in memory.
 
-    t, group = cuda.threadIdx.x, cuda.blockIdx.z
-    first_row, first_column = cuda.blockIdx.x * ROWS, cuda.blockIdx.y * COLUMNS
-    M, K, C, steps = plan[0], plan[1], plan[2], plan[2] * plan[3]
-    lane, line = t % DEPTH, t // DEPTH  # this thread fetches step `lane` of a tile for rows line, line + THREADS // DEPTH ...
-    for i in range(LOADS):
-        m = first_row + line + i * (THREADS // DEPTH)
-        image[i] = -1
-        if m < M:
-            for d in range(2, -1, -1):
-                at[d, i] = m % plan[4 + d] * plan[10 + d]
-                m //= plan[4 + d]
-            image[i] = x0 + m * plan[16] + group * plan[21]
-    for i in range(TALL):
-        for j in range(WIDE):
-            total[i, j] = zero
-
-    down, across = t // ACROSS * TALL, t % ACROSS * WIDE
-    for step in range(0, steps + DEPTH, DEPTH):
-        # What comes next is fetched before what is here is multiplied.
-        here = step // DEPTH % 2
-        r = step + lane
-        for i in range(LOADS):
-            next_x[i] = zero
-            next_w[i] = zero
-        if r < steps:
-            tap, c = r // C, r % C
-            offset = HEAD + 4 * tap
-            for i in range(LOADS):
-                place, inside = image[i] + c * plan[20], image[i] >= 0
-                for d in range(3):
-                    above = at[d, i] + plan[offset + d]
-                    i_d = above // plan[13 + d]
-                    inside = inside and above >= 0 and i_d < plan[7 + d] and i_d * plan[13 + d] == above
-                    place += i_d * plan[17 + d]
-                if inside:
-                    next_x[i] = x[place]
-                k = first_column + line + i * (THREADS // DEPTH)
-                if k < K:
-                    next_w[i] = w[w0 + group * plan[24] + k * plan[22] + c * plan[23] + plan[offset + 3]]
-        for i in range(LOADS):
-            tile_x[here, lane, line + i * (THREADS // DEPTH)] = next_x[i]
-            tile_w[here, lane, line + i * (THREADS // DEPTH)] = next_w[i]
-        cuda.syncthreads()
-        for s in range(DEPTH):
-            for i in range(TALL):
-                for j in range(WIDE):
-                    total[i, j] += tile_x[here, s, down + i] * tile_w[here, s, across + j]
-
-    for i in range(TALL):
-        m = first_row + down + i
-        for j in range(WIDE):
-            k = first_column + across + j
-            if m < M and k < K:
-                place = m * plan[25] + group * plan[26] + k
-                value = total[i, j]
-                if plan[27]:
-                    value += bias[b0 + group * K + k]
-                if plan[28]:
-                    value += extra[e0 + place]
-                if plan[29]:
-                    value = value if value > zero or value != value else zero
-                y[y0 + place] = value
+    Plus `add`, of y's shape, and then max(y, 0) with `relu`, before y is stored: the same bits as one after the other.
+    """
+    out = window.output_size(x.shape[2:])
+    y = empty((x.shape[0], *_three(out), w.shape[0]), x.dtype)
+    add = None if add is None else _last(add)
+    if window.pointwise:
+        multiply(_last(x).reshape(-1, x.shape[1]), w.reshape(w.shape[:2]).T, bias, y.reshape(-1, w.shape[0]), _rows(add), relu)
+    elif y.size:
+        x, vector = _source(x, window.groups)
+        plan = _plan_forward(window, x.shape, x.steps, w.shape, w.steps, x.dtype, vector, (bias is not None, add is not None, relu))
+        tiles.run_and_finish(plan.sums, x, _arranged(w, plan.weights), _flat(bias), add, relu, y, w.shape[0])
+    return _result(y, window)
 
 
-@kernel("TiTiTI")
-def _outer(x, x0, gy, g0, gw, plan):
-    # plan: as of `_sums`, with the pixels of a part in place 22; gw is [part, group, k, c, tap]
-    tile_x = cuda.shared.array((2, DEPTH, ROWS), x.dtype)
-    tile_g = cuda.shared.array((2, DEPTH, COLUMNS), x.dtype)
-    total = cuda.local.array((TALL, WIDE), x.dtype)
-    zero = x.dtype.type(0)
+def conv_input_grad(gy: Array, w: Array, bias: Array | None, input_size: Sequence[int], window: Window) -> Array:
+    """gy [N, K, *out] with w [K, C/groups, *window] -> gx [N, C, *input_size]: the adjoint of `conv_forward`, and the
+    transposed convolution, for which `bias` [C] may be added."""
+    channels = w.shape[1] * window.groups
+    gx = empty((gy.shape[0], *_three(input_size), channels), gy.dtype)
+    if window.pointwise:
+        multiply(_last(gy).reshape(-1, w.shape[0]), w.reshape(w.shape[:2]), bias, gx.reshape(-1, channels))
+    elif gx.size:
+        gy, vector = _source(gy, window.groups)
+        plan = _plan_backward(window, gy.shape, gy.steps, w.shape, w.steps, tuple(input_size), gy.dtype, vector, (bias is not None, False, False))
+        tiles.run_and_finish(plan.sums, gy, _arranged(w, plan.weights), _flat(bias), None, False, gx, channels)
+    return _result(gx, window)
 
-    t, M, K, C, taps = cuda.threadIdx.x, plan[0], plan[1], plan[2], plan[3]
-    groups, each = plan[23], plan[22]
-    part, group = cuda.blockIdx.z // groups, cuda.blockIdx.z % groups
-    first_row, first_column = cuda.blockIdx.x * ROWS, cuda.blockIdx.y * COLUMNS
-    row, k = first_row + t % ROWS, first_column + t % COLUMNS  # what this thread fetches
-    tap, c = row // C, row % C
-    offset = HEAD + 4 * tap
-    for i in range(TALL):
-        for j in range(WIDE):
-            total[i, j] = zero
 
-    down, across = t // ACROSS * TALL, t % ACROSS * WIDE
-    start, stop = part * each, min(M, (part + 1) * each)
-    for step in range(start, stop, DEPTH):
-        here = (step - start) // DEPTH % 2
-        for i in range(LOADS):
-            s = t // ROWS + i * (THREADS // ROWS)
-            value_x, value_g = zero, zero
-            if step + s < stop:
-                m, inside, place = step + s, row < taps * C, x0 + group * plan[21] + c * plan[20]
-                if inside:
-                    for d in range(2, -1, -1):
-                        above = m % plan[4 + d] * plan[10 + d] + plan[offset + d]
-                        inside = inside and 0 <= above and above < plan[7 + d]
-                        place += above * plan[17 + d]
-                        m //= plan[4 + d]
-                if inside:
-                    value_x = x[place + m * plan[16]]
-                if k < K:
-                    value_g = gy[g0 + (step + s) * plan[25] + group * plan[26] + k]
-            tile_x[here, s, t % ROWS] = value_x
-            tile_g[here, s, t % COLUMNS] = value_g
-        cuda.syncthreads()
-        for s in range(DEPTH):
-            for i in range(TALL):
-                for j in range(WIDE):
-                    total[i, j] += tile_x[here, s, down + i] * tile_g[here, s, across + j]
+def conv_weight_grad(x: Array, gy: Array, window: Window) -> Array:
+    """x [N, C, *in] and gy [N, K, *out] -> gw [K, C/groups, *window], contiguous."""
+    c, k = x.shape[1] // window.groups, gy.shape[1]
+    if window.pointwise:
+        return matmul(_last(gy).reshape(-1, k).T, _last(x).reshape(-1, c)).reshape(k, c, *window.size)
+    gw = empty((k, c, *window.size), x.dtype)
+    if gw.size:
+        (x, vector), gy = _source(x, window.groups), _last(gy)
+        vector = vector and k // window.groups % 4 == 0 and gy.offset % 4 == 0
+        sums = _plan_outer(window, x.shape, x.steps, gy.shape, x.dtype, vector)
+        parts = empty((sums.parts, sums.each), x.dtype)
+        tiles.run(sums, x, gy, None, None, parts)
+        _turn[x.dtype](gw.size, gw.size, sums.parts, math.prod(window.size), c, k // window.groups, parts.flat, parts.offset, gw.flat, gw.offset)
+    return gw
 
-    for i in range(TALL):
-        r = first_row + down + i
-        for j in range(WIDE):
-            column = first_column + across + j
-            if r < taps * C and column < K:
-                gw[(((part * groups + group) * K + column) * C + r % C) * taps + r // C] = total[i, j]
+
+# ------------------------------------------------------------------------------------- operands
+def _three(sizes: Sequence[int]) -> tuple[int, int, int]:
+    return (1,) * (3 - len(sizes)) + tuple(sizes)  # type: ignore[return-value]
+
+
+def _result(y: Array, window: Window) -> Array:
+    return from_channels_last(y, window.rank)  # type: ignore[arg-type,return-value]
+
+
+def _last(a: Array) -> Array:
+    """[N, C, *S] as [N, *S, C] in C order: a view of channels-last memory, else a copy."""
+    return contiguous(a.transpose(0, *range(2, a.ndim), 1))
+
+
+def _rows(a: Array | None) -> Array | None:
+    return None if a is None else a.reshape(-1, a.shape[-1])
+
+
+def _flat(a: Array | None) -> Array | None:
+    return None if a is None else contiguous(a)
+
+
+def _source(x: Array, groups: int) -> tuple[Array, bool]:
+    """(x or a copy in channels-last memory, can it be read four channels at a time?)."""
+    if x.dtype != np.float32 or x.shape[1] // groups % 4:
+        return x, False
+    if x.offset % 4 or x.steps[1] != 1 or any(s % 4 for i, s in enumerate(x.steps) if i != 1 and x.shape[i] > 1):
+        last = _last(x)
+        x = last.transpose(0, last.ndim - 1, *range(1, last.ndim - 1))
+        if last.offset % 4:
+            x = x.copy(order="K")
+    return x, True
+
+
+def _steps(shape: tuple[int, ...], steps: tuple[int, ...]) -> Five:
+    """Strides in elements of n, three dimensions and c."""
+    n, c, *spatial = (s if size > 1 else 0 for s, size in zip(steps, shape, strict=True))
+    return (n, *(0,) * (3 - len(spatial)), *spatial, c)  # type: ignore[return-value]
+
+
+class _Weights(NamedTuple):
+    """How weights are written for the tiles: [group, tap, row, column], columns filled up to a multiple of 4."""
+
+    numbers: Array  # taps, rows, columns, columns filled up, strides of group, row and column; then where each tap begins
+    size: int
+
+
+class _Plan(NamedTuple):
+    sums: tiles.Sums
+    weights: _Weights
+
+
+def _weights(window: Window, shape: tuple[int, ...], steps: tuple[int, ...], taps: Sequence[tuple[int, ...]], turned: bool) -> _Weights:
+    """For these taps of w [K, C/groups, *size]; rows are its channels, or, `turned`, its filters."""
+    k, c = shape[0] // window.groups, shape[1]
+    strides = (0,) * (3 - window.rank) + steps[2:]
+    of_row, of_column, rows, columns = (steps[0], steps[1], k, c) if turned else (steps[1], steps[0], c, k)
+    wide = -(-columns // 4) * 4
+    places = [sum(r * s for r, s in zip(tap, strides, strict=True)) for tap in taps]
+    numbers = [len(taps), rows, columns, wide, k * steps[0], of_row, of_column, *places]
+    return _Weights(asarray(np.array(numbers, np.int64)), window.groups * len(taps) * rows * wide)
+
+
+def _arranged(w: Array, weights: _Weights) -> Array:
+    arranged = empty((weights.size,), w.dtype)
+    _arrange[w.dtype](weights.size, weights.size, w.flat, w.offset, arranged.flat, arranged.offset, weights.numbers.flat)
+    return arranged
+
+
+@kernel("iTiTiI")
+def _arrange(n, w, w0, y, y0, plan):
+    # y[g, tap, row, column] = w[...]
+    taps, rows, columns, wide = plan[0], plan[1], plan[2], plan[3]
+    for i in range(cuda.grid(1), n, cuda.gridsize(1)):
+        column, rest = i % wide, i // wide
+        row, rest = rest % rows, rest // rows
+        tap, group = rest % taps, rest // taps
+        value = w.dtype.type(0)
+        if column < columns:
+            value = w[w0 + group * plan[4] + row * plan[5] + column * plan[6] + plan[7 + tap]]
+        y[y0 + i] = value
+
+
+@kernel("iiiiiTiTi")
+def _turn(n, parts, taps, channels, filters, x, x0, gw, g0):
+    # gw[g, k, c, tap] = sum over parts of x[part, g, tap, c, k]
+    for i in range(cuda.grid(1), n, cuda.gridsize(1)):
+        k, rest = i % filters, i // filters
+        c, rest = rest % channels, rest // channels
+        tap, group = rest % taps, rest // taps
+        value = x[x0 + i]
+        for part in range(1, parts):
+            value += x[x0 + part * n + i]
+        gw[g0 + ((group * filters + k) * channels + c) * taps + tap] = value
+
+
+# ------------------------------------------------------------------------------------- plans
+def _forward_taps(window: Window) -> tuple[list[tuple[int, ...]], list[tuple[int, ...]]]:
+    """(the taps of a window, where each stands relative to the place of the window)."""
+    size, _, padding, dilation = window.canonical
+    taps = list(product(*map(range, size)))
+    return taps, [tuple(r * d - p for r, d, (p, _) in zip(tap, dilation, padding, strict=True)) for tap in taps]
+
+
+@functools.lru_cache(maxsize=1024)
+def _plan_forward(
+    window: Window, x: tuple[int, ...], x_steps: tuple[int, ...], w: tuple[int, ...], w_steps: tuple[int, ...], dtype: np.dtype, vector: bool,
+    epilogue: tuple[bool, bool, bool],
+) -> _Plan:  # fmt: skip
+    groups, c, filters = window.groups, w[1], w[0]
+    taps, offsets = _forward_taps(window)
+    if not c:
+        taps, offsets = [], []
+    weights, k = _weights(window, w, w_steps, taps, False), filters // groups
+    inside, out = _three(x[2:]), _three(window.output_size(x[2:]))
+    steps, places, wide = _steps(x, x_steps), x[0] * math.prod(out), -(-k // 4) * 4
+    y_steps = (math.prod(out) * filters, out[1] * out[2] * filters, out[2] * filters, filters)
+    view = tiles.view(places, out, inside, window.canonical[1], steps, c, offsets, k, wide, 1, y_steps)
+    jobs = [(g * c * steps[4], g * len(taps) * c * wide, g * k, g * k, 0) for g in range(groups)]
+    aligned = k % 4 == 0
+    return _Plan(tiles.prepare(True, False, vector, dtype, [view], np.array(jobs), places * filters, True, aligned, epilogue), weights)
+
+
+@functools.lru_cache(maxsize=1024)
+def _plan_backward(
+    window: Window, gy: tuple[int, ...], gy_steps: tuple[int, ...], w: tuple[int, ...], w_steps: tuple[int, ...], inside: tuple[int, ...],
+    dtype: np.dtype, vector: bool, epilogue: tuple[bool, bool, bool],
+) -> _Plan:  # fmt: skip
+    groups, c, k = window.groups, w[1], w[0] // window.groups
+    size, stride, padding, dilation = window.canonical
+    whole, out, steps, channels, wide = _three(inside), _three(gy[2:]), _steps(gy, gy_steps), c * groups, -(-c // 4) * 4
+    of_pixel = (math.prod(whole) * channels, whole[1] * whole[2] * channels, whole[2] * channels, channels)
+    taps: list[tuple[int, ...]] = []
+    views: list[list[int]] = []
+    jobs: list[tuple[int, ...]] = []
+    for first in product(*map(range, stride)):
+        # Pixel a + stride*o sees place o + t through tap r where a + padding - r*dilation = stride*t.
+        seen = [
+            [(r, (a + p - r * d) // s) for r in range(n) if (a + p - r * d) % s == 0]
+            for a, n, s, (p, _), d in zip(first, size, stride, padding, dilation, strict=True)
+        ]
+        sizes = [max(0, -(-(n - a) // s)) for n, a, s in zip(whole, first, stride, strict=True)]
+        if not math.prod(sizes):
+            continue
+        here = list(product(*seen))
+        offsets = [tuple(t for _, t in tap) for tap in here]
+        y_steps = (of_pixel[0], *(s * p for s, p in zip(stride, of_pixel[1:], strict=True)))
+        view = tiles.view(gy[0] * math.prod(sizes), sizes, out, (1, 1, 1), steps, k, offsets, c, wide, 1, y_steps, linear=stride == (1, 1, 1))
+        begins = sum(a * p for a, p in zip(first, of_pixel[1:], strict=True))
+        jobs += [(g * k * steps[4], len(taps) * k * wide, begins + g * c, g * c, len(views), g) for g in range(groups)]
+        views.append(view)
+        taps += [tuple(r for r, _ in tap) for tap in here]
+    table = np.array(jobs)
+    table[:, tiles.W] += table[:, 5] * (len(taps) * k * wide)
+    weights = _weights(window, w, w_steps, taps, True)
+    results = gy[0] * of_pixel[0]
+    sums = tiles.prepare(True, False, vector, dtype, views, table[:, :5], results, stride == (1, 1, 1), c % 4 == 0, epilogue)
+    return _Plan(sums, weights)
+
+
+@functools.lru_cache(maxsize=1024)
+def _plan_outer(window: Window, x: tuple[int, ...], x_steps: tuple[int, ...], gy: tuple[int, ...], dtype: np.dtype, vector: bool) -> tiles.Sums:
+    groups, c, filters = window.groups, x[1] // window.groups, gy[-1]
+    k, taps = filters // groups, math.prod(window.size)
+    inside, out = _three(x[2:]), _three(gy[1:-1])
+    steps = _steps(x, x_steps)
+    offsets = _forward_taps(window)[1]
+    view = tiles.view(x[0] * math.prod(out), out, inside, window.canonical[1], steps, c, offsets, k, filters, 1, (0, 0, 0, k))
+    jobs = [(g * c * steps[4], g * k, g * taps * c * k, 0, 0) for g in range(groups)]
+    return tiles.prepare(False, False, vector, dtype, [view], np.array(jobs), groups * taps * c * k, True, k % 4 == 0, (False, False, False))

@@ -23,6 +23,7 @@ def hasten() -> None:
     from numba.cuda.simulator import kernel
 
     def run(manager: Any, grid_point: Any, *args: Any) -> None:
+        args = tuple(getattr(getattr(a, "_item", None), "_ary", a) for a in args)  # NumPy's arrays, without two wrappers around each access
         here, scheduler = threading.current_thread().__dict__, greenlet.getcurrent()
         running = []
         for point in np.ndindex(*manager._block_dim):

@@ -1,0 +1,420 @@
+"""Sums of products by tiles in registers: the one kernel of convolutions, their gradients and products of matrices.
+
+    y[r, k] = sum over steps s of  x[r, s] w[s, k]                                      then + bias[k], + add[r, k], max with 0
+
+w is a matrix in memory.  x is what windows see of pixels, and is never written out ("implicit GEMM"):
+
+    deep     row r is a place m of a window, step s a tap and a channel     x[r, s] = pixels[see(m, tap), c]     forward, input gradient
+    wide     row r is a tap and a channel, step s a place m                 x[r, s] = pixels[see(m, tap), c]     weight gradient
+
+    see(m, tap) = place(m) * stride + offset[tap] in each of three dimensions; 0 where that is outside
+
+A plain matrix is pixels in a row, seen through one tap.  A block computes ROWS x COLUMNS results, each thread TALL x WIDE, from tiles of x and w
+in shared memory, DEPTH steps at a time: while it multiplies one tile, the numbers of the next are on their way to registers, and go to the other
+half of shared memory.  Each sum is taken step by step, in the same order in every kind of tile.
+
+In shared memory tiles lie as [step, row].  A thread that fetched 4 neighbouring steps of one row (16 bytes) writes them into 4 lines; so that 32
+threads do that in different banks, the rows of steps 4 to 7 are exchanged in blocks of 8, and so on (`place ^ mixed(step)`).
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numba
+import numpy as np
+
+from . import driver
+from . import mathfunctions as m
+from .launch import Family, cuda, kernel
+from .memory import Array, asarray, empty
+from .vectors import ALIGNED_BY, divide, load, load4, store4
+
+
+class Tile(NamedTuple):
+    """Results of a block and of a thread, and steps at a time."""
+
+    rows: int
+    columns: int
+    tall: int
+    wide: int
+    depth: int
+
+    @property
+    def threads(self) -> int:
+        """Threads of a block."""
+        return self.rows * self.columns // (self.tall * self.wide)
+
+
+if driver.is_simulated():
+    LARGE, MIDDLE, NARROW, DOUBLE = Tile(32, 16, 8, 4, 8), Tile(16, 16, 4, 4, 8), Tile(16, 8, 8, 4, 8), Tile(16, 16, 4, 4, 8)
+else:
+    LARGE, MIDDLE, NARROW, DOUBLE = Tile(128, 128, 8, 8, 16), Tile(64, 64, 8, 4, 16), Tile(128, 32, 8, 4, 16), Tile(64, 64, 4, 4, 16)
+
+# Places in a plan: of all jobs; of a job (a group, a product, a phase ...); of how a job sees pixels, before the offsets of its taps.
+TILES, ACROSS, JOBS, EACH, PART, BIAS, ADD, RELU, ALIGNED, HEAD = range(10)
+X, W, Y, B, VIEW, JOB = range(6)
+(M, SIZE0, SIZE1, SIZE2, INSIDE0, INSIDE1, INSIDE2, STRIDE0, STRIDE1, STRIDE2, SN, S0, S1, S2, SC, CHANNELS, TAPS, COLUMNS, W_STEP, W_COLUMN,
+ LINEAR, YN, Y0, Y1, Y2, OFFSETS) = range(26)  # fmt: skip
+
+
+@functools.cache
+def family(deep_x: bool, deep_w: bool, vector: bool, tile: Tile) -> Family:
+    """The kernel for x and w that are read 4 steps (deep) or 4 rows or columns at a time, `vector`, or one by one."""
+    ROWS, COLS, TALL, WIDE, DEPTH = tile
+    THREADS, UNIT = tile.threads, 4 if vector else 1
+    LINE_X, LINE_W = ROWS + 8, COLS + 8  # of shared memory; a multiple of 16 bytes, and no two of four lines begin in the same bank
+    MIX_X, MIX_W = (ROWS - 1 if deep_x else 0), (COLS - 1 if deep_w else 0)
+    X_LANES, W_LANES = (DEPTH if deep_x else ROWS) // UNIT, (DEPTH if deep_w else COLS) // UNIT
+    X_LOADS, W_LOADS = ROWS * DEPTH // UNIT // THREADS, COLS * DEPTH // UNIT // THREADS
+    X_PACE, W_PACE = THREADS // X_LANES, THREADS // W_LANES
+    ROOM_X, NEXT_X, NEXT_W = 2 * DEPTH * LINE_X, X_LOADS * UNIT, W_LOADS * UNIT
+    HALF, LAST, LINE_Y = ROWS // (TALL // 4), TALL - 4, COLS + 4
+    ROOM = max(ROOM_X + 2 * DEPTH * LINE_W, HALF * LINE_Y)
+    GAP_X, GAP_W = ROWS // (TALL // 4), COLS // (WIDE // 4)  # between the fours of a thread
+    LANES = min(8, COLS // WIDE)
+    WARPS = COLS // WIDE // LANES
+    assert_fits = X_LOADS * THREADS * UNIT == ROWS * DEPTH and W_LOADS * THREADS * UNIT == COLS * DEPTH and X_PACE and W_PACE
+    if not assert_fits:
+        raise ValueError(f"tiles: {tile} cannot be shared out among {THREADS} threads")
+
+    @m.device
+    def cut(value):
+        return value if value > type(value)(0) or value != value else type(value)(0)
+
+    @m.device
+    def mixed(step, mask):
+        return (step // 4 % 4 * 8) & mask
+
+    @m.device
+    def multiply(total, room, x, w, row, column, part_x, part_w):
+        for s in range(DEPTH):
+            for i in range(0, TALL, 4):
+                place = x + s * LINE_X + ((row + i // 4 * GAP_X) ^ mixed(s, MIX_X))
+                part_x[i], part_x[i + 1], part_x[i + 2], part_x[i + 3] = load4(room, place)
+            for j in range(0, WIDE, 4):
+                place = w + s * LINE_W + ((column + j // 4 * GAP_W) ^ mixed(s, MIX_W))
+                part_w[j], part_w[j + 1], part_w[j + 2], part_w[j + 3] = load4(room, place)
+            for i in range(TALL):
+                for j in range(WIDE):
+                    total[i, j] += part_x[i] * part_w[j]
+
+    if driver.is_simulated():  # the same, in a few steps of NumPy
+        s, of_x, of_w = np.arange(DEPTH)[:, None], *(np.arange(n) // 4 * gap + np.arange(n) % 4 for n, gap in ((TALL, GAP_X), (WIDE, GAP_W)))
+
+        def multiply(total, room, x, w, row, column, part_x, part_w):
+            a = room[x + s * LINE_X + ((row + of_x) ^ mixed(s, MIX_X))]
+            b = room[w + s * LINE_W + ((column + of_w) ^ mixed(s, MIX_W))]
+            for step in range(DEPTH):
+                total += a[step, :, None] * b[step]
+
+    def sums(x, x0, w, w0, bias, b0, add, a0, y, y0, plan):
+        zero = x.dtype.type(0)
+        room = cuda.shared.array(ROOM, x.dtype, alignment=ALIGNED_BY)  # tiles of x, then tiles of w; in the end, results
+        total = cuda.local.array((TALL, WIDE), x.dtype)
+        part_x, part_w = cuda.local.array(TALL, x.dtype), cuda.local.array(WIDE, x.dtype)
+        next_x, next_w = cuda.local.array(NEXT_X, x.dtype), cuda.local.array(NEXT_W, x.dtype)
+        here = cuda.local.array(X_LOADS, numba.int64)  # where each pixel that is fetched begins; -1 outside
+        image = cuda.local.array(X_LOADS, numba.int64)
+        at = cuda.local.array((3, X_LOADS), numba.int64)  # deep: place * stride of each row; wide: place of each step
+        for i in range(TALL):
+            for j in range(WIDE):
+                total[i, j] = zero
+
+        # The tile, the job and the part of its sum that this block computes.
+        t, block = cuda.threadIdx.x, cuda.blockIdx.x
+        turn = divide(block, plan[TILES])
+        block -= turn * plan[TILES]
+        part, down = divide(turn, plan[JOBS]), divide(block, plan[ACROSS])
+        job = HEAD + (turn - part * plan[JOBS]) * JOB
+        first_row, first_column = down * ROWS, (block - down * plan[ACROSS]) * COLS
+        view = plan[job + VIEW]
+        C, columns = plan[view + CHANNELS], plan[view + COLUMNS]
+        size1, size2 = plan[view + SIZE1], plan[view + SIZE2]
+        seen, places = plan[view + TAPS] * C, plan[view + M]
+        rows, steps = (places, seen) if deep_x else (seen, places)
+        start = part * plan[EACH]
+        stop = min(steps, start + plan[EACH]) if first_row < rows else start
+
+        # What this thread fetches: of x UNIT steps of X_LOADS rows, or UNIT rows at X_LOADS steps; of w likewise.
+        lane_x, line_x = t % X_LANES * UNIT, t // X_LANES
+        lane_w, line_w = t % W_LANES * UNIT, t // W_LANES
+        if deep_x:
+            c = start + lane_x
+        else:
+            c = first_row + lane_x
+        tap = divide(c, C)
+        c -= tap * C
+        for i in range(X_LOADS):
+            p = line_x + i * X_PACE + (first_row if deep_x else start)
+            q = divide(p, size2)
+            at[2, i] = p - q * size2
+            p = divide(q, size1)
+            at[1, i] = q - p * size1
+            q = divide(p, plan[view + SIZE0])
+            at[0, i] = p - q * plan[view + SIZE0]
+            image[i] = q
+            if deep_x:
+                for d in range(3):
+                    at[d, i] *= plan[view + STRIDE0 + d]
+                image[i] = x0 + plan[job + X] + q * plan[view + SN] if first_row + line_x + i * X_PACE < rows else -1
+        step_w, column_w = plan[view + W_STEP], plan[view + W_COLUMN]
+        from_w = w0 + plan[job + W]
+        if deep_w:
+            from_w += (start + lane_w) * step_w + (first_column + line_w) * column_w
+        else:
+            from_w += (start + line_w) * step_w + (first_column + lane_w) * column_w
+        moved = True
+
+        row = (t // 32 // WARPS * (32 // LANES) + t % 32 // LANES) * 4  # of the tile, this thread's first four
+        column = (t // 32 % WARPS * LANES + t % LANES) * 4
+        half = 1
+        for step in range(start - DEPTH, stop, DEPTH):
+            coming = step + DEPTH
+            if coming < stop:
+                if deep_x:
+                    if moved and tap < plan[view + TAPS]:
+                        offset = view + OFFSETS + 3 * tap
+                        for i in range(X_LOADS):
+                            here[i] = image[i]
+                            for d in range(3):
+                                p = at[d, i] + plan[offset + d]
+                                if p < 0 or p >= plan[view + INSIDE0 + d]:
+                                    here[i] = -1
+                                elif here[i] >= 0:
+                                    here[i] += p * plan[view + S0 + d]
+                    for i in range(X_LOADS):
+                        inside = here[i] >= 0 and coming + lane_x < stop
+                        if vector:
+                            next_x[4 * i], next_x[4 * i + 1], next_x[4 * i + 2], next_x[4 * i + 3] = (
+                                load4(x, here[i] + c) if inside else (zero, zero, zero, zero)
+                            )
+                        else:
+                            next_x[i] = load(x, here[i] + c * plan[view + SC]) if inside else zero
+                    c += DEPTH
+                    moved = c >= C
+                    while c >= C:
+                        c -= C
+                        tap += 1
+                else:
+                    offset = view + OFFSETS + 3 * tap
+                    for i in range(X_LOADS):
+                        inside = first_row + lane_x < rows and coming + line_x + i * X_PACE < stop
+                        place = x0 + plan[job + X] + image[i] * plan[view + SN] + c * plan[view + SC]
+                        if inside:
+                            for d in range(3):
+                                p = at[d, i] * plan[view + STRIDE0 + d] + plan[offset + d]
+                                inside = inside and p >= 0 and p < plan[view + INSIDE0 + d]
+                                place += p * plan[view + S0 + d]
+                        if vector:
+                            next_x[4 * i], next_x[4 * i + 1], next_x[4 * i + 2], next_x[4 * i + 3] = (
+                                load4(x, place) if inside else (zero, zero, zero, zero)
+                            )
+                        else:
+                            next_x[i] = load(x, place) if inside else zero
+                        at[2, i] += DEPTH
+                        while at[2, i] >= size2:
+                            at[2, i] -= size2
+                            at[1, i] += 1
+                            if at[1, i] >= size1:
+                                at[1, i] = 0
+                                at[0, i] += 1
+                                if at[0, i] >= plan[view + SIZE0]:
+                                    at[0, i] = 0
+                                    image[i] += 1
+                for i in range(W_LOADS):
+                    if deep_w:
+                        inside = coming + lane_w < stop and first_column + line_w + i * W_PACE < columns
+                        place = from_w + i * W_PACE * column_w
+                    else:
+                        inside = coming + line_w + i * W_PACE < stop and first_column + lane_w < columns
+                        place = from_w + i * W_PACE * step_w
+                    if vector:
+                        next_w[4 * i], next_w[4 * i + 1], next_w[4 * i + 2], next_w[4 * i + 3] = (
+                            load4(w, place) if inside else (zero, zero, zero, zero)
+                        )
+                    else:
+                        next_w[i] = load(w, place) if inside else zero
+                from_w += DEPTH * step_w
+
+            if step >= start:
+                multiply(total, room, half * DEPTH * LINE_X, ROOM_X + half * DEPTH * LINE_W, row, column, part_x, part_w)
+
+            half = 1 - half
+            if coming < stop:
+                for i in range(X_LOADS):
+                    if deep_x:
+                        for u in range(UNIT):
+                            place = (line_x + i * X_PACE) ^ mixed(lane_x + u, MIX_X)
+                            room[(half * DEPTH + lane_x + u) * LINE_X + place] = next_x[i * UNIT + u]
+                    elif vector:
+                        place = (half * DEPTH + line_x + i * X_PACE) * LINE_X + lane_x
+                        store4(room, place, next_x[4 * i], next_x[4 * i + 1], next_x[4 * i + 2], next_x[4 * i + 3])
+                    else:
+                        room[(half * DEPTH + line_x + i * X_PACE) * LINE_X + lane_x] = next_x[i]
+                for i in range(W_LOADS):
+                    if deep_w:
+                        for u in range(UNIT):
+                            place = (line_w + i * W_PACE) ^ mixed(lane_w + u, MIX_W)
+                            room[ROOM_X + (half * DEPTH + lane_w + u) * LINE_W + place] = next_w[i * UNIT + u]
+                    elif vector:
+                        place = ROOM_X + (half * DEPTH + line_w + i * W_PACE) * LINE_W + lane_w
+                        store4(room, place, next_w[4 * i], next_w[4 * i + 1], next_w[4 * i + 2], next_w[4 * i + 3])
+                    else:
+                        room[ROOM_X + (half * DEPTH + line_w + i * W_PACE) * LINE_W + lane_w] = next_w[i]
+            cuda.syncthreads()
+
+        # Results go to shared memory, HALF rows at a time, and from there to y: neighbouring threads then write neighbours.
+        for h in range(TALL // 4):
+            for i in range(4):
+                for j in range(0, WIDE, 4):
+                    place = (row + i) * LINE_Y + column + j // 4 * GAP_W
+                    if h:
+                        store4(room, place, total[LAST + i, j], total[LAST + i, j + 1], total[LAST + i, j + 2], total[LAST + i, j + 3])
+                    else:
+                        store4(room, place, total[i, j], total[i, j + 1], total[i, j + 2], total[i, j + 3])
+            cuda.syncthreads()
+            for e in range(t, HALF * COLS // 4, THREADS):
+                down = e // (COLS // 4)
+                r, k = first_row + h * HALF + down, first_column + e % (COLS // 4) * 4
+                if r < rows and k < columns:
+                    to = plan[job + Y] + part * plan[PART] + k
+                    if plan[view + LINEAR]:
+                        to += r * plan[view + Y2]
+                    else:
+                        q = divide(r, size2)
+                        p = divide(q, size1)
+                        n = divide(p, plan[view + SIZE0])
+                        to += (r - q * size2) * plan[view + Y2] + (q - p * size1) * plan[view + Y1]
+                        to += (p - n * plan[view + SIZE0]) * plan[view + Y0] + n * plan[view + YN]
+                    v0, v1, v2, v3 = load4(room, down * LINE_Y + k - first_column)
+                    if plan[ALIGNED]:
+                        if plan[BIAS]:
+                            u0, u1, u2, u3 = load4(bias, b0 + plan[job + B] + k)
+                            v0, v1, v2, v3 = v0 + u0, v1 + u1, v2 + u2, v3 + u3
+                        if plan[ADD]:
+                            u0, u1, u2, u3 = load4(add, a0 + to)
+                            v0, v1, v2, v3 = v0 + u0, v1 + u1, v2 + u2, v3 + u3
+                        if plan[RELU]:
+                            v0, v1, v2, v3 = cut(v0), cut(v1), cut(v2), cut(v3)
+                        store4(y, y0 + to, v0, v1, v2, v3)
+                    else:
+                        for u in range(min(4, columns - k)):
+                            value = room[down * LINE_Y + k - first_column + u]
+                            if plan[BIAS]:
+                                value += load(bias, b0 + plan[job + B] + k + u)
+                            if plan[ADD]:
+                                value += load(add, a0 + to + u)
+                            y[y0 + to + u] = cut(value) if plan[RELU] else value
+            cuda.syncthreads()
+
+    sums.__name__ = sums.__qualname__ = f"sums_{'deep' if deep_x else 'wide'}_{'deep' if deep_w else 'wide'}_{4 if vector else 1}_{ROWS}x{COLS}"
+    return Family(sums, "TiTiTiTiTiI", (np.float32,) if vector else (np.float32, np.float64), None)
+
+
+# --------------------------------------------------------------------------------------- the launch
+BLOCKS, LEAST_STEPS = (6, 16) if driver.is_simulated() else (264, 256)  # blocks that fill a large GPU; steps of a part of a sum, at least
+MOST_PARTS = 64
+
+
+class Sums(NamedTuple):
+    """What one launch takes besides arrays."""
+
+    plan: Array
+    family: Family
+    threads: int
+    blocks: int
+    parts: int  # each with results of its own, one after the other in a buffer
+    each: int  # results of a part
+
+
+def view(
+    places: int, sizes: Sequence[int], inside: Sequence[int], stride: Sequence[int], steps: Sequence[int], channels: int,
+    offsets: Sequence[Sequence[int]], columns: int, w_step: int, w_column: int, y_steps: Sequence[int], linear: bool = True,
+) -> list[int]:  # fmt: skip
+    """The numbers of a view: windows at `places`, `sizes` of them in each dimension, over pixels of sizes `inside`.
+
+    `steps` are the pixels' strides of n, the dimensions and c, those of y are of n and the dimensions; `linear`: y's rows follow each other.
+    """
+    seen = offsets if channels else ()
+    return [places, *sizes, *inside, *stride, *steps, max(1, channels), len(seen), columns, w_step, w_column, linear, *y_steps,
+            *(o for offset in seen for o in offset)]  # fmt: skip
+
+
+def prepare(
+    deep_x: bool, deep_w: bool, vector: bool, dtype: np.dtype, views: Sequence[Sequence[int]], jobs: np.ndarray, results: int,
+    split: bool | int, aligned: bool, epilogue: tuple[bool, bool, bool],
+) -> Sums:  # fmt: skip
+    """The launch for `jobs` [count, X W Y B VIEW], whose views are numbered; `results` are those of all jobs, in one block of memory.
+
+    `split`: may the sums be cut into parts?  A number is that of the jobs that count for it: what the results of a job are depends on it.
+    `epilogue`: are there a bias, something to add, a relu?  Where there are parts, none of this is done.
+    """
+    places, seen = max(v[M] for v in views), max(v[CHANNELS] * v[TAPS] for v in views)
+    rows, steps = (places, seen) if deep_x else (seen, places)
+    columns = views[0][COLUMNS]
+    tile = tile_for(rows, columns, len(jobs), vector, bool(split))
+    across = -(-columns // tile.columns)
+    tiles = -(-rows // tile.rows) * across
+    parts = min(BLOCKS // (tiles * (len(jobs) if split is True else split)), steps // LEAST_STEPS, MOST_PARTS) if split else 1
+    each = -(-steps // max(1, parts) // tile.depth) * tile.depth or tile.depth
+    parts = max(1, -(-steps // each))
+    bias, add, relu = epilogue if parts == 1 else (False, False, False)
+    head = [tiles, across, len(jobs), each, results, bias, add, relu, aligned and results % 4 == 0]
+    begins = np.cumsum([HEAD + JOB * len(jobs), *map(len, views)])
+    table = np.array(jobs, np.int64)
+    table = np.concatenate([table[:, :VIEW], begins[table[:, VIEW]][:, None]], 1)
+    numbers = np.concatenate([np.array(head, np.int64), table.reshape(-1), *(np.array(v, np.int64) for v in views)])
+    return Sums(asarray(numbers), family(deep_x, deep_w, vector, tile), tile.threads, tiles * len(jobs) * parts, parts, results)
+
+
+def tile_for(rows: int, columns: int, jobs: int, vector: bool, split: bool) -> Tile:
+    """The tile that wastes little and still gives every multiprocessor work."""
+    if not vector:
+        return DOUBLE
+    if columns <= NARROW.columns:
+        return NARROW
+    tiles = -(-rows // LARGE.rows) * -(-columns // LARGE.columns)
+    wanted = rows > LARGE.rows // 2 and columns > LARGE.columns // 2
+    return LARGE if wanted and (split or tiles * jobs >= BLOCKS // 2) else MIDDLE
+
+
+def run(sums: Sums, x: Array, w: Array, bias: Array | None, add: Array | None, y: Array) -> None:
+    """Launch; y, or the parts of y, are written where the plan says."""
+    b, a = y if bias is None else bias, y if add is None else add
+    sums.family[x.dtype].blocks(
+        sums.blocks, sums.threads, x.flat, x.offset, w.flat, w.offset, b.flat, b.offset, a.flat, a.offset, y.flat, y.offset, sums.plan.flat
+    )
+
+
+def run_and_finish(sums: Sums, x: Array, w: Array, bias: Array | None, add: Array | None, relu: bool, y: Array, columns: int) -> None:
+    """Launch, and add up the parts; y [..., columns] is in C order, and so is `add`."""
+    if sums.parts == 1:
+        return run(sums, x, w, bias, add, y)
+    parts = empty((sums.parts, y.size), y.dtype)
+    run(sums, x, w, None, None, parts)
+    b, a = y if bias is None else bias, y if add is None else add
+    _finish[y.dtype](
+        y.size, y.size, sums.parts, columns, parts.flat, parts.offset, b.flat, b.offset, a.flat, a.offset, y.flat, y.offset,
+        bias is not None, add is not None, relu,
+    )  # fmt: skip
+    return None
+
+
+@kernel("iiiTiTiTiTiiii")
+def _finish(n, parts, columns, x, x0, bias, b0, add, a0, y, y0, has_bias, has_add, relu):
+    # y[i] = bias[i % columns] + sum over parts of x[part, i], + add[i], and max(y, 0)
+    zero = x.dtype.type(0)
+    for i in range(cuda.grid(1), n, cuda.gridsize(1)):
+        value = x[x0 + i]
+        for part in range(1, parts):
+            value += x[x0 + part * n + i]
+        if has_bias:
+            value += bias[b0 + i % columns]
+        if has_add:
+            value += add[a0 + i]
+        if relu:
+            value = value if value > zero or value != value else zero
+        y[y0 + i] = value
