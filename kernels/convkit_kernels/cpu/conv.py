@@ -26,7 +26,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..geometry import Triple, Window
-from ..layout import from_channels_last, is_channels_last
+from ..layout import dense_order, from_channels_last, is_channels_last
 from . import tasks, winograd
 from .bands import (
     BAND,
@@ -57,9 +57,9 @@ from .bands import (
     unit_of,
     walk_of,
 )
-from .choice import Estimate, Taps, chosen, estimates, spacing
+from .choice import Taps, chosen, estimates, spacing
 from .copy import channels_last, contiguous
-from .matmul import finish, flat_or_none, matmul, multiply, pack
+from .matmul import finish, matmul, multiply, pack
 from .microkernel import address, call_code, clear_bytes, finish_kernel, row_split, split_kernels, tile_for
 
 PARTIAL_BYTES = 1 << 23  # for the partial sums of a weight gradient
@@ -77,61 +77,108 @@ def conv_forward(
 
     Plus `add`, of y's shape, and then max(y, 0) with `relu`, before y is stored: the same bits as one after the other.
     """
-    added = None if add is None else channels_last(add)
-    out = _out(window, x.shape[2:])
-    if window.pointwise and x.flags.c_contiguous and w.size and not is_channels_last(x):  # planes are read where they lie
-        y = matmul(x.reshape(*x.shape[:2], -1).swapaxes(1, 2), w.reshape(w.shape[:2]).T[None], bias, added, relu)
-        return from_channels_last(y.reshape(x.shape[0], *out, w.shape[0]), window.rank)
-    source = _source(x, window)
-    y = np.empty((x.shape[0], *out, w.shape[0]), x.dtype)
-    if not w.size:  # no channels
-        y[...] = 0 if bias is None else bias
-        finish(y, added, relu)
-    elif window.pointwise:
-        multiply(source.reshape(-1, x.shape[1]), w.reshape(w.shape[:2]).T, bias, y.reshape(-1, w.shape[0]), added, relu)
-    else:
-        _window_sums(source, _weights(w, window), bias, (Phase((0, 0, 0), _taps(window)),), window.canonical[1], y, (1, 1, 1), added, relu)
-    return from_channels_last(y, window.rank)
+    if window.pointwise or not w.size:
+        return _product(x, w, bias, window, add, relu)
+    sums = _forward(x.shape, x.strides, x.dtype, w.shape, window, add is not None, relu)
+    return sums.run(x, w, bias, None if add is None else channels_last(add))
 
 
 def conv_input_grad(gy: np.ndarray, w: np.ndarray, bias: np.ndarray | None, input_size: Sequence[int], window: Window) -> np.ndarray:
     """gy [N, K, *out] with w [K, C/groups, *window] -> gx [N, C, *input_size]: the adjoint of `conv_forward`, and the
     transposed convolution, for which `bias` [C] may be added."""
-    source = _source(gy, window)
-    channels, inside = w.shape[1] * window.groups, (1,) * (3 - window.rank) + tuple(input_size)
-    gx = np.empty((gy.shape[0], *inside, channels), gy.dtype)
-    if not gx.size:
+    if window.pointwise or not w.size:
+        source = channels_last(gy)
+        gx = np.empty((gy.shape[0], *(1,) * (3 - window.rank), *input_size, w.shape[1] * window.groups), gy.dtype)
+        if gx.size:
+            multiply(source.reshape(-1, w.shape[0]), w.reshape(w.shape[:2]), bias, gx.reshape(-1, w.shape[1]))
         return from_channels_last(gx, window.rank)
-    if window.pointwise:
-        multiply(source.reshape(-1, w.shape[0]), w.reshape(w.shape[:2]), bias, gx.reshape(-1, channels))
-        return from_channels_last(gx, window.rank)
-    groups, k, c, ntaps = window.groups, w.shape[0] // window.groups, w.shape[1], math.prod(window.size)
-    (phases, taps, unseen), stride = _phases(window), window.canonical[1]
-    weights = _Weights(contiguous(w).reshape(-1), taps, (groups, k, c), (k * c * ntaps, c * ntaps, ntaps))
-    for first in unseen:
-        gx[(slice(None), *(slice(a, None, s) for a, s in zip(first, stride, strict=True)))] = 0 if bias is None else bias
-    _window_sums(source, weights, bias, phases, (1, 1, 1), gx, stride)
-    return from_channels_last(gx, window.rank)
+    return _input_grad(gy.shape, gy.strides, gy.dtype, w.shape, tuple(input_size), window).run(gy, w, bias)
 
 
 def conv_weight_grad(x: np.ndarray, gy: np.ndarray, window: Window) -> np.ndarray:
     """x [N, C, *in] and gy [N, K, *out] -> gw [K, C/groups, *window], contiguous."""
-    source, grad = channels_last(x), channels_last(gy)
-    c, k, groups = x.shape[1] // window.groups, gy.shape[1] // window.groups, window.groups
     if window.pointwise:
+        source, grad = channels_last(x), channels_last(gy)
+        c, k = x.shape[1], gy.shape[1]
         return matmul(grad.reshape(-1, k).T, source.reshape(-1, c)).reshape(k, c, *window.size)
+    outer = _weight_grad(x.shape, gy.shape, x.dtype, window)
+    x, gy = (a if a.flags.aligned and is_channels_last(a) else _in_channels_last(a) for a in (x, gy))
+    return outer.run(x, gy)
+
+
+def _product(x: np.ndarray, w: np.ndarray, bias: np.ndarray | None, window: Window, add: np.ndarray | None, relu: bool) -> np.ndarray:
+    """`conv_forward` where it is a product of matrices, or where there are no channels."""
+    added, out = None if add is None else channels_last(add), _out(window, x.shape[2:])
+    if window.pointwise and x.flags.c_contiguous and w.size and not is_channels_last(x):  # planes are read where they lie
+        y = matmul(x.reshape(*x.shape[:2], -1).swapaxes(1, 2), w.reshape(w.shape[:2]).T[None], bias, added, relu)
+        return from_channels_last(y.reshape(x.shape[0], *out, w.shape[0]), window.rank)
+    y = np.empty((x.shape[0], *out, w.shape[0]), x.dtype)
+    if not w.size:
+        y[...] = 0 if bias is None else bias
+        finish(y, added, relu)
+    else:
+        multiply(channels_last(x).reshape(-1, x.shape[1]), w.reshape(w.shape[:2]).T, bias, y.reshape(-1, w.shape[0]), added, relu)
+    return from_channels_last(y, window.rank)
+
+
+def _in_channels_last(a: np.ndarray) -> np.ndarray:
+    """a [N, C, *spatial] in channels-last memory."""
+    return np.moveaxis(contiguous(np.moveaxis(a, 1, -1)), -1, 1)
+
+
+def _is_turned(shape: tuple[int, ...], strides: tuple[int, ...], itemsize: int) -> bool | None:
+    """Whether an image lies in C order, which sums turn as they read it; None for memory that they cannot read."""
+    if 0 in shape:
+        return False
+
+    def order(*axes: int) -> tuple[int, ...]:
+        return tuple(i for i in axes if shape[i] != 1)
+
+    found = dense_order(shape, strides, itemsize)
+    if found == order(0, *range(2, len(shape)), 1):
+        return False
+    return True if found == order(*range(len(shape))) else None
+
+
+def _canonical(shape: Sequence[int], rank: int) -> tuple[int, ...]:
+    """[N, C, *spatial] -> [N, D, H, W, C]."""
+    return (shape[0], *(1,) * (3 - rank), *shape[2:], shape[1])
+
+
+@functools.lru_cache(maxsize=1024)
+def _forward(
+    x: tuple[int, ...], strides: tuple[int, ...], dtype: np.dtype, w: tuple[int, ...], window: Window, add: bool, relu: bool
+) -> _WindowSums:  # fmt: skip
+    """The sums of a forward pass."""
+    turned = _is_turned(x, strides, dtype.itemsize)
+    groups, k, c, ntaps = window.groups, w[0] // window.groups, w[1], math.prod(window.size)
+    weights = _Weights(np.arange(ntaps), (groups, c, k), (k * c * ntaps, ntaps, c * ntaps))
+    phases, y = (Phase((0, 0, 0), _taps(window)),), (x[0], *_out(window, x[2:]), w[0])
+    return _WindowSums(_canonical(x, window.rank), turned, dtype, weights, phases, (), window.canonical[1], y, (1, 1, 1), window.rank, add, relu)
+
+
+@functools.lru_cache(maxsize=1024)
+def _input_grad(
+    gy: tuple[int, ...], strides: tuple[int, ...], dtype: np.dtype, w: tuple[int, ...], input_size: tuple[int, ...], window: Window
+) -> _WindowSums:  # fmt: skip
+    """The sums of an input gradient."""
+    turned = _is_turned(gy, strides, dtype.itemsize)
+    groups, k, c, ntaps = window.groups, w[0] // window.groups, w[1], math.prod(window.size)
+    phases, taps, unseen = _phases(window)
+    weights = _Weights(taps, (groups, k, c), (k * c * ntaps, c * ntaps, ntaps))
+    y = _canonical((gy[0], c * groups, *input_size), window.rank)
+    return _WindowSums(_canonical(gy, window.rank), turned, dtype, weights, phases, unseen, (1, 1, 1), y, window.canonical[1], window.rank)
+
+
+@functools.lru_cache(maxsize=1024)
+def _weight_grad(x: tuple[int, ...], gy: tuple[int, ...], dtype: np.dtype, window: Window) -> _WindowOuter:
+    """The sums of a weight gradient."""
+    source, grad = _canonical(x, window.rank), _canonical(gy, window.rank)
     taps, stride = _taps(window), window.canonical[1]
-    if taps[:2] == ((0,), (0,)) and stride[:2] == (1, 1) and source.shape[:3] == grad.shape[:3]:
+    if taps[:2] == ((0,), (0,)) and stride[:2] == (1, 1) and source[:3] == grad[:3]:
         # Each row sees itself alone: they are the rows of one image, and make long sums.
-        source, grad = (a.reshape(1, 1, math.prod(a.shape[:3]), *a.shape[3:]) for a in (source, grad))
-    return _window_outer(source, grad, taps, stride, groups).reshape(groups * k, c, *window.size)
-
-
-def _source(x: np.ndarray, window: Window) -> np.ndarray:
-    """x [N, C, *in] as [N, D, H, W, C]: channels-last in memory, or in C order as it was if window sums will read it (a plain product will not)."""
-    if window.pointwise or not x.flags.carray:
-        return channels_last(x)
-    return x.reshape(*x.shape[:2], *(1,) * (3 - window.rank), *x.shape[2:]).transpose(0, 2, 3, 4, 1)
+        source, grad = ((1, 1, math.prod(a[:3]), *a[3:]) for a in (source, grad))
+    return _WindowOuter(source, grad, dtype, taps, stride, window.groups, (gy[1], x[1] // window.groups, *window.size))
 
 
 @functools.lru_cache(maxsize=1024)
@@ -166,30 +213,18 @@ def _phases(window: Window) -> tuple[tuple[Phase, ...], np.ndarray, tuple[Triple
     return tuple(phases), np.concatenate(taps), tuple(unseen)  # type: ignore[return-value, arg-type]
 
 
-def _planes(a: np.ndarray) -> np.ndarray:
+def _planes(shape: tuple[int, ...]) -> tuple[int, ...]:
     """[N, D, H, W, C] as images [N*D, H, W, C]."""
-    return a.reshape(a.shape[0] * a.shape[1], *a.shape[2:])
+    return (shape[0] * shape[1], *shape[2:])
 
 
 class _Weights(NamedTuple):
     """Weights where they lie: element (tap, g, i, j), for input channel i and output channel j of group g, stands at
-    flat[taps[tap] + strides . (g, i, j)], with (g, i, j) inside `shape`."""
+    taps[tap] + strides . (g, i, j), with (g, i, j) inside `shape`."""
 
-    flat: np.ndarray
     taps: np.ndarray
     shape: Triple
     strides: Triple
-
-
-def _weights(w: np.ndarray, window: Window) -> _Weights:
-    """w [K, C/groups, *window] as the forward pass reads it."""
-    groups, k, c, ntaps = window.groups, w.shape[0] // window.groups, w.shape[1], math.prod(window.size)
-    return _Weights(contiguous(w).reshape(-1), _numbered(ntaps), (groups, c, k), (k * c * ntaps, ntaps, c * ntaps))
-
-
-@functools.lru_cache(maxsize=1024)
-def _numbered(taps: int) -> np.ndarray:
-    return np.arange(taps)
 
 
 def _nine(taps: Taps) -> winograd.Taps:
@@ -198,51 +233,69 @@ def _nine(taps: Taps) -> winograd.Taps:
 
 
 # ---------------------------------------------------------------------------------- window sums
-def _window_sums(
-    source: np.ndarray, w: _Weights, bias: np.ndarray | None, phases: tuple[Phase, ...], step: Triple, y: np.ndarray, spread: Triple,
-    add: np.ndarray | None = None, relu: bool = False,
-) -> None:  # fmt: skip
-    """y[n, first + spread*o] = window sums, plus `add` there, then max(y, 0) with `relu`, for every o that stays inside y, for each phase."""
-    shapes = source.shape, y.shape, y.dtype, w.shape, phases, step, spread
-    found = _estimates_of_sums(*shapes)
-    if not found:
-        return
-    start = np.zeros(y.shape[4], y.dtype) if bias is None else contiguous(bias)
-    added = flat_or_none(add, y)
-    if chosen(found) == "winograd":
-        winograd.sums(_planes(contiguous(source)), w.flat, w.taps, w.strides, start, _nine(phases[0].taps), _planes(y), added, relu)
-        return
-    plan = _plan_sums(*shapes, not source.flags.c_contiguous, add is not None, relu)
-    if plan.depthwise:  # all channels are one group, in which each column of a tile reads its own
-        w = w._replace(shape=(1, 1, y.shape[4]), strides=(0, 0, w.strides[0]))
-    packed = pack(*w, plan.packed)
-    tasks.run(tasks.compiled(_sum_tiles, y.dtype.char), plan.units, plan.walk, plan.table, source, packed, start, y, added,
-              scratch=np.empty(plan.frames, y.dtype), flush=True)  # fmt: skip
+class _WindowSums:
+    """Window sums of arrays of these shapes, for each phase, and all that they take besides numbers.
 
+    The source [N, D, H, W, C] lies in that order, or is `turned`, planes of channels, or (None) is copied; y [N, *out, K] has as many dimensions as
+    the image had.  Sums go to the pixels first + spread*o that are inside y; those of the phases `unseen` see no tap.
+    """
 
-@functools.lru_cache(maxsize=1024)
-def _estimates_of_sums(
-    source: tuple[int, ...], y: tuple[int, ...], dtype: np.dtype, w: Triple, phases: tuple[Phase, ...], step: Triple, spread: Triple
-) -> tuple[Estimate, ...]:  # fmt: skip
-    """What each algorithm would cost for all phases; nothing if there is nothing to do.  `w` is (groups, C, K)."""
-    apart = tuple(s * p for s, p in zip(step, spread, strict=True))
-    found = []
-    for first, taps in phases:
-        counts = counts_of(y[1:4], first, spread)
-        if y[0] and all(counts):
-            found.append(estimates("sums", source[0], source[4], y[4], counts, taps, apart, w[0], counts[0] == source[1], dtype.itemsize))
-    return tuple(e[0]._replace(cost=sum(each.cost for each in e)) for e in zip(*found, strict=True))
+    def __init__(
+        self, source: tuple[int, ...], turned: bool | None, dtype: np.dtype, w: _Weights, phases: tuple[Phase, ...], unseen: tuple[Triple, ...],
+        step: Triple, y: tuple[int, ...], spread: Triple, rank: int, add: bool = False, relu: bool = False,
+    ) -> None:  # fmt: skip
+        self.source, self.turned, self.dtype, self.w, self.phases, self.unseen = source, turned, dtype, w, phases, unseen
+        self.step, self.y, self.spread, self.adds, self.relu = step, y, spread, add, relu
+        self.shape, self.axes = (y[0], *y[4 - rank :]), (0, rank + 1, *range(1, rank + 1))
+        self.zeros = np.zeros(y[4], dtype)
+        apart = tuple(s * p for s, p in zip(step, spread, strict=True))
+        costs = []
+        for first, taps in phases:
+            counts = counts_of(y[1:4], first, spread)
+            if y[0] and all(counts):
+                plane_by_plane = counts[0] == source[1]
+                costs.append(estimates("sums", source[0], source[4], y[4], counts, taps, apart, w.shape[0], plane_by_plane, dtype.itemsize))
+        # What each algorithm would cost for all phases; nothing if there is nothing to do.
+        self.found = tuple(e[0]._replace(cost=sum(each.cost for each in e)) for e in zip(*costs, strict=True))
+
+    def run(self, source: np.ndarray, w: np.ndarray, bias: np.ndarray | None, add: np.ndarray | None = None) -> np.ndarray:
+        """y [N, K, *out] = window sums, plus `add` [N, D, H, W, K], then max(y, 0) if asked for."""
+        y, w = np.empty(self.shape, self.dtype), contiguous(w)
+        if self.turned is None or not source.flags.aligned:
+            source = contiguous(source) if self.turned else _in_channels_last(source)
+        for first in self.unseen:
+            pixels = y.reshape(self.y)
+            pixels[(slice(None), *(slice(a, None, s) for a, s in zip(first, self.spread, strict=True)))] = 0 if bias is None else bias
+        if self.found:
+            start = self.zeros if bias is None else contiguous(bias)
+            if chosen(self.found) == "winograd":
+                images, result = channels_last(source).reshape(_planes(self.source)), y.reshape(_planes(self.y))
+                added = self.zeros[:0] if add is None else add.reshape(-1)
+                taps, strides = self.w.taps, self.w.strides
+                winograd.sums(images, w.reshape(-1), taps, strides, start, _nine(self.phases[0].taps), result, added, self.relu)
+            else:
+                plan = self.direct
+                packed = pack(w, *plan.w, plan.packed)
+                tasks.run(plan.code, plan.units, plan.walk, plan.table, source, packed, start, y, y if add is None else add,
+                          scratch=np.empty(plan.frames, self.dtype), flush=True)  # fmt: skip
+        return y.transpose(self.axes)
+
+    @functools.cached_property
+    def direct(self) -> _SumsPlan:
+        """How direct sums go about it."""
+        return _plan_sums(self.source, self.y, self.dtype, self.w, self.phases, self.step, self.spread, bool(self.turned), self.adds, self.relu)
 
 
 class _SumsPlan(NamedTuple):
     """What direct sums take besides arrays of numbers."""
 
+    code: int
     units: int
     walk: np.ndarray
     table: np.ndarray  # the places that follow
     frames: tuple[int, int]
+    w: _Weights
     packed: int  # columns of a block of packed weights
-    depthwise: bool
 
 
 Y = 0  # 4 numbers: planes, rows, columns and channels of y
@@ -257,12 +310,11 @@ TILES = 16  # for each phase TILE numbers: how `row_split` cuts a line of output
 CODE, TILE = 3, 7  # the 4 micro-kernels, of whole blocks of columns and of the last
 
 
-@functools.lru_cache(maxsize=1024)
 def _plan_sums(
-    source: tuple[int, ...], y: tuple[int, ...], dtype: np.dtype, w: Triple, phases: tuple[Phase, ...], step: Triple, spread: Triple, turned: bool,
+    source: tuple[int, ...], y: tuple[int, ...], dtype: np.dtype, w: _Weights, phases: tuple[Phase, ...], step: Triple, spread: Triple, turned: bool,
     add: bool, relu: bool,
 ) -> _SumsPlan:  # fmt: skip
-    groups, c, k = w
+    groups, c, k = w.shape
     walk, offsets, begins = walk_of(source, dtype.itemsize, phases, step, y[1:4], spread, groups, turned)  # type: ignore[arg-type]
     depthwise = c == k == 1 and groups > 1
     groups, k = (1, groups) if depthwise else (groups, k)
@@ -273,7 +325,7 @@ def _plan_sums(
     across = columns if not depthwise and rows == {tuple(range(0, columns * step[2], step[2]))} else 1
     tile = tile_for(int(most[COUNTS + 2]), k, dtype, 0 if depthwise else int(most[RUN]), int(most[TAPS + 1] - most[TAPS]), across)
     if tile.across > 1:
-        walk, offsets, begins = walk_of(source, dtype.itemsize, phases, step, y[1:4], spread, w[0], turned, True)  # type: ignore[arg-type]
+        walk, offsets, begins = walk_of(source, dtype.itemsize, phases, step, y[1:4], spread, w.shape[0], turned, True)  # type: ignore[arg-type]
     packed = 1 if tile.lanes == 1 else tile.columns
     tiles: list[int] = []
     for phase in of_phases:
@@ -288,7 +340,10 @@ def _plan_sums(
     table = [*y[1:], *spread, groups, tile.columns, tile.columns if depthwise else 0, *strides, finish_kernel(dtype, add, relu)]
     table += [known, known + len(offsets), *tiles]
     units = walk[N] * walk[COUNT] * walk[BANDS]
-    return _SumsPlan(int(units), walk, np.concatenate([table, offsets, begins * (c * packed)]), frames_of(walk), packed, depthwise)
+    if depthwise:  # all channels are one group, in which each column of a tile reads its own
+        w = w._replace(shape=(1, 1, y[4]), strides=(0, 0, w.strides[0]))
+    return _SumsPlan(tasks.compiled(_sum_tiles, dtype.char), int(units), walk, np.concatenate([table, offsets, begins * (c * packed)]),
+                     frames_of(walk), w, packed)  # fmt: skip
 
 
 def _sum_tiles(task, walk, table, source, w, start, y, add, f, frame):
@@ -326,36 +381,56 @@ def _sum_tiles(task, walk, table, source, w, start, y, add, f, frame):
 
 
 # --------------------------------------------------------------------------------- window outer
-def _window_outer(source: np.ndarray, grad: np.ndarray, taps: Taps, step: Triple, groups: int) -> np.ndarray:
-    """Window outer of source [N, D, H, W, groups*C] and grad [N, P0, P1, P2, groups*K] -> [groups*K, C, taps].
+class _WindowOuter:
+    """Window outer of source [N, D, H, W, groups*C] and grad [N, P0, P1, P2, groups*K], and all that it takes besides numbers.
 
     Units of work go into `parts` partial sums, added in order: scratch of at most PARTIAL_BYTES or two partial sums.
     Each partial sum is cut into `slices` of output channels that stay in the second-level cache while the units pass.
     """
-    c, k, ntaps = source.shape[4] // groups, grad.shape[4], len(taps[0]) * len(taps[1]) * len(taps[2])
-    gw = np.empty((k, c, ntaps), grad.dtype)
-    if not grad.size or not source.size:
-        gw[...] = 0
+
+    def __init__(
+        self, source: tuple[int, ...], grad: tuple[int, ...], dtype: np.dtype, taps: Taps, step: Triple, groups: int, gw: tuple[int, ...]
+    ) -> None:  # fmt: skip
+        self.source, self.grad, self.dtype, self.taps, self.step, self.groups, self.gw = source, grad, dtype, taps, step, groups, gw
+        plane_by_plane = grad[1] == source[1]
+        self.found = estimates("outer", *source[::4], grad[4], grad[1:4], taps, step, groups, plane_by_plane, dtype.itemsize)  # type: ignore[arg-type]
+
+    def run(self, source: np.ndarray, grad: np.ndarray) -> np.ndarray:
+        """gw [groups*K, C, *window] of images in channels-last memory."""
+        if not grad.size or not source.size:
+            return np.zeros(self.gw, self.dtype)
+        gw = np.empty(self.gw, self.dtype)
+        if chosen(self.found) == "winograd":
+            images, grads = channels_last(source).reshape(_planes(self.source)), channels_last(grad).reshape(_planes(self.grad))
+            winograd.outer(images, grads, _nine(self.taps), gw.reshape(*self.gw[:2], -1))
+            return gw
+        plan = self.direct
+        sums = np.empty(plan.sums, self.dtype)
+        tasks.run(plan.code, plan.sums[0] * plan.sums[1], plan.walk, plan.table, source, grad, sums,
+                  scratch=np.empty(plan.frames, self.dtype), flush=True)  # fmt: skip
+        # gw[g*k + slice*wide + j, c, tap] = sum over parts of sums[part, slice, g, tap*C + c, j], which end in the first part.  First the sum, along
+        # memory; then the transposition, a cache line of j at a time, because sums are contiguous in j and gw is not.
+        if plan.sums[0] > 1:
+            tasks.run(tasks.compiled(_add, self.dtype.char), int(plan.add[2]), plan.add, plan.add, sums)
+        tasks.run(tasks.compiled(_turn, self.dtype.char), int(plan.turn[0] * plan.turn[1] * plan.turn[6]), plan.turn, plan.turn, sums, gw)
         return gw
-    found = estimates("outer", *source.shape[::4], k, grad.shape[1:4], taps, step, groups, grad.shape[1] == source.shape[1], grad.itemsize)
-    if chosen(found) == "winograd":
-        winograd.outer(_planes(source), _planes(grad), _nine(taps), gw)
-        return gw
-    plan = _plan_outer(source.shape, grad.shape, grad.dtype, taps, step, groups)
-    sums = np.empty(plan.sums, grad.dtype)
-    tasks.run(tasks.compiled(_outer_tiles, grad.dtype.char), plan.sums[0] * plan.sums[1], plan.walk, plan.table, source, grad,
-              sums, scratch=np.empty(plan.frames, grad.dtype), flush=True)  # fmt: skip
-    _add_parts(sums, gw)
-    return gw
+
+    @functools.cached_property
+    def direct(self) -> _OuterPlan:
+        """How direct sums go about it."""
+        return _plan_outer(self.source, self.grad, self.dtype, self.taps, self.step, self.groups)
 
 
 class _OuterPlan(NamedTuple):
     """What direct outer sums take besides arrays of numbers."""
 
+    code: int
     walk: np.ndarray
     table: np.ndarray  # the places that follow
     frames: tuple[int, int]
     sums: tuple[int, ...]  # the shape of partial sums: [parts, slices, groups, taps * C, K of a slice]
+    add: np.ndarray  # the plans of `_add`
+    turn: np.ndarray  # and of `_turn`
 
 
 PARTS, SLICES, OUTER_GROUPS, FILTERS, WIDE = range(5)  # the partial sums; K of a group, and of a slice
@@ -367,7 +442,6 @@ XROWS, GROWS, OUTER_OFFSETS = 19, 20, 21  # where these begin in this table: row
 OUTER_TABLE = 22  # offsets of runs in a box of the source
 
 
-@functools.lru_cache(maxsize=1024)
 def _plan_outer(source: tuple[int, ...], grad: tuple[int, ...], dtype: np.dtype, taps: Taps, step: Triple, groups: int) -> _OuterPlan:
     counts: Triple = grad[1:4]  # type: ignore[assignment]
     c, k, ntaps = source[4] // groups, grad[4] // groups, len(taps[0]) * len(taps[1]) * len(taps[2])
@@ -393,7 +467,11 @@ def _plan_outer(source: tuple[int, ...], grad: tuple[int, ...], dtype: np.dtype,
     table = [parts, slices, groups, k, wide, len(offsets), run, apart, across, max(1, OUTER_PIXELS // counts[2]), int(depthwise), tile.columns,
              *split, *whole, *part, OUTER_TABLE, OUTER_TABLE + len(rows), OUTER_TABLE + 2 * len(rows)]  # fmt: skip
     xrows, grows = rows * (step[1] * walk[BOX + 2] * source[4]), rows * (counts[2] * grad[4])
-    return _OuterPlan(walk, np.concatenate([table, xrows, grows, offsets]), frames_of(walk), (parts, slices, groups, ntaps * c, wide))
+    total = slices * groups * ntaps * c * wide
+    add = np.array([parts, total, -(-parts * total // PIECE)])
+    turn = np.array([slices, -(-wide // LINE), wide, k, c, ntaps, groups])
+    code, sums = tasks.compiled(_outer_tiles, dtype.char), (parts, slices, groups, ntaps * c, wide)
+    return _OuterPlan(code, walk, np.concatenate([table, xrows, grows, offsets]), frames_of(walk), sums, add, turn)
 
 
 def _outer_tiles(task, walk, table, source, grad, sums, d, e, f, frame):
@@ -438,23 +516,6 @@ def _outer_tiles(task, walk, table, source, grad, sums, d, e, f, frame):
                                  walk[STEP + 2] * channels, gp + size * (g * k + j), grows + 8 * (pa - p0), K, pb - pa, P2,
                                  at, wide, at, wide, min(columns, j1 - j)),
                             )  # fmt: skip
-
-
-def _add_parts(sums: np.ndarray, gw: np.ndarray) -> None:
-    """gw[g*k + slice*wide + j, c, tap] = sum over parts of sums[part, slice, g, tap*C + c, j], which end in the first part.
-
-    First the sum, along memory; then the transposition, a cache line of j at a time, because sums are contiguous in j and gw is not.
-    """
-    parts, slices, groups, _, wide = sums.shape
-    filters, channels, ntaps = gw.shape
-    char = sums.dtype.char
-    if parts > 1:
-        pieces = -(-sums.size // PIECE)
-        plan = np.array([parts, sums.size // parts, pieces])
-        tasks.run(tasks.compiled(_add, char), pieces, plan, plan, sums)
-    lines = -(-wide // LINE)
-    plan = np.array([slices, lines, wide, filters // groups, channels, ntaps, groups])
-    tasks.run(tasks.compiled(_turn, char), groups * slices * lines, plan, plan, sums, gw)
 
 
 def _add(task, plan, index, sums, b, c, d, e, f, g):

@@ -79,11 +79,6 @@ def finish(y: np.ndarray, add: np.ndarray | None, relu: bool) -> None:
         y[y <= 0] = 0
 
 
-def flat_or_none(add: np.ndarray | None, y: np.ndarray) -> np.ndarray:
-    """`add` in the order of the contiguous y: flat, of size 0 if there is nothing to add."""
-    return np.empty(0, y.dtype) if add is None else contiguous(add).reshape(-1)
-
-
 _NO_TAPS = np.zeros(1, np.int64)
 
 
@@ -137,21 +132,25 @@ def _places(own: tuple[int, ...], batch: tuple[int, ...]) -> np.ndarray:
 def pack(b: np.ndarray, taps: np.ndarray, shape: tuple[int, int, int], strides: tuple[int, int, int], columns: int) -> np.ndarray:
     """Dense b, whose element (tap, g, i, j) stands at taps[tap] + strides . (g, i, j), with (g, i, j) inside `shape`
     -> [G, blocks, taps * I, columns]: blocks of `columns` columns, the last filled up with zeros."""
-    groups, rows, n = shape
-    blocks = -(-n // columns)
-    packed = np.empty((groups, blocks, taps.size * rows, columns), b.dtype)
-    plan = _pack_plan(blocks, rows, n, columns, taps.size, *strides, b.itemsize)
-    tasks.run(tasks.compiled(_pack, b.dtype.char), groups * blocks, plan, taps, b, packed)
+    whole, plan = _pack_plan(shape, strides, taps.size, columns, b.itemsize)
+    packed = np.empty(whole, b.dtype)
+    tasks.run(tasks.compiled(_pack, b.dtype.char), whole[0] * whole[1], plan, taps, b, packed)
     return packed
 
 
 @functools.lru_cache(maxsize=1024)
-def _pack_plan(blocks: int, rows: int, n: int, columns: int, ntaps: int, sg: int, si: int, sj: int, size: int) -> np.ndarray:
+def _pack_plan(
+    shape: tuple[int, int, int], strides: tuple[int, int, int], ntaps: int, columns: int, size: int
+) -> tuple[tuple[int, int, int, int], np.ndarray]:
+    """The shape of packed matrices, and what `_pack` takes."""
+    (groups, rows, n), (sg, si, sj) = shape, strides
+    blocks = -(-n // columns)
     lanes, window = isa().bytes // size, min(si or sj, sj)  # numbers of a window, which lie together
     turn = turner(size) if sj > 1 and columns > 1 and window <= TURNED else 0
     # Windows that follow each other, so many that they fill whole vectors, if these have room; or one.
     together = TURNED // window // lanes * lanes or TURNED // window if window == si else 1
-    return np.array([blocks, rows, n, columns, ntaps, sg, si, sj, size, turn, lanes, window, together], np.int64)
+    plan = np.array([blocks, rows, n, columns, ntaps, sg, si, sj, size, turn, lanes, window, together], np.int64)
+    return (groups, blocks, ntaps * rows, columns), plan
 
 
 _room = tasks.stack((TURNED + 1) * CACHE_LINE, types.uint8)

@@ -66,17 +66,23 @@ def _each(function, count, flush, apart, plan, index, a, b, c, d, e, f, g):
             _run_one(function, flush, (np.int64(task), i, j, p, q, r, s, t, u, v + apart * numba.get_thread_id()))
 
 
-def run(function: int, count: int, plan: np.ndarray, index: np.ndarray, *floats: np.ndarray, scratch: Any = None, flush: int = 0) -> None:
+_NONE = np.zeros(1)
+
+
+def run(
+    function: int, count: int, plan: np.ndarray, index: np.ndarray, a: np.ndarray, b: np.ndarray = _NONE, c: np.ndarray = _NONE,
+    d: np.ndarray = _NONE, e: np.ndarray = _NONE, f: np.ndarray = _NONE, g: np.ndarray = _NONE, *, scratch: np.ndarray | None = None, flush: int = 0,
+) -> None:  # fmt: skip
     """Call the function for each task.  All operands are dense, and read in memory order, the floats of one type.
 
     `flush`: True, denormals are 0, or other bits of the float mode.
 
     `scratch` [threads, numbers] has a row for each thread, which its tasks get as their last operand.
     """
-    operands, apart = [*floats, *floats[:1] * (FLOATS - len(floats))], 0
+    apart = 0
     if scratch is not None:
-        operands[-1], apart = scratch, scratch.strides[0]
-    _each(function, count, FLUSH if flush is True else flush, apart, id(plan), id(index), *map(id, operands))
+        g, apart = scratch, scratch.strides[0]
+    _each(function, count, FLUSH if flush is True else flush, apart, id(plan), id(index), id(a), id(b), id(c), id(d), id(e), id(f), id(g))
 
 
 @functools.cache
