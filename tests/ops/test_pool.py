@@ -139,7 +139,7 @@ def test_unpooling_and_its_gradients(case, layout, seed):
     f = lambda x: UNPOOL[len(output)](x, convkit.from_numpy(places), **args, output_size=output)
     x = leaf(seed, shape, layout)
     expected = np.zeros((*shape[:2], np.prod(output)))
-    np.put_along_axis(expected, places.reshape(*shape[:2], -1), x.array.reshape(*shape[:2], -1), 2)
+    np.put_along_axis(expected, places.reshape(*shape[:2], -1), x.detach().numpy().reshape(*shape[:2], -1), 2)
     assert same(f(x).detach().numpy(), expected.reshape(*shape[:2], *output))
     check_gradients(f, x)
 
@@ -167,9 +167,9 @@ def test_lp_values_and_gradients(case, p, layout, seed):
     shape, args = case
     args = {k: v for k, v in args.items() if k != "padding"}
     assume(all(n >= r for n, r in zip(shape[2:], args["kernel_size"], strict=True)))
-    x = Tensor(np.abs(apart(seed, shape, layout).array) + 0.5, requires_grad=True)
+    x = Tensor(np.abs(apart(seed, shape, layout).detach().numpy()) + 0.5, requires_grad=True)
     f = lambda x: LP[len(shape) - 2](x, p, **args)
-    seen = windows(x.array, **args, padding=(0,) * (len(shape) - 2))
+    seen = windows(x.detach().numpy(), **args, padding=(0,) * (len(shape) - 2))
     over = tuple(range(len(shape), seen.ndim))
     if np.isinf(p):
         expected = (np.nanmax if p > 0 else np.nanmin)(seen, over)
@@ -218,7 +218,7 @@ def test_adaptive(case, layout, seed):
     plane = np.arange(np.prod(shape[2:])).reshape(shape[2:])
     for place in np.ndindex(*size):
         window = tuple(slice(i * n // o, -(-(i + 1) * n // o)) for i, n, o in zip(place, shape[2:], size, strict=True))
-        seen = x.array[(..., *window)].reshape(*shape[:2], -1)
+        seen = x.numpy()[(..., *window)].reshape(*shape[:2], -1)
         np.testing.assert_allclose(mean.detach().numpy()[(..., *place)], seen.mean(2), rtol=1e-12, atol=1e-15)
         assert np.array_equal(greatest.detach().numpy()[(..., *place)], seen.max(2))
         assert np.array_equal(indices.numpy()[(..., *place)], plane[window].ravel()[seen.argmax(2)])
@@ -245,7 +245,7 @@ def test_adaptive_sizes():
 @pytest.mark.parametrize("rank", [1, 2, 3])
 def test_global_pooling(rank):
     x = apart(1, (2, 3, *(2, 3, 2)[:rank]))
-    rows = x.array.reshape(2, 3, -1)
+    rows = x.detach().numpy().reshape(2, 3, -1)
     for f, expected in ((F.global_avg_pool, rows.mean(2)), (F.global_max_pool, rows.max(2))):
         np.testing.assert_allclose(f(x).detach().numpy(), expected.reshape(2, 3, *(1,) * rank), rtol=1e-14)
         np.testing.assert_allclose(f(x, flatten=True).detach().numpy(), expected, rtol=1e-14)

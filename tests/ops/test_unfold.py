@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 import convkit
 from convkit.nn import functional as F
-from tests.backend import settings
+from tests.backend import SIMULATED, settings
 from tests.helpers import LAYOUTS, dtypes, layouts, numbers
 from tests.ops import both_layouts, check_gradients, gradients, leaf, second_order_runs, seeds
 
@@ -45,8 +45,8 @@ def test_values(case, dtype, layout, seed):
     np.testing.assert_allclose(F.fold(y, shape[2:], **args).numpy(), x * seen.numpy(), rtol=1e-6)
 
 
-@settings(max_examples=30)
-@given(case=geometries(most=4), layout=both_layouts, seed=seeds)
+@settings(max_examples=2 if SIMULATED else 30)
+@given(case=geometries(most=2 if SIMULATED else 4), layout=both_layouts, seed=seeds)
 def test_gradients(case, layout, seed):
     shape, args = case
     check_gradients(lambda x: F.unfold(x, **args), leaf(seed, shape, layout))
