@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -149,7 +150,7 @@ def einsum(equation: Any, *operands: Any) -> Any:
     if len(operands) == 1 and isinstance(operands[0], (tuple, list)):
         operands = tuple(operands[0])
     operands = checks.tensors("einsum", operands)
-    terms, result = _labels(equation, operands)
+    terms, result = _labels(equation, tuple(x.array.shape for x in operands))
     parts = [_diagonals(x, term) for x, term in zip(operands, terms, strict=True)]
     sizes: dict[str, int] = {}
     for x, term in parts:
@@ -168,7 +169,16 @@ def einsum(equation: Any, *operands: Any) -> Any:
             x = expand(x, [sizes[term[d]] if k == d else n for k, n in enumerate(x.shape)])
     if gone:
         x, term = x.sum(tuple(gone)), [label for label in term if label in result]
-    return permute(x, [term.index(label) for label in result])
+    return permute(x, [term.index(label) for label in result]) if x is operands[0] else _ordered(x, term, result)
+
+
+def _ordered(x: Any, own: list[str], wanted: list[str]) -> Any:
+    """x with the dimensions `own` in another order."""
+    return x if own == wanted else permute(x, [own.index(label) for label in wanted])
+
+
+def _sized(x: Any, *shape: int) -> Any:
+    return x if x.array.shape == shape else reshape(x, shape)
 
 
 def _spelled(first: Any, rest: Sequence[Any]) -> tuple[str, tuple[Any, ...]]:
@@ -184,21 +194,22 @@ def _spelled(first: Any, rest: Sequence[Any]) -> tuple[str, tuple[Any, ...]]:
     return equation, tuple(told[0 : len(told) // 2 * 2 : 2])
 
 
-def _labels(equation: str, operands: Sequence[Any]) -> tuple[list[list[str]], list[str]]:
+@functools.lru_cache(maxsize=256)
+def _labels(equation: str, shapes: tuple[tuple[int, ...], ...]) -> tuple[list[list[str]], list[str]]:
     """A label for each dimension of each operand, and of the result; the dimensions of '...' are named 0, 1 ... from the last."""
     left, arrow, right = equation.replace(" ", "").partition("->")
     words = left.split(",")
-    if len(words) != len(operands):
-        raise ValueError(f"einsum: {equation!r} names {len(words)} operands, got {len(operands)}")
+    if len(words) != len(shapes):
+        raise ValueError(f"einsum: {equation!r} names {len(words)} operands, got {len(shapes)}")
     dots = 0
     terms = []
-    for word, x in zip(words, operands, strict=True):
+    for word, shape in zip(words, shapes, strict=True):
         before, three, after = word.partition("...")
         if not (before + after).isalpha() and before + after:
             raise ValueError(f"einsum: {word!r} in {equation!r} must be letters and one '...'")
-        hidden = x.ndim - len(before + after)
+        hidden = len(shape) - len(before + after)
         if hidden < 0 or (hidden and not three):
-            raise ValueError(f"einsum: {word!r} in {equation!r} names {len(before + after)} dimensions of an operand of shape {list(x.shape)}")
+            raise ValueError(f"einsum: {word!r} in {equation!r} names {len(before + after)} dimensions of an operand of shape {list(shape)}")
         dots = max(dots, hidden)
         terms.append([*before, *(str(k) for k in range(hidden - 1, -1, -1)), *after])
     hidden_labels = [str(k) for k in range(dots - 1, -1, -1)]
@@ -247,13 +258,10 @@ def _pair(a: Any, left: list[str], b: Any, right: list[str], later: set[str]) ->
     if not summed_over:  # nothing to add up
         shape_a = [size[v] for v in batch + rows] + [1] * len(columns)
         shape_b = [size[v] for v in batch] + [1] * len(rows) + [size[v] for v in columns]
-        a, b = (permute(t, [own.index(v) for v in order]) for t, own, order in ((a, left, batch + rows), (b, right, batch + columns)))
+        a, b = (_ordered(t, own, order) for t, own, order in ((a, left, batch + rows), (b, right, batch + columns)))
         return reshape(a, shape_a) * reshape(b, shape_b), names
     many = [math.prod(size[v] for v in labels) for labels in (batch, rows, summed_over, columns)]
-    a = permute(a, [left.index(v) for v in batch + rows + summed_over])
-    b = permute(b, [right.index(v) for v in batch + summed_over + columns])
-    if not batch:
-        y = matmul(reshape(a, many[1], many[2]), reshape(b, many[2], many[3]))
-    else:
-        y = matmul(reshape(a, many[0], many[1], many[2]), reshape(b, many[0], many[2], many[3]))
-    return reshape(y, [size[v] for v in names]), names
+    a, b = _ordered(a, left, batch + rows + summed_over), _ordered(b, right, batch + summed_over + columns)
+    first = many[:1] if batch else []
+    y = matmul(_sized(a, *first, many[1], many[2]), _sized(b, *first, many[2], many[3]))
+    return _sized(y, *(size[v] for v in names)), names

@@ -27,7 +27,7 @@ from ..layout import normal, order_of
 from . import mathfunctions as m
 from . import tasks
 from .denormals import RESULTS
-from .elementwise import dense, line
+from .elementwise import dense
 from .runtime import FASTMATH, STRICT
 
 # Elements that one task sums, but 64 rows at least, so that the partial sums take at most 1/16 of the memory of x.
@@ -35,6 +35,8 @@ from .runtime import FASTMATH, STRICT
 TASK = 65536
 # Up to this many elements, launching a kernel and adding up its parts takes longer than NumPy's sum in float64.
 SMALL = 8192
+# From this many elements on, extremes are worth a kernel: NumPy's are faster than its sums.
+LARGE = 262144
 # Rows narrower than this are joined.
 WIDTH = 64
 
@@ -150,6 +152,16 @@ def _times(a, b):
     return a * b
 
 
+@_join
+def _larger(a, b):
+    return m.maximum(np.float64(a), np.float64(b))
+
+
+@_join
+def _smaller(a, b):
+    return m.minimum(np.float64(a), np.float64(b))
+
+
 @register_jitable(**STRICT)
 def _log_plus(a, b):
     # log(exp(a) + exp(b)) in float64; two equal infinities have no difference
@@ -186,6 +198,7 @@ _TERMS: dict[str, tuple[_Folds, Callable]] = {
     "not nan": (_SOME, lambda x: np.where(np.isnan(x), x.dtype.type(0), x)),
 }
 _PRODUCTS = _Folds(_times, 1.0, _doubles, np.multiply)
+_LARGEST, _SMALLEST = _Folds(_larger, -math.inf, _numbers, np.maximum), _Folds(_smaller, math.inf, _numbers, np.minimum)
 
 
 def joined_rows(inner: int) -> tuple[int, int]:
@@ -243,29 +256,18 @@ def _fold(fold: _Folds, terms: Callable, x: np.ndarray, axes: tuple[int, ...], k
 
 def amax(x: np.ndarray, axes: tuple[int, ...], keepdims: bool) -> np.ndarray:
     """The largest element over `axes`; NaN if there is a NaN."""
-    return _extreme(np.maximum, x, axes, keepdims)
+    return _extreme(_LARGEST, x, axes, keepdims)
 
 
 def amin(x: np.ndarray, axes: tuple[int, ...], keepdims: bool) -> np.ndarray:
     """The smallest element over `axes`; NaN if there is a NaN."""
-    return _extreme(np.minimum, x, axes, keepdims)
+    return _extreme(_SMALLEST, x, axes, keepdims)
 
 
-def _extreme(choice: np.ufunc, x: np.ndarray, axes: tuple[int, ...], keepdims: bool) -> np.ndarray:
-    if len(axes) == x.ndim and x.size >= 4 * tasks.PART and x.flags.c_contiguous:  # of all: in rows first
-        rows = x.size // tasks.PART
-        whole = x.reshape(-1)[: rows * tasks.PART].reshape(rows, -1)
-        tops = tasks.by_lines(lambda lines: choice.reduce(lines, axis=-1, keepdims=True), whole, 1)
-        y = choice.reduce(np.append(tops, x.reshape(-1)[whole.size :]))
-        return np.asarray(y).reshape((1,) * x.ndim if keepdims else ())
-    order = order_of(x) if x.size >= 4 * tasks.PART else None
-    blocks = None if order is None else _blocks(x.shape, order, axes)
-    if blocks is None or blocks[0][2] > 1 or blocks[0][0] < 4:
-        return np.asarray(choice.reduce(x, axis=axes, keepdims=keepdims))
-    (outer, middle, _), shape, place = blocks  # lines, which threads share
-    y = tasks.by_lines(lambda lines: choice.reduce(lines, axis=-1, keepdims=True), line(x).reshape(outer, middle), 1)
-    y = y.reshape(shape).transpose(place)
-    return y if keepdims else np.squeeze(y, axis=axes)
+def _extreme(fold: _Folds, x: np.ndarray, axes: tuple[int, ...], keepdims: bool) -> np.ndarray:
+    if x.dtype.kind != "f" or x.size < LARGE:
+        return np.asarray(fold.join.reduce(x, axis=axes, keepdims=keepdims))
+    return _fold(fold, lambda x: x, x, axes, keepdims)
 
 
 def argmax(x: np.ndarray, axis: int | None) -> np.ndarray:
