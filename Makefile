@@ -7,9 +7,10 @@ BIN := .venv/bin
 demo: .venv/train.stamp
 	$(BIN)/convkit train --data digits --out runs/demo
 
-# Two processes: most tests keep one core busy.
+# Two processes: most tests keep one core busy.  The tests of tensors and kernels run again on a simulated GPU.
 test: .venv/test.stamp
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --device cuda:sim
 
 lint: .venv/dev.stamp
 	$(BIN)/ruff check .

@@ -10,6 +10,7 @@ An array's type says where it lives: NumPy's on the host, `convkit_kernels.cuda.
 
 from __future__ import annotations
 
+import ctypes
 import functools
 import importlib
 import importlib.util
@@ -122,9 +123,21 @@ def check(device: Any) -> str:
 
 def trouble() -> str | None:
     """Why there is no usable GPU, and what would help; None if there is one.  Numba's CUDA target is imported only if it could be of use."""
-    if importlib.util.find_spec("numba_cuda") is None and not importlib.import_module("numba").config.ENABLE_CUDASIM:
-        return "the package numba-cuda is missing: pip install 'convkit[cuda13]' (or 'convkit[cuda12]' for drivers before 580)"
+    if not importlib.import_module("numba").config.ENABLE_CUDASIM:
+        if importlib.util.find_spec("numba_cuda") is None:
+            return "the package numba-cuda is missing: pip install 'convkit[cuda13]' (or 'convkit[cuda12]' for drivers before 580)"
+        if not _has_library():
+            return "NVIDIA's driver is not installed: there is no libcuda (nvcuda.dll)"
     return _driver().trouble()
+
+
+def _has_library() -> bool:
+    # Seen in a millisecond; Numba's CUDA target and all kernels, imported to find the same, take seconds.
+    try:
+        ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
+    except OSError:
+        return False
+    return True
 
 
 @functools.cache

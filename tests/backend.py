@@ -79,6 +79,13 @@ def _kernels() -> Any:
 kernels: Any = _kernels()
 
 
+def gpu() -> str:
+    """For tests of the GPU backend itself, in every run: the device they use, simulated if the run is about the CPU."""
+    from convkit import device
+
+    return device.check("cuda:sim" if DEVICE == "cpu" else DEVICE)
+
+
 # ----------------------------------------------------------------------------------------- tensors
 def use() -> None:
     """Let tensors be made on the device, also `Tensor(array)` and `from_numpy(array)`, and let `numpy()` read them."""

@@ -45,7 +45,9 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if config.getoption("--device") == "cpu":
         return
-    inside = tuple(str(ROOT / "tests" / folder) for folder in DEVICE_FOLDERS)
+    # tests/cuda runs in the simulator whenever the CPU is tested; a GPU of its own runs it once more.
+    folders = (*DEVICE_FOLDERS, "cuda") if config.getoption("--device") == "cuda" else DEVICE_FOLDERS
+    inside = tuple(str(ROOT / "tests" / folder) for folder in folders)
     kept = [item for item in items if str(item.path).startswith(inside) and not item.get_closest_marker("cpu")]
     config.hook.pytest_deselected(items=[i for i in items if i not in kept])
     items[:] = kept

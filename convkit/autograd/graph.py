@@ -249,11 +249,9 @@ class Function:
                 needs.append(False)
         record = True in needs and _mode.recording
         ctx.needs_input_grad = tuple(needs) if record else (False,) * len(needs)
-        try:
-            result = cls.forward(ctx, *arrays, **options) if _watch is None else _watch.forward(ctx, arrays, options)
-        except Exception:
-            _one_device(cls.__name__, args)  # if that is what went wrong, it says so better
-            raise
+        if _elsewhere:
+            _one_device(cls.__name__, args)
+        result = cls.forward(ctx, *arrays, **options) if _watch is None else _watch.forward(ctx, arrays, options)
         if type(result) is np.ndarray:  # mostly; this path and the next do the same
             tensor = TensorBase.result(result)
             if record:
@@ -261,8 +259,6 @@ class Function:
             return tensor
         many = type(result) is tuple
         outputs = result if many else (result,)
-        if outputs and type(outputs[0]) is not np.ndarray:
-            _one_device(cls.__name__, args)
         tensors = [r if isinstance(r, TensorBase) else TensorBase.result(_as_array(r)) for r in outputs]
         if record:
             ctx._record(args, arrays, outputs, tensors)
@@ -325,11 +321,18 @@ def _from_numpy(value: Any) -> np.ndarray:
     # NumPy makes numbers of arrays without dimensions, as in `a + 1`; a number would count as a constant.
     if not isinstance(value, (np.ndarray, np.generic)):
         raise TypeError(f"Tensor: needs a NumPy array, got {type(value).__name__}; convkit.tensor takes other data")
+    global _elsewhere
+    _elsewhere = _elsewhere or isinstance(value, np.ndarray)
     return _as_array(value)
 
 
 def _as_array(value: Any) -> np.ndarray:
     return value if isinstance(value, np.ndarray) else np.asarray(value)
+
+
+# Has any tensor had an array that is not NumPy's own?  Then each operation looks whether its tensors are on one device: a kernel of the CPU that was
+# given a GPU's memory would read at addresses that are not the host's.
+_elsewhere = False
 
 
 def _one_device(op: str, args: Sequence) -> None:

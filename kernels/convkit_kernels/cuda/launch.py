@@ -12,9 +12,10 @@ every kernel for every GPU on a machine that has none.
 from __future__ import annotations
 
 import functools
+import os
 import types as python_types
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import numba
 import numpy as np
@@ -31,6 +32,9 @@ THREADS = 4 if driver.is_simulated() else 256
 # Blocks of a kernel whose threads walk over the work: enough to fill a large GPU several times over.
 BLOCKS = 2 if driver.is_simulated() else 2048
 
+# Launches only queue work: an error shows where somebody next waits.  With CONVKIT_CUDA_SYNC=1 it shows at the operation that caused it.
+WAIT = os.environ.get("CONVKIT_CUDA_SYNC", "0") not in ("", "0")
+
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 _LETTERS = {
     "i": types.int64, "I": types.int64[::1], "j": types.int32, "J": types.int32[::1],
@@ -42,11 +46,8 @@ _LETTERS = {
 class Kernel:
     """A kernel for arguments of the given types."""
 
-    every: ClassVar[list[Kernel]] = []  # for the tests, which compile them all
-
     def __init__(self, function: Callable, argument_types: Sequence[Any], registers: int | None = None):
         self.function, self.types, self.registers = function, tuple(argument_types), registers
-        self.every.append(self)
 
     def __repr__(self) -> str:
         return f"{self.function.__module__.rsplit('.', 1)[-1]}.{self.function.__qualname__}({', '.join(map(str, self.types))})"
@@ -54,8 +55,10 @@ class Kernel:
     @functools.cached_property
     def _compiled(self) -> Any:
         if driver.is_simulated():
-            return cuda.jit(_silent(self.function))
-        return cuda.jit([types.void(*self.types)], cache=True, max_registers=self.registers)(self.function)
+            compiled = cuda.jit(_silent(self.function))
+        else:
+            compiled = cuda.jit([types.void(*self.types)], cache=True, max_registers=self.registers)(self.function)
+        return _Waiting(self, compiled) if WAIT else compiled
 
     def __call__(self, count: int, *args: Any) -> None:
         """Run a kernel that walks over `count` elements: `for i in range(cuda.grid(1), count, cuda.gridsize(1))`."""
@@ -67,15 +70,29 @@ class Kernel:
         self._compiled[grid, threads](*args)
 
 
+class _Waiting:
+    """A compiled kernel each of whose launches waits for its end, so that what goes wrong in it is told here."""
+
+    def __init__(self, kernel: Kernel, compiled: Any):
+        self.kernel, self.compiled = kernel, compiled
+
+    def __getitem__(self, launch: Any) -> Callable:
+        def run(*args: Any) -> None:
+            try:
+                self.compiled[launch](*args)
+                driver.synchronize()
+            except Exception as error:
+                raise RuntimeError(f"cuda: {self.kernel!r} on {launch[0]} blocks of {launch[1]} threads: {error}") from error
+
+        return run
+
+
 class Family(dict[np.dtype, Kernel]):
     """A kernel for each dtype T: `family[x.dtype](count, ...)`."""
-
-    every: ClassVar[list[Family]] = []
 
     def __init__(self, function: Callable, letters: str, dtypes: Sequence[Any], registers: int | None):
         super().__init__()
         self.function, self.letters, self.dtypes, self.registers = function, letters, tuple(map(np.dtype, dtypes)), registers
-        self.every.append(self)
 
     def __missing__(self, dtype: np.dtype) -> Kernel:
         number = numba.from_dtype(dtype)

@@ -77,7 +77,7 @@ def setitem(a: Array, key: Any, value: Any) -> None:
         assign(target, e._broadcast(value, target.shape))
 
 
-def _full(shape: Any, value: Any, dtype: Any = None, like: Any = None) -> Array:
+def _full(shape: Any, value: Any, dtype: Any = None, **_: Any) -> Array:
     shape = (shape,) if isinstance(shape, (int, np.integer)) else tuple(shape)
     return e.fill(empty(shape, np.asarray(value).dtype if dtype is None else dtype), value)
 
@@ -92,9 +92,9 @@ FUNCTIONS: dict[Callable, Callable] = {
     np.ascontiguousarray: contiguous,
     np.concatenate: lambda arrays, axis=0: concatenate(arrays, axis % arrays[0].ndim),
     np.where: lambda condition, a, b: e.where(condition, a, b),
-    np.empty: lambda shape, dtype=np.float64, like=None: empty((shape,) if isinstance(shape, int) else shape, dtype),
-    np.zeros: lambda shape, dtype=np.float64, like=None: _full(shape, 0, dtype),
-    np.ones: lambda shape, dtype=np.float64, like=None: _full(shape, 1, dtype),
+    np.empty: lambda shape, dtype=np.float64, **_: empty((shape,) if isinstance(shape, int) else shape, dtype),
+    np.zeros: lambda shape, dtype=np.float64, **_: _full(shape, 0, dtype),
+    np.ones: lambda shape, dtype=None, **_: _full(shape, 1, dtype or np.float64),
     np.full: _full,
     np.empty_like: lambda a, dtype=None, shape=None: empty_like(a, dtype, shape),
     np.zeros_like: lambda a, dtype=None, shape=None: e.fill(empty_like(a, dtype, shape), 0),

@@ -1,0 +1,103 @@
+"""Kernels, the types they are declared for, their launch, and errors in them."""
+
+import numpy as np
+import pytest
+
+from tests import backend
+
+backend.gpu()
+
+from convkit_kernels.cuda import launch, memory  # noqa: E402
+from convkit_kernels.cuda.launch import cuda, kernel  # noqa: E402
+
+
+@kernel("iTit", [np.float32, np.float64])
+def _scaled(n, x, x0, factor):
+    for i in range(cuda.grid(1), n, cuda.gridsize(1)):
+        x[x0 + i] *= factor
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("n", [0, 1, 7, 100])  # more than all threads of a launch, in the simulator
+def test_a_walk(dtype, n):
+    x = memory.asarray(np.arange(n + 3, dtype=dtype))
+    _scaled[x.dtype](n, n, x.flat, x.offset + 1, 2.0)
+    expected = np.arange(n + 3, dtype=dtype)
+    expected[1 : n + 1] *= 2
+    assert np.array_equal(x.get(), expected)
+
+
+def test_blocks_shared_memory_and_barriers():
+    @kernel("TT")
+    def reversed_(x, y):
+        shared = cuda.shared.array(4, x.dtype)
+        t, block = cuda.threadIdx.x, cuda.blockIdx.x
+        shared[t] = x[block * 4 + t]
+        cuda.syncthreads()
+        y[block * 4 + t] = shared[3 - t]
+
+    x, y = memory.asarray(np.arange(12.0)), memory.empty((12,), np.float64)
+    reversed_[x.dtype].blocks(3, 4, x.flat, y.flat)
+    assert y.tolist() == np.arange(12.0).reshape(3, 4)[:, ::-1].ravel().tolist()
+
+
+def test_one_kernel_a_dtype_made_when_it_is_asked_for():
+    from numba import types
+
+    families = kernel("TtiIjJuB?")(lambda *args: None)
+    assert not families
+    one = families[np.dtype(np.float32)]
+    assert families[np.dtype(np.float32)] is one and one.types == (
+        types.float32[::1], types.float32, types.int64, types.int64[::1], types.int32, types.int32[::1], types.uint64, types.uint8[::1],
+        types.boolean[::1],
+    )  # fmt: skip
+    assert families[np.dtype(np.float64)].types[0] == types.float64[::1]
+    assert "test_launch" in repr(one) and "float32" in repr(one)
+
+
+def test_an_error_is_told_where_it_was_caused(monkeypatch):
+    """CONVKIT_CUDA_SYNC=1: the launch itself says which kernel it was, and how it was launched."""
+    monkeypatch.setattr(launch, "WAIT", True)
+
+    class Failing:
+        def __getitem__(self, _):
+            return self._run
+
+        def _run(self, *args):
+            pass
+
+    waited = launch._Waiting(_scaled[np.dtype(np.float32)], Failing())
+
+    def fail():
+        raise ValueError("an illegal memory access was encountered")
+
+    monkeypatch.setattr(launch.driver, "synchronize", fail)
+    with pytest.raises(RuntimeError, match=r"cuda: test_launch\._scaled\(.*\) on 2 blocks of 4 threads: an illegal memory access"):
+        waited[2, 4]()
+
+
+def test_the_environment_asks_for_it(python):
+    code = """
+from convkit import device
+device.check("cuda:sim")
+import numpy as np
+from convkit_kernels.cuda import launch, memory
+from convkit_kernels.cuda.launch import cuda, kernel
+
+@kernel("iT")
+def wrong(n, x):
+    for i in range(cuda.grid(1), n, cuda.gridsize(1)):
+        x[i + n] = 1
+
+x = memory.asarray(np.zeros(600))
+print(launch.WAIT)
+try:
+    wrong[x.dtype](4000, 4000, x.flat)
+except RuntimeError as error:
+    print(error)
+print(memory.asarray(np.arange(3)).tolist())
+"""
+    waits, error, after = python(code, CONVKIT_CUDA_SYNC="1").stdout.splitlines()
+    assert waits == "True" and error.startswith("cuda: __main__.wrong(int64, array(float64, 1d, C)) on 2 blocks of 4 threads: ")
+    assert after == "[0, 1, 2]"
+    assert python(code.split("try:")[0], CONVKIT_CUDA_SYNC=None).stdout.strip() == "False"
