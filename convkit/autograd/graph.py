@@ -287,6 +287,9 @@ class Function:
         origins: list[tuple | None] = []
         for saved in self._saved or ():
             origin: tuple | None = None
+            if saved is None:
+                origins.append(None)
+                continue
             for a, array, edge in zip(args, arrays, self._edges):  # noqa: B905 - of one length
                 if array is saved and isinstance(a, TensorBase):
                     versions = version_of(a)

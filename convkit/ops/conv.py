@@ -41,7 +41,10 @@ class Conv(Function):
     def backward(ctx, gy):
         x, w, y = ctx.saved_tensors
         need_x, need_w, need_b, *_ = ctx.needs_input_grad
-        gy = in_channels_last(gy if y is None else ActivationGrad.apply(gy, y, "relu"))
+        if y is not None:
+            gy = ActivationGrad.apply(gy, y, "relu")
+        if need_x or need_w:  # several will read it
+            gy = in_channels_last(gy)
         return (
             ConvInputGrad.apply(gy, w, None, x.shape[2:], ctx.window) if need_x else None,
             ConvWeightGrad.apply(x, gy, ctx.window) if need_w else None,

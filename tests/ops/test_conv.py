@@ -242,3 +242,11 @@ def test_errors_of_types(name, f):
         f(x.long(), w.long())
     with pytest.raises(TypeError, match=f"^{name}: weight must be a tensor, got ndarray"):
         f(x, w.numpy())
+
+
+def test_a_bias_alone_gets_its_gradient_without_a_copy(monkeypatch):
+    x, w = convkit.tensor(numbers(0, (2, 3, 5, 5))), convkit.tensor(numbers(1, (4, 3, 3, 3)))
+    b, g = convkit.zeros(4, dtype=convkit.float64, requires_grad=True), numbers(2, (2, 4, 3, 3))
+    monkeypatch.setattr("convkit.ops.conv.in_channels_last", lambda _: pytest.fail("the gradient was turned"))
+    F.conv2d(x, w, b).backward(convkit.tensor(g))
+    np.testing.assert_allclose(b.grad.numpy(), g.sum((0, 2, 3)), rtol=1e-14)
