@@ -404,7 +404,7 @@ class ClampTensors(Function):
                 p, q = operands("clamp", y, limit)
                 check_broadcast("clamp", p, q)
                 y = getattr(kernels(x), op)(p, q)
-        ctx.save_for_backward(x, *(np.asarray(v) for v in (low, high) if v is not None))
+        ctx.save_for_backward(x, *(v if isinstance(v, np.ndarray) else np.asarray(v) for v in (low, high) if v is not None))
         ctx.given = low is not None, high is not None
         return y
 
@@ -425,7 +425,7 @@ class Where(Function):
 
     @staticmethod
     def forward(ctx, condition, a, b):
-        condition = np.asarray(condition)
+        condition = condition if isinstance(condition, np.ndarray) else np.asarray(condition)
         if condition.dtype != np.bool_:
             raise TypeError(f"where: the condition must be boolean, got {condition.dtype}")
         ctx.a, ctx.b = _shape_and_dtype(a), _shape_and_dtype(b)

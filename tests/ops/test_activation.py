@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 import convkit
 from convkit import Tensor
 from convkit.nn import functional as F
-from tests.backend import settings
+from tests.backend import SIMULATED, settings
 from tests.helpers import LAYOUTS, channels_last_copy, dtypes, layouts, memory_order, numbers, tolerance
 from tests.ops import apart, both_layouts, check_gradients, gradients, leaf, second_order_runs, seeds
 
@@ -74,7 +74,7 @@ def test_values_over_an_axis(name, shape, dtype, layout, seed, data):
 
 
 @pytest.mark.parametrize("name, parameters", CASES)
-@settings(max_examples=5)
+@settings(max_examples=2 if SIMULATED else 5)
 @given(shape=st.lists(st.integers(1, 3), max_size=3).map(tuple), layout=both_layouts, seed=seeds)
 def test_gradients(name, parameters, shape, layout, seed):
     x = Tensor(apart(seed, shape, layout).array * 1.07, requires_grad=True)  # beside the kinks at 0.5 and 0.31, too
@@ -100,8 +100,9 @@ def test_prelu(case, layout, seed):
     shape, weight = case
     x, w = apart(seed, shape, layout), leaf(seed, weight)
     y, gx, gw = gradients(F.prelu, x, w)
-    across = w.array.reshape(-1, *[1] * (len(shape) - 2)) if len(shape) > 1 else w.array.reshape(-1)[0]
-    assert y.shape == shape and np.array_equal(y, np.where(x.array > 0, x.array, across * x.array))
+    a, b = x.detach().numpy(), w.detach().numpy()
+    across = b.reshape(-1, *[1] * (len(shape) - 2)) if len(shape) > 1 else b.reshape(-1)[0]
+    assert y.shape == shape and np.array_equal(y, np.where(a > 0, a, across * a))
     check_gradients(F.prelu, x, w)
 
 
@@ -111,7 +112,7 @@ def test_glu(shape, layout, seed, data):
     dim = data.draw(st.integers(-len(shape), len(shape) - 1))
     shape = tuple(2 * n if i == dim % len(shape) else n for i, n in enumerate(shape))
     x = leaf(seed, shape, layout)
-    a, b = np.split(x.array, 2, dim)
+    a, b = np.split(x.detach().numpy(), 2, dim)
     np.testing.assert_allclose(F.glu(x, dim).detach().numpy(), a * scipy.special.expit(b), rtol=1e-14)
     check_gradients(lambda x: F.glu(x, dim), x)
 
