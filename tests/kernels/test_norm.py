@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.backend import kernels, settings
+from tests.backend import SIMULATED, kernels, settings
 from tests.helpers import LAYOUTS, channels_last_copy, dtypes, layouts, numbers, relative_error, same, same_with_one_and_two_threads, tolerance
 from tests.reference import norm as reference
 
@@ -49,7 +49,13 @@ def test_norm_and_its_gradient(case, batch, dtype, layout, other, affine, centre
             assert a.dtype == dtype and np.linalg.norm(a - b) <= 10 * limit * (np.linalg.norm(b) + np.linalg.norm(gy))
 
 
-@pytest.mark.parametrize("shape, groups", [((3, 5, 40, 41), 5), ((3, 6, 9, 9), 2), ((2, 1, 30, 31), 1), ((40, 70), 1), ((2, 3, 1, 1), 3)])
+@pytest.mark.parametrize(
+    "shape, groups",
+    [
+        *(pytest.param(*case, marks=pytest.mark.cpu) for case in [((3, 5, 40, 41), 5), ((3, 6, 9, 9), 2), ((2, 1, 30, 31), 1), ((40, 70), 1)]),
+        ((2, 6, 5, 4), 2), ((3, 4, 3, 3), 4), ((2, 1, 9, 7), 1), ((8, 20), 1), ((2, 3, 1, 1), 3),
+    ],
+)  # fmt: skip
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_relu_in_the_same_pass_has_the_same_bits(shape, groups, dtype):
     x, gy, weight, bias = (numbers(i, s, dtype) for i, s in enumerate((shape, shape, shape[1:2], shape[1:2])))
@@ -72,9 +78,11 @@ def test_relu_in_the_same_pass_has_the_same_bits(shape, groups, dtype):
 
 # Shapes that are cut into several parts and tasks, and rows that are joined.
 LARGE = [((16, 1, 100, 101), 1), ((16, 3, 60, 61), 3), ((8, 30, 40, 41), 5), ((8, 64, 32, 31), 1), ((4, 300, 20, 21), 300), ((5000, 70), 7)]
+# The same on other devices, whose parts are as small as their arrays must be.
+SMALL = [((3, 1, 7, 9), 1), ((3, 3, 5, 5), 3), ((2, 6, 4, 5), 3), ((20, 56), 7)]
 
 
-@pytest.mark.parametrize("shape, groups", LARGE)
+@pytest.mark.parametrize("shape, groups", [*(pytest.param(*case, marks=pytest.mark.cpu) for case in LARGE), *SMALL])
 @pytest.mark.parametrize("batch", [True, False])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_large_arrays(shape, groups, batch, dtype):
@@ -101,10 +109,11 @@ def test_large_arrays(shape, groups, batch, dtype):
 @pytest.mark.parametrize("mean", [1e3, 1e4])
 @pytest.mark.parametrize("groups, batch", [(6, True), (6, False), (2, False), (1, False)])
 def test_a_mean_much_larger_than_the_deviation(mean, groups, batch):
-    x = numbers(1, (16, 6, 40, 40), np.float32, 1, mean)
+    images, size = (4, 10) if SIMULATED else (16, 40)
+    x = numbers(1, (images, 6, size, size), np.float32, 1, mean)
     x[0, 0, 0, 0] = 0  # an outlier in the first place must not matter
     got = kernels.norm_stats(channels_last_copy(x), groups, batch)
-    wide = x.astype(np.longdouble).reshape(16, groups, 6 // groups, 40, 40)
+    wide = x.astype(np.longdouble).reshape(images, groups, 6 // groups, size, size)
     axes = (0, 2, 3, 4) if batch else (2, 3, 4)
     assert relative_error(got[0].squeeze(), wide.mean(axes).squeeze()) < 1e-7
     assert relative_error(got[1].squeeze(), wide.var(axes).squeeze()) < 1e-6
@@ -144,6 +153,7 @@ def test_nothing_and_one():
     assert same(mean, 7 * one) and not variance.any()
 
 
+@pytest.mark.cpu
 @pytest.mark.parametrize("groups, batch", [(21, True), (21, False), (7, False), (1, False)])
 def test_same_bits_whatever_the_number_of_threads(groups, batch):
     x, gy = numbers(1, (9, 21, 50, 50), np.float32), numbers(2, (9, 21, 50, 50), np.float32)
