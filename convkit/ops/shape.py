@@ -77,9 +77,10 @@ def copied(x: np.ndarray) -> np.ndarray:
     return kernels(x).concatenate([x.transpose(axes)], 0).transpose(np.argsort(axes))
 
 
-def filled(shape: tuple[int, ...], value: float, like: np.ndarray) -> np.ndarray:
-    """An array of one number, of the dtype of `like`; by threads where it is large."""
-    return kernels(like).contiguous(np.broadcast_to(np.asarray(value, like.dtype), shape))
+def filled(shape: tuple[int, ...], value: float, like: np.ndarray, dtype: Any = None) -> np.ndarray:
+    """An array of one number beside `like`, and of its dtype unless another is named; by threads where it is large."""
+    one = np.full((), value, like.dtype if dtype is None else dtype, like=like)
+    return kernels(like).contiguous(np.broadcast_to(one, shape))
 
 
 class Move(Function):
