@@ -158,13 +158,13 @@ def repeat_interleave(input: Any = None, repeats: Any = None, dim: int | None = 
         repeats = input if repeats is None else repeats
         if not isinstance(repeats, TensorBase) or repeats.array.ndim != 1:
             raise ValueError(f"repeat_interleave: repeats alone must be a vector, got {repeats!r}")
-        input = TensorBase.result(np.arange(repeats.array.size))
+        input = TensorBase.result(np.arange(repeats.array.size, like=repeats.array))
     checks.tensor("repeat_interleave", input)
     if dim is None:
         input, dim = reshape(input, -1), 0
     d = axis("repeat_interleave", dim, max(input.ndim, 1))
     input = input if input.ndim else reshape(input, 1)
-    counts = np.asarray(
+    counts = checks.array(
         getattr(repeats, "array", repeats if checks.as_int(repeats) is None else checks.whole("repeat_interleave", "repeats", repeats))
     )
     if counts.dtype.kind not in "iu" or counts.ndim > 1 or (counts.size and counts.min() < 0):
@@ -172,7 +172,7 @@ def repeat_interleave(input: Any = None, repeats: Any = None, dim: int | None = 
     if counts.size not in (1, input.shape[d]):
         raise ValueError(f"repeat_interleave: {counts.size} repeats for {input.shape[d]} elements along dimension {d}")
     geometry.fits("repeat_interleave", (int(counts.max(initial=0)), input.shape[d]))
-    index = np.repeat(np.arange(input.shape[d]), counts.reshape(-1) if counts.size > 1 else int(counts.reshape(-1)[0]))
+    index = np.repeat(np.arange(input.shape[d], like=input.array), counts.reshape(-1) if counts.size > 1 else int(counts.reshape(-1)[0]))
     if output_size is not None and index.size != output_size:
         raise ValueError(f"repeat_interleave: output_size {output_size} is not the sum of the repeats, {index.size}")
     return index_select(input, d, TensorBase.result(index))
@@ -264,7 +264,7 @@ def tril(input: Any, diagonal: int = 0) -> Any:
     if checks.tensor("tril", input).ndim < 2:
         raise ValueError(f"tril: needs 2 dimensions at least, got shape {list(input.shape)}")
     return where(
-        TensorBase.result(np.tri(input.shape[-2], input.shape[-1], checks.whole("tril", "diagonal", diagonal), bool)),
+        TensorBase.result(np.tri(input.shape[-2], input.shape[-1], checks.whole("tril", "diagonal", diagonal), bool, like=input.array)),
         input,
         input.array.dtype.type(0),
     )
@@ -275,7 +275,7 @@ def triu(input: Any, diagonal: int = 0) -> Any:
     if checks.tensor("triu", input).ndim < 2:
         raise ValueError(f"triu: needs 2 dimensions at least, got shape {list(input.shape)}")
     return where(
-        TensorBase.result(~np.tri(input.shape[-2], input.shape[-1], checks.whole("triu", "diagonal", diagonal) - 1, bool)),
+        TensorBase.result(~np.tri(input.shape[-2], input.shape[-1], checks.whole("triu", "diagonal", diagonal) - 1, bool, like=input.array)),
         input,
         input.array.dtype.type(0),
     )

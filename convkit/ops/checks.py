@@ -28,6 +28,11 @@ def tensors(op: str, values: Any) -> tuple[Any, ...]:
     return found
 
 
+def array(value: Any) -> np.ndarray:
+    """value itself if it is an array, else, of a number, one without dimensions."""
+    return value if isinstance(value, np.ndarray) else np.asarray(value)
+
+
 def number(op: str, name: str, value: Any) -> Any:
     """The number `value` itself; TypeError for text, None, lists and the like."""
     if not is_number(value):

@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from convkit_kernels.layout import unsigned
+
 from ..autograd import Function, TensorBase, is_grad_enabled
 from ..device import kernels
 from . import checks
@@ -23,7 +25,7 @@ def _classes(op: str, x: Any, target: Any, ignore_index: int = -100) -> tuple[np
     if t.shape != (batch, *places):
         raise ValueError(f"{op}: input {list(x.shape)} needs targets of shape {[batch, *places]}, got {list(t.shape)}")
     checks.whole(op, "ignore_index", ignore_index)
-    if not 0 <= ignore_index < classes and (not t.size or t.astype(np.int64, copy=False).view(np.uint64).max() < classes):  # mostly
+    if not 0 <= ignore_index < classes and (not t.size or unsigned(t.astype(np.int64, copy=False)).max() < classes):  # mostly
         return t, None
     counted = t != ignore_index
     bad = t[counted & ((t < 0) | (t >= classes))]

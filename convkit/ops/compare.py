@@ -53,7 +53,7 @@ ge = _comparison("ge", "a >= b")
 # ------------------------------------------------------------------------------------------- logic
 def _truth(name: str, v: Any) -> Any:
     v = _array(name, v)
-    return v if isinstance(v, np.ndarray) and v.dtype == np.bool_ else np.asarray(v).astype(np.bool_)
+    return v if isinstance(v, np.ndarray) and v.dtype == np.bool_ else checks.array(v).astype(np.bool_)
 
 
 def logical_and(input: Any, other: Any) -> Any:
@@ -79,7 +79,7 @@ def logical_not(input: Any) -> Any:
 # -------------------------------------------------------------------------------------------- bits
 def _bits(name: str, a: Any, b: Any) -> Any:
     for v in (a, b):
-        dtype = np.asarray(_array(name, v)).dtype
+        dtype = checks.array(_array(name, v)).dtype
         if dtype.kind not in "iub":
             raise TypeError(f"{name}: needs integers or booleans, got {dtype}")
     return _binary(name, a, b)
@@ -151,7 +151,7 @@ def isclose(input: Any, other: Any, rtol: float = 1e-5, atol: float = 1e-8, equa
     if not (checks.number("isclose", "rtol", rtol) >= 0 and checks.number("isclose", "atol", atol) >= 0):
         raise ValueError(f"isclose: rtol and atol must not be negative, got {rtol} and {atol}")
     check_broadcast("isclose", input.array, other.array)
-    return TensorBase.result(np.asarray(np.isclose(input.array, other.array, rtol, atol, equal_nan)))
+    return TensorBase.result(checks.array(np.isclose(input.array, other.array, rtol, atol, equal_nan)))
 
 
 def allclose(input: Any, other: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> bool:
@@ -176,5 +176,5 @@ def any(input: Any, dim: Any = None, keepdim: bool = False) -> Any:
 
 
 def _truths(test: Any, op: str, x: Any, dim: Any, keepdim: bool) -> Any:
-    y = np.asarray(test(checks.tensor(op, x).array, axis=axes(op, dim, x.ndim), keepdims=bool(keepdim)))
+    y = checks.array(test(checks.tensor(op, x).array, axis=axes(op, dim, x.ndim), keepdims=bool(keepdim)))
     return TensorBase.result(y.astype(np.uint8) if x.array.dtype == np.uint8 else y)  # torch's uint8 was once its boolean

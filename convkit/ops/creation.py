@@ -104,7 +104,7 @@ def asarray(obj: Any, *, dtype: Any = None, device: Any = None, copy: bool | Non
     if copy:
         return tensor(obj, dtype, device, requires_grad)
     found = as_tensor(obj, dtype, device)
-    if copy is False and not np.shares_memory(found.array, getattr(obj, "array", np.asarray(obj))):
+    if copy is False and not np.shares_memory(found.array, obj.array if isinstance(obj, TensorBase) else np.asarray(obj)):
         raise ValueError(f"asarray: a {type(obj).__name__} cannot be had as {found.dtype} without a copy")
     return found.requires_grad_() if requires_grad else found
 
@@ -285,7 +285,7 @@ def bernoulli(input: Any, p: float | None = None, *, generator: Generator | None
     """1 at the probabilities that input holds (or p everywhere), else 0."""
     if checks.tensor("bernoulli", input).array.dtype.kind != "f":
         raise TypeError(f"bernoulli: needs probabilities of a floating dtype, got {input.dtype}")
-    odds = input.array if p is None else np.full(input.array.shape, p)
+    odds = input.array if p is None else np.full(input.array.shape, p, like=input.array)
     return TensorBase.result(sampled("bernoulli", odds, generator).astype(input.array.dtype))
 
 
@@ -293,7 +293,7 @@ def normal(
     mean: Any, std: Any = 1.0, size: Any = None, *, generator: Generator | None = None, dtype: Any = None, device: Any = None
 ) -> Tensor:  # fmt: skip
     """Normally distributed random numbers: mean and std are numbers, with a size, or tensors that broadcast."""
-    m, s = (np.asarray(v.array if isinstance(v, TensorBase) else checks.number("normal", name, v)) for name, v in (("mean", mean), ("std", std)))
+    m, s = (checks.array(v.array if isinstance(v, TensorBase) else checks.number("normal", name, v)) for name, v in (("mean", mean), ("std", std)))
     if not (s >= 0).all():
         raise ValueError(f"normal: std must not be negative, got {std}")
     if size is None and not isinstance(mean, TensorBase) and not isinstance(std, TensorBase):
@@ -309,7 +309,7 @@ def multinomial(input: Any, num_samples: int, replacement: bool = False, *, gene
 
     Without replacement each place is drawn once: those whose exponential times u / weight come first (Efraimidis & Spirakis 2006).
     """
-    weights = np.asarray(checks.tensor("multinomial", input).array, np.float64)
+    weights = checks.tensor("multinomial", input).array.astype(np.float64)
     if input.array.dtype.kind != "f" or weights.ndim not in (1, 2):
         raise ValueError(f"multinomial: needs floating weights of 1 or 2 dimensions, got {input.dtype} of shape {list(input.shape)}")
     if not np.isfinite(weights).all() or (weights < 0).any() or not (weights.sum(-1) > 0).all():

@@ -333,7 +333,7 @@ class Atan2(_Binary):
 
 
 def _no_division_by_zero(op: str, a: Any, b: Any) -> None:
-    if all(v.dtype.kind in "iub" if isinstance(v, np.ndarray) else not isinstance(v, float) for v in (a, b)) and not np.all(b):
+    if all(v.dtype.kind in "iub" if isinstance(v, np.ndarray) else not isinstance(v, float) for v in (a, b)) and not bool(np.all(b)):
         raise RuntimeError(f"{op}: division of integers by zero")
 
 
@@ -404,7 +404,7 @@ class ClampTensors(Function):
                 p, q = operands("clamp", y, limit)
                 check_broadcast("clamp", p, q)
                 y = getattr(kernels(x), op)(p, q)
-        ctx.save_for_backward(x, *(v if isinstance(v, np.ndarray) else np.asarray(v) for v in (low, high) if v is not None))
+        ctx.save_for_backward(x, *(checks.array(v) for v in (low, high) if v is not None))
         ctx.given = low is not None, high is not None
         return y
 
@@ -425,7 +425,7 @@ class Where(Function):
 
     @staticmethod
     def forward(ctx, condition, a, b):
-        condition = condition if isinstance(condition, np.ndarray) else np.asarray(condition)
+        condition = checks.array(condition)
         if condition.dtype != np.bool_:
             raise TypeError(f"where: the condition must be boolean, got {condition.dtype}")
         ctx.a, ctx.b = _shape_and_dtype(a), _shape_and_dtype(b)

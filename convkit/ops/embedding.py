@@ -196,7 +196,7 @@ def _starts(op: str, index: np.ndarray, offsets: Any, include_last: bool) -> np.
     if index.ndim == 2:
         if offsets is not None:
             raise ValueError(f"{op}: an input [B, L] has bags of one length and takes no offsets")
-        return np.arange(index.shape[0] + 1) * index.shape[1]
+        return np.arange(index.shape[0] + 1, like=index) * index.shape[1]
     if index.ndim != 1 or offsets is None:
         raise ValueError(
             f"{op}: input must be [B, L], or [L] with offsets, got shape {list(index.shape)}{' without them' if offsets is None else ''}"

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from convkit_kernels.layout import order_of
+from convkit_kernels.layout import order_of, unsigned
 
 from ..autograd import Function, TensorBase
 from ..device import kernels
@@ -94,7 +94,7 @@ class Scatter(Function):
             gx = gy
             if not ctx.accumulate:
                 shape = [ctx.index.size if d == ctx.dim else n for d, n in enumerate(gy.array.shape)]
-                nothing = TensorBase.result(np.zeros(shape if ctx.index.ndim < gy.array.ndim else ctx.index.shape, gy.array.dtype))
+                nothing = TensorBase.result(filled(shape if ctx.index.ndim < gy.array.ndim else ctx.index.shape, 0, gy.array))
                 gx = Scatter.apply(gy, nothing, ctx.dim, ctx.index, False)
         return gx, gs, None, None, None
 
@@ -145,7 +145,7 @@ def order(x: np.ndarray) -> tuple[int, ...] | None:
 def _lists(key: Key) -> tuple[tuple, list[np.ndarray], bool]:
     """(the parts of a key, those that are lists, whether it names nothing twice, as slices and masks do)."""
     parts = key if isinstance(key, tuple) else (key,)
-    lists = [np.asarray(k) for k in parts if isinstance(k, (np.ndarray, list))]
+    lists = [checks.array(k) for k in parts if isinstance(k, (np.ndarray, list))]
     return parts, lists, all(k.dtype == np.bool_ for k in lists)
 
 
@@ -153,7 +153,7 @@ def added(x: np.ndarray, key: Key, values: Any) -> np.ndarray:
     """A copy of x with `values` added at `key`: where an element is named twice, both count."""
     once = _lists(key)[2]
     if x.dtype in FLOATS and x.size and not once:
-        values = np.asarray(values, x.dtype)
+        values = np.asarray(values, x.dtype, like=x)
         return kernels(x).add(x, placed(values, key, x.shape))
     y = copied(x)
     if once:
@@ -180,9 +180,9 @@ def placed(values: np.ndarray, key: Key, shape: tuple[int, ...]) -> np.ndarray:
     elif len(lists) == len(parts) == len(shape):  # a number for each dimension
         places = np.ravel_multi_index(tuple(np.broadcast_arrays(*lists)), shape, mode="wrap")  # type: ignore[call-overload]
     else:
-        places = np.arange(size).reshape(shape)[key]
+        places = np.arange(size, like=values).reshape(shape)[key]
     if not places.size:
-        return np.zeros(shape, values.dtype)
+        return np.zeros(shape, values.dtype, like=values)
     count = shape[0] if rows else size
     values = np.broadcast_to(values, places.shape + (shape[1:] if rows else ()))
     places = places.reshape(-1) % count
@@ -286,18 +286,8 @@ def nonzero(input: Any, *, as_tuple: bool = False) -> Any:
     """Where input is not 0: [count, dimensions] (int64), or a tuple with a vector for each dimension."""
     a = checks.tensor("nonzero", input).array
     if as_tuple:
-        return tuple(TensorBase.result(i) for i in _nonzero(np.atleast_1d(a)).T.copy())
-    return TensorBase.result(_nonzero(a) if a.ndim else np.zeros((int(a != 0), 0), np.int64))
-
-
-def _nonzero(a: np.ndarray) -> np.ndarray:
-    # A line at a time: NumPy's own search of several dimensions takes three times as long as one of a line and the sums here.
-    mask = (a if a.dtype == np.bool_ else a != 0).reshape(math.prod(a.shape[:-1]), a.shape[-1])
-    counts = np.count_nonzero(mask, axis=1)
-    before = np.stack([i.reshape(-1) for i in (*np.indices(a.shape[:-1]), np.arange(len(mask)) * a.shape[-1])], 1)
-    places = np.repeat(before, counts, axis=0)
-    np.subtract(np.flatnonzero(mask), places[:, -1], out=places[:, -1])
-    return places
+        return tuple(TensorBase.result(i) for i in kernels(a).nonzero(np.atleast_1d(a)).T.copy())
+    return TensorBase.result(kernels(a).nonzero(a) if a.ndim else np.zeros((int(a != 0), 0), np.int64, like=a))
 
 
 argwhere = nonzero
@@ -318,7 +308,7 @@ def _inside(op: str, index: np.ndarray, n: int, d: int, negative: bool = False) 
         return index
     everywhere = tuple(range(index.ndim))
     if not negative and index.dtype == np.int64:  # one look: what is negative is very large as an unsigned number
-        if kernels(index).amax(index.view(np.uint64), everywhere, False) < n:
+        if kernels(index).amax(unsigned(index), everywhere, False) < n:
             return index
     if index.min() < (-n if negative else 0) or index.max() >= n:
         raise IndexError(f"{op}: indices {int(index.min())} to {int(index.max())} leave dimension {d} of size {n}")
@@ -329,7 +319,7 @@ def _smaller(op: str, x: Any, dim: int, index: Any) -> tuple[int, np.ndarray]:
     """The dimension and the index of gather and scatter: of x's rank, inside x along `dim`, no larger than x elsewhere."""
     d, i = axis(op, dim, max(checks.tensor(op, x).array.ndim, 1)), _whole(op, index)
     if not i.size and i.ndim != x.array.ndim:  # torch lets an empty index of any rank pass
-        return d, np.zeros((0,) * max(x.array.ndim, 1), np.int64)
+        return d, np.zeros((0,) * max(x.array.ndim, 1), np.int64, like=i)
     if max(i.ndim, 1) != max(x.array.ndim, 1):
         raise ValueError(f"{op}: index must hold integers and have {x.array.ndim} dimensions, got {i.dtype} of shape {list(i.shape)}")
     _inside(op, i, x.array.shape[d] if x.array.ndim else 1, d)
@@ -342,7 +332,7 @@ def gather(input: Any, dim: int, index: Any) -> Any:
     """The elements of input at `index` (int64, of input's rank) along `dim`; IndexError out of range."""
     d, i = _smaller("gather", input, dim, index)
     if not i.size:
-        return GetItem.apply(input.reshape(-1), np.zeros(index.array.shape, np.int64))
+        return GetItem.apply(input.reshape(-1), np.zeros(index.array.shape, np.int64, like=index.array))
     if not input.array.ndim or not i.ndim:
         return input.reshape(-1)[i.reshape(-1)].reshape(i.shape)
     shape = tuple(n if k == d else min(n, m) for k, (n, m) in enumerate(zip(input.array.shape, i.shape, strict=True)))
@@ -362,7 +352,7 @@ def _scatter(op: str, x: Any, dim: int, index: Any, src: Any, accumulate: bool) 
         if src.shape != i.shape:
             src = src[tuple(slice(n) for n in i.shape)]
     elif x.array.dtype in FLOATS:
-        src = TensorBase.result(np.full(i.shape, checks.number(op, "the value", src), x.array.dtype))
+        src = TensorBase.result(filled(i.shape, checks.number(op, "the value", src), x.array))
     if not i.size:
         return x.clone()
     same = all(k == d or n == m for k, (n, m) in enumerate(zip(x.shape, i.shape, strict=False)))

@@ -197,7 +197,7 @@ def exponential_(x: Any, lambd: float = 1.0, *, generator: Generator | None = No
 def bernoulli_(x: Any, p: Any = 0.5, *, generator: Generator | None = None) -> Any:
     """Overwrite with 1 at probability p, a number or a tensor, else 0."""
     _writable("bernoulli_", x)
-    odds = np.broadcast_to(np.asarray(getattr(p, "array", p), np.float64), x.shape)
+    odds = np.broadcast_to(checks.array(getattr(p, "array", p)).astype(np.float64), x.shape)
     return _write("bernoulli_", x, ..., sampled("bernoulli_", odds, generator).astype(x.array.dtype))
 
 

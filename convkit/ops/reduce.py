@@ -167,7 +167,7 @@ class LogSumExp(Function):
     @staticmethod
     def forward(ctx, x, axes):
         k = kernels(x)
-        top = k.amax(x, axes, True) if x.size else np.zeros([1 if i in axes else n for i, n in enumerate(x.shape)], x.dtype)
+        top = k.amax(x, axes, True) if x.size else np.zeros([1 if i in axes else n for i, n in enumerate(x.shape)], x.dtype, like=x)
         top = np.where(np.isfinite(top), top, 0).astype(x.dtype)
         y = k.add(k.log(k.sum(k.exp(k.sub(x, top)), axes, True)), top)
         ctx.save_for_backward(x, y)
@@ -361,7 +361,7 @@ def sum(input: Any, dim: Dim = None, keepdim: bool = False, *, dtype: Any = None
     """Sum over `dim` (an int, several, or all), of input converted to `dtype` if given; integers give int64."""
     input = _typed("sum", checks.tensor("sum", input), dtype)
     if input.array.dtype.kind in "bui":
-        return TensorBase.result(np.asarray(input.array.sum(axis=axes("sum", dim, input.ndim), keepdims=bool(keepdim), dtype=dtype or np.int64)))
+        return TensorBase.result(checks.array(input.array.sum(axis=axes("sum", dim, input.ndim), keepdims=bool(keepdim), dtype=dtype or np.int64)))
     return Sum.apply(input, axes("sum", dim, input.ndim), keepdim)
 
 
@@ -381,7 +381,7 @@ def nanmean(input: Any, dim: Dim = None, keepdim: bool = False, *, dtype: Any = 
     """Mean over `dim` of what is not nan."""
     input = _floats("nanmean", input, dtype)
     count = (~np.isnan(input.array)).sum(axis=axes("nanmean", dim, input.ndim), keepdims=bool(keepdim))
-    return nansum(input, dim, keepdim) / TensorBase.result(np.asarray(count, input.array.dtype))
+    return nansum(input, dim, keepdim) / TensorBase.result(checks.array(count).astype(input.array.dtype))
 
 
 def prod(input: Any, dim: int | None = None, keepdim: bool = False, *, dtype: Any = None) -> Any:
@@ -464,7 +464,7 @@ def norm(input: Any, p: float | str | None = "fro", dim: Dim = None, keepdim: bo
     if p == 1:
         return sum(input.abs(), over, keepdim)
     if p == 0:
-        flat = where(TensorBase.result(np.zeros(input.array.shape, bool)), input, 0.0)  # in the graph, with a gradient of 0
+        flat = where(TensorBase.result(np.zeros(input.array.shape, bool, like=input.array)), input, 0.0)  # in the graph, with a gradient of 0
         return sum(TensorBase.result((input.array != 0).astype(input.array.dtype)) + flat, over, keepdim)
     if abs(p) == float("inf"):
         return (amax if p > 0 else amin)(input.abs(), over, keepdim)
@@ -485,7 +485,7 @@ def logsumexp(input: Any, dim: Dim, keepdim: bool = False) -> Any:
 def count_nonzero(input: Any, dim: Dim = None) -> Any:
     """How many elements over `dim` are not 0 (int64; no gradient)."""
     over = axes("count_nonzero", dim, checks.tensor("count_nonzero", input).ndim)
-    return TensorBase.result(np.asarray(np.count_nonzero(input.array, axis=over), dtype=np.int64))
+    return TensorBase.result(checks.array(np.count_nonzero(input.array, axis=over)).astype(np.int64))
 
 
 # ---------------------------------------------------------------------------------------- running
@@ -539,11 +539,11 @@ def _arg(op: str, x: Any, dim: int | None, keepdim: bool) -> Any:
     d = None if dim is None else axis(op, dim, _max(x.ndim, 1))
     _not_empty(op, x, axes(op, d, x.ndim))
     if not x.ndim:
-        return TensorBase.result(np.zeros((), np.int64))
+        return TensorBase.result(np.zeros((), np.int64, like=x.array))
     index = getattr(kernels(x.array), op)(x.array, d)
     if keepdim:
         index = index.reshape([1] * x.ndim) if d is None else np.expand_dims(index, d)
-    return TensorBase.result(np.asarray(index))
+    return TensorBase.result(index)
 
 
 def argmax(input: Any, dim: int | None = None, keepdim: bool = False) -> Any:
@@ -564,7 +564,7 @@ def _extreme(op: str, x: Any, dim: Any, keepdim: bool) -> Any:
         return amax(x) if op == "max" else amin(x)
     if not x.ndim:
         axis(op, dim, 1)
-        return ValuesIndices(x.clone(), TensorBase.result(np.zeros((), np.int64)))
+        return ValuesIndices(x.clone(), TensorBase.result(np.zeros((), np.int64, like=x.array)))
     d = axis(op, dim, x.ndim)
     _not_empty(op, x, (d,))
     index = _arg("arg" + op, x, d, True)

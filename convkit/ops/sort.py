@@ -102,15 +102,16 @@ def median(input: Any, dim: int | None = None, keepdim: bool = False) -> Any:
         flat = flatten(input).array
         if not flat.size:
             raise ValueError("median: the middle of nothing is undefined")
-        middle = np.partition(flat, (flat.size - 1) // 2)[(flat.size - 1) // 2]
-        value = np.asarray(flat.dtype.type(np.nan) if flat.dtype.kind == "f" and np.isnan(flat).any() else middle)
+        value = checks.array(np.partition(flat, (flat.size - 1) // 2)[(flat.size - 1) // 2])
+        if flat.dtype.kind == "f" and np.isnan(flat).any():
+            value = np.full_like(value, np.nan)
         return Chosen.apply(input, value) if input.requires_grad else TensorBase.result(value)
     own = input.ndim
     input, d, n = _axis_and_size("median", input, dim)
     if not n:
         raise ValueError(f"median: the middle of nothing is undefined; the input has shape {list(input.array.shape)}")
     middle = (n - 1) // 2
-    lines = np.ascontiguousarray(np.moveaxis(input.array, d, -1))
+    lines = kernels(input.array).contiguous(np.moveaxis(input.array, d, -1))
     value = np.moveaxis(np.partition(lines, middle)[..., middle : middle + 1], -1, d)
     index = (input.array == value).argmax(d, keepdims=True)  # comparing takes a tenth of the time of moving indices about
     if input.array.dtype.kind == "f":

@@ -55,6 +55,11 @@ def flat(a: np.ndarray) -> np.ndarray | None:
     return a.transpose(rest + order).reshape(-1)
 
 
+def unsigned(a: np.ndarray) -> np.ndarray:
+    """The bits of 64-bit integers as numbers without a sign: what is negative is very large."""
+    return (a.view if type(a) is np.ndarray else a.view_as)(np.uint64)  # type: ignore[attr-defined]
+
+
 def is_channels_last(a: np.ndarray) -> bool:
     """Does an array [N, C, *spatial] lie in memory as [N, *spatial, C], without gaps?  Where C = 1 or every size of an image is 1, both orders do."""
     return a.transpose(0, *range(2, a.ndim), 1).flags.c_contiguous

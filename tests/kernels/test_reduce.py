@@ -182,3 +182,11 @@ def test_a_product_may_leave_the_range_of_floats_on_the_way():
     x = np.tile(np.array([1e20, 1e20, 1e20, 1e20, 1e-20, 1e-20, 1e-20, 1e-20], np.float32), (20 if SIMULATED else 4000, 1))
     assert np.allclose(kernels.prod(x, (1,), False), 1) and np.allclose(kernels.prod(x[:9].T.copy(), (0,), False), 1)
     assert np.array_equal(kernels.prod(np.array([0.0, np.inf, np.nan], np.float32), (), False), [0, np.inf, np.nan], equal_nan=True)
+
+
+@settings(max_examples=40, deadline=None)
+@given(case=shapes_and_axes(), layout=layouts, dtype=st.sampled_from([np.float32, np.float64, np.int64, np.bool_]), seed=st.integers(0, 99))
+def test_what_is_not_0(case, layout, dtype, seed):
+    x = np.round(numbers(seed, case[0])).astype(dtype)
+    y = kernels.nonzero(LAYOUTS[layout](x))
+    assert y.dtype == np.int64 and np.array_equal(y, reference.nonzero(x))

@@ -22,7 +22,7 @@ def norm(x, p, axis, keepdims=False):
 def test_normalize(shape, p, dim, layout, seed):
     x, dim = apart(seed, shape, layout), dim % len(shape)
     x.array += 0.03  # no two of one size
-    np.testing.assert_allclose(F.normalize(x, p, dim).detach().numpy(), x.array / norm(x.array, p, dim, True), rtol=1e-12)
+    np.testing.assert_allclose(F.normalize(x, p, dim).detach().numpy(), x.detach().numpy() / norm(x.detach().numpy(), p, dim, True), rtol=1e-12)
     check_gradients(lambda x: F.normalize(x, p, dim), x)
 
 
@@ -33,7 +33,7 @@ def test_cosine_similarity(shape, dim, ones, seed):
     dim %= len(shape)
     small = tuple(1 if ones >> i & 1 else n for i, n in enumerate(shape))
     a, b = leaf(seed, shape), leaf(seed + 1, small)
-    x, y = np.broadcast_arrays(a.array, b.array)
+    x, y = np.broadcast_arrays(a.detach().numpy(), b.detach().numpy())
     cosine = (x * y).sum(dim) / norm(x, 2, dim) / norm(y, 2, dim)
     np.testing.assert_allclose(F.cosine_similarity(a, b, dim).detach().numpy(), cosine, rtol=1e-10)
     np.testing.assert_allclose(F.cosine_similarity(b, a, dim - len(shape)).detach().numpy(), cosine, rtol=1e-10)
@@ -46,7 +46,7 @@ def test_cosine_similarity(shape, dim, ones, seed):
 def test_pairwise_distance(shape, p, keepdim, last, seed):
     a, b = apart(seed, shape), leaf(seed, shape[-1:] if last else shape)
     b.array *= 0.01
-    away = a.array - b.array + 1e-6
+    away = a.detach().numpy() - b.detach().numpy() + 1e-6
     np.testing.assert_allclose(F.pairwise_distance(a, b, p, keepdim=keepdim).detach().numpy(), norm(away, p, -1, keepdim), rtol=1e-10)
     check_gradients(lambda a, b: F.pairwise_distance(a, b, p, keepdim=keepdim), a, b)
 
@@ -56,7 +56,7 @@ def test_pairwise_distance(shape, p, keepdim, last, seed):
        mode=st.sampled_from(["use_mm_for_euclid_dist", "donot_use_mm_for_euclid_dist"]), seed=seeds)  # fmt: skip
 def test_cdist(rows, width, batch, p, mode, seed):
     a, b = leaf(seed, (*batch, rows[0], width)), leaf(seed + 1, (rows[1], width))
-    away = a.array[..., :, None, :] - b.array[..., None, :, :]
+    away = a.detach().numpy()[..., :, None, :] - b.detach().numpy()[..., None, :, :]
     np.testing.assert_allclose(convkit.cdist(a, b, p, mode).detach().numpy(), norm(away, p, -1), rtol=1e-6, atol=1e-9)
     if np.abs(away).min() > 0.01 and p > 0.5:
         check_gradients(lambda a, b: convkit.cdist(a, b, p, mode), a, b)
@@ -66,9 +66,9 @@ def test_points_that_coincide():
     a = Tensor(np.array([[1.0, 2.0], [3.0, 4.0]]), requires_grad=True)
     for p in (1.0, 2.0, 3.0):
         for mode in ("use_mm_for_euclid_dist", "donot_use_mm_for_euclid_dist"):
-            y, g = gradients(lambda a, p=p, mode=mode: convkit.cdist(a, a.detach(), p, mode), Tensor(a.array.copy(), requires_grad=True))
+            y, g = gradients(lambda a, p=p, mode=mode: convkit.cdist(a, a.detach(), p, mode), Tensor(a.detach().numpy().copy(), requires_grad=True))
             assert y[0, 0] == y[1, 1] == 0 and np.isfinite(g).all()
-        y, g = gradients(lambda a, p=p: F.pairwise_distance(a, a.detach(), p, eps=0.0), Tensor(a.array.copy(), requires_grad=True))
+        y, g = gradients(lambda a, p=p: F.pairwise_distance(a, a.detach(), p, eps=0.0), Tensor(a.detach().numpy().copy(), requires_grad=True))
         assert not y.any() and not g.any()
     y, g = gradients(lambda a: F.normalize(a), Tensor(np.zeros((1, 2)), requires_grad=True))
     assert not y.any() and np.array_equal(g, np.full((1, 2), 1e12))

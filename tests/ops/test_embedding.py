@@ -72,12 +72,12 @@ def test_max_norm(norm_type):
     """Rows that are picked are shortened in place, before the graph; others stay."""
     w = leaf(1, (4, 3))
     w.array *= 5
-    before = w.array.copy()
+    before = w.detach().numpy().copy()
     y = F.embedding(convkit.tensor([0, 2, 2]), w, max_norm=1.0, norm_type=norm_type)
     norms = np.linalg.norm(before, norm_type, axis=1, keepdims=True)
     expected = np.where(np.isin(np.arange(4), [0, 2])[:, None] & (norms > 1), before / (norms + 1e-7), before)
-    np.testing.assert_allclose(w.array, expected, rtol=1e-12)
-    np.testing.assert_array_equal(y.detach().numpy(), w.array[[0, 2, 2]])
+    np.testing.assert_allclose(w.detach().numpy(), expected, rtol=1e-12)
+    np.testing.assert_array_equal(y.detach().numpy(), w.detach().numpy()[[0, 2, 2]])
     y.sum().backward()
     assert w.grad.numpy()[:, 0].tolist() == [1, 0, 2, 0]
     square = (w * w).sum()
@@ -101,7 +101,7 @@ def test_bags(sizes, mode, weighted, padding, last, seed):
     f = lambda w, s: F.embedding_bag(i, w, offsets, per_sample_weights=s if weighted else None, **options)
     expected = np.zeros((len(sizes), 2))
     for b, (low, high) in enumerate(zip(cuts[:-1], cuts[1:], strict=True)):
-        rows = [w.array[index[k]] * (scale.array[k] if weighted else 1) for k in range(low, high) if index[k] != padding]
+        rows = [w.detach().numpy()[index[k]] * (scale.detach().numpy()[k] if weighted else 1) for k in range(low, high) if index[k] != padding]
         if rows:
             expected[b] = {"sum": np.sum, "mean": np.mean, "max": np.max}[mode](rows, axis=0)
     np.testing.assert_allclose(f(w, scale).detach().numpy(), expected, rtol=1e-12)
@@ -115,14 +115,14 @@ def test_bags_of_one_length_and_by_frequency():
     w, i = leaf(1, (5, 3)), np.array([[0, 1, 1], [4, 1, 0]])
     for mode in ("sum", "mean", "max"):
         y = F.embedding_bag(convkit.tensor(i), w, mode=mode)
-        np.testing.assert_allclose(y.detach().numpy(), getattr(np, mode)(w.array[i], axis=1), rtol=1e-12)
+        np.testing.assert_allclose(y.detach().numpy(), getattr(np, mode)(w.detach().numpy()[i], axis=1), rtol=1e-12)
     _, gw = gradients(lambda w: F.embedding_bag(convkit.tensor(i), w, mode="sum", scale_grad_by_freq=True), leaf(1, (5, 3)))
     assert np.allclose(gw[:, 0], [1, 1, 0, 0, 1])
     y = F.embedding_bag(convkit.tensor(i), w, mode="sum", per_sample_weights=convkit.tensor(np.full((2, 3), 2.0)))
-    np.testing.assert_allclose(y.detach().numpy(), 2 * w.array[i].sum(1), rtol=1e-12)
+    np.testing.assert_allclose(y.detach().numpy(), 2 * w.detach().numpy()[i].sum(1), rtol=1e-12)
     assert F.embedding_bag(convkit.zeros(0, dtype=np.int64), w, convkit.zeros(0, dtype=np.int64)).shape == (0, 3)
     F.embedding_bag(convkit.tensor(i), w, max_norm=0.5)
-    assert np.linalg.norm(w.array[[0, 1, 4]], axis=1).max() < 0.5001
+    assert np.linalg.norm(w.detach().numpy()[[0, 1, 4]], axis=1).max() < 0.5001
 
 
 def test_bags_are_differentiable_once():

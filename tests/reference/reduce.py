@@ -35,6 +35,10 @@ def sum(x, axes, keepdims, terms="all"):
     return _reduce(lambda group: math.fsum(term(v) for v in group), x, axes, keepdims)
 
 
+def nonzero(x):
+    return np.array([where for where in np.ndindex(*x.shape) if x[where] != 0], np.int64).reshape(-1, x.ndim)
+
+
 def amax(x, axes, keepdims):
     return _reduce(lambda group: group[_first(group, lambda a, b: a > b)], x, axes, keepdims)
 

@@ -286,6 +286,17 @@ def _place(loop: Callable, x: np.ndarray, axis: int | None) -> np.ndarray:
     return tasks.by_lines(lambda lines: loop(lines, axis=-1, keepdims=True).astype(np.int64, copy=False), x, axis).squeeze(axis)
 
 
+def nonzero(x: np.ndarray) -> np.ndarray:
+    """Where x, of one dimension at least, is not 0: [count, dimensions] (int64), in C order."""
+    # A line at a time: NumPy's own search of several dimensions takes three times as long as one of a line and the sums here.
+    mask = (x if x.dtype == np.bool_ else x != 0).reshape(math.prod(x.shape[:-1]), x.shape[-1])
+    counts = np.count_nonzero(mask, axis=1)
+    before = np.stack([i.reshape(-1) for i in (*np.indices(x.shape[:-1]), np.arange(len(mask)) * x.shape[-1])], 1)
+    places = np.repeat(before, counts, axis=0)
+    np.subtract(np.flatnonzero(mask), places[:, -1], out=places[:, -1])
+    return places
+
+
 # ---------------------------------------------------------------------------------------- so far
 class _Scan:
     """y[k] = join(y[k - 1], x[k]) along lines, or from the other end where index[0] is set; kept in float64."""

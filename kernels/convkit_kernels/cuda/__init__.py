@@ -13,7 +13,7 @@ from .matmul import matmul
 from .norm import norm, norm_grad, norm_stats
 from .pool import average_pool, average_pool_grad, max_pool, max_pool_grad, max_pool_places, max_unpool, max_unpool_grad
 from .random import dropout, normal, uniform
-from .reduce import amax, amin, argmax, argmin, prod, scan, sum
+from .reduce import amax, amin, argmax, argmin, nonzero, prod, scan, sum
 from .resample import resample
 from .softmax import cross_entropy, cross_entropy_grad, log_softmax, log_softmax_grad, softmax, softmax_grad
 from .sort import argsort
@@ -24,6 +24,6 @@ __all__ = [
     "channels_last", "clamp", "clamp_grad", "concatenate", "contiguous", "conv_forward", "conv_input_grad", "conv_weight_grad", "cross_entropy",
     "cross_entropy_grad", "div", "dropout", "embedding", "embedding_bag", "embedding_bag_grad", "embedding_grad", "exp", "fold", "gather", "lerp",
     "log", "log_softmax", "log_softmax_grad", "matmul", "max_pool", "max_pool_grad", "max_pool_places", "max_unpool", "max_unpool_grad",
-    "maximum", "minimum", "mul", "neg", "norm", "norm_grad", "norm_stats", "normal", "pointwise_loss", "pointwise_loss_grad", "pow", "prod",
-    "resample", "scan", "scatter", "sign", "softmax", "softmax_grad", "sqrt", "sub", "sum", "unary", "unfold", "uniform", "where",
+    "maximum", "minimum", "mul", "neg", "nonzero", "norm", "norm_grad", "norm_stats", "normal", "pointwise_loss", "pointwise_loss_grad", "pow",
+    "prod", "resample", "scan", "scatter", "sign", "softmax", "softmax_grad", "sqrt", "sub", "sum", "unary", "unfold", "uniform", "where",
 ]  # fmt: skip

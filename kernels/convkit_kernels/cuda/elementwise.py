@@ -309,6 +309,7 @@ def where(condition: Array, a: Operand, b: Operand) -> Array:
     """a where `condition` (bool) holds, b elsewhere, all three broadcast against each other."""
     dtype = _typed(a, b) if isinstance(a, Array) == isinstance(b, Array) else (a if isinstance(a, Array) else b).dtype
     shape = np.broadcast_shapes(*(np.shape(o) for o in (condition, a, b)))
+    condition = condition if isinstance(condition, Array) else _sent(condition, _bool)
     operands = [condition, *(o.astype(dtype, copy=False) if isinstance(o, Array) else _sent(o, dtype) for o in (a, b))]
     like = next((o for o in operands if o.shape == shape), None)
     return run(cpu._where, [_broadcast(o, shape) for o in operands], empty(shape, dtype) if like is None else empty_like(like, dtype))

@@ -114,6 +114,17 @@ def _bag_of(n, start, s0, bags, bag, share):
         share[k] = share.dtype.type(1) / share.dtype.type(max(1, start[s0 + low + 1] - start[s0 + low]))
 
 
+def repeated(ends: Array) -> Array:
+    """0 ends[0] times, then 1 until there are ends[1] numbers, and so on."""
+    start = e.fill(empty((ends.size + 1,), np.int64), 0)
+    start[1:] = ends
+    total = start[-1].item()
+    bag, share = empty((total,), np.int64), empty((total,), np.float32)
+    if total:
+        _bag_of[share.dtype](total, total, start.flat, start.offset, ends.size, bag.flat, share.flat)
+    return bag
+
+
 def _ints(index: Array) -> Array:
     return contiguous(index.astype(np.int64, copy=False)).reshape(-1)
 

@@ -182,6 +182,19 @@ class Array:
         """One dimension, in C order; a view where the memory allows it."""
         return self.reshape(-1)
 
+    def __getattr__(self, name: str) -> Any:
+        method = protocol().METHODS.get(name)
+        if method is None:
+            raise AttributeError(f"an array on a device has no {name!r}")
+        return functools.partial(method, self)
+
+    def fill(self, value: Any) -> None:
+        """Overwrite every element."""
+        protocol().setitem(self, ..., value)
+
+    def __iter__(self) -> Any:
+        return (self[i] for i in range(len(self)))
+
     def __getitem__(self, key: Any) -> Array:
         parts = key if isinstance(key, tuple) else (key,)
         if all(p is None or p is Ellipsis or isinstance(p, (slice, int, np.integer)) for p in parts):
@@ -228,6 +241,9 @@ class Array:
     def __index__(self) -> int:
         return self.get().__index__()
 
+    def __format__(self, spec: str) -> str:
+        return format(self.get() if self.ndim else self.item(), spec)
+
     __hash__ = object.__hash__
 
     # ------------------------------------------------------------------------------ NumPy's protocols
@@ -273,8 +289,11 @@ def _operators() -> None:
 
         return (lambda self, other: ufunc(self, other)), (lambda self, other: ufunc(other, self)), inplace
 
-    for name, ufunc in {"add": np.add, "sub": np.subtract, "mul": np.multiply, "truediv": np.true_divide, "floordiv": np.floor_divide,
-                        "mod": np.remainder, "pow": np.power, "and": np.bitwise_and, "or": np.bitwise_or, "xor": np.bitwise_xor}.items():  # fmt: skip
+    both = {
+        "add": np.add, "sub": np.subtract, "mul": np.multiply, "truediv": np.true_divide, "floordiv": np.floor_divide, "mod": np.remainder,
+        "pow": np.power, "and": np.bitwise_and, "or": np.bitwise_or, "xor": np.bitwise_xor, "lshift": np.left_shift, "rshift": np.right_shift,
+    }  # fmt: skip
+    for name, ufunc in both.items():
         for prefix, method in zip(("", "r", "i"), binary(ufunc), strict=True):
             setattr(Array, f"__{prefix}{name}__", method)
     for name, ufunc in {"eq": np.equal, "ne": np.not_equal, "lt": np.less, "le": np.less_equal, "gt": np.greater, "ge": np.greater_equal}.items():

@@ -19,8 +19,8 @@ import numpy as np
 from ..layout import order_of
 from . import driver
 from . import mathfunctions as m
-from .launch import Kernel, cuda
-from .memory import Array, contiguous, empty
+from .launch import Kernel, cuda, kernel
+from .memory import Array, asarray, contiguous, empty
 
 LANES, LINES = (2, 2) if driver.is_simulated() else (32, 8)  # threads of a block
 THREADS = LANES * LINES
@@ -291,6 +291,57 @@ def argmin(x: Array, axis: int | None) -> Array:
     return _place(_smaller, x, axis)
 
 
+# ----------------------------------------------------------------------------------- what is not 0
+@kernel("i?iIiI")
+def _numbered(n, mask, m0, before, i0, y):
+    # y[before[i] - 1] = i where mask[i] holds; before counts those up to and with i.
+    for i in range(cuda.grid(1), n, cuda.gridsize(1)):
+        if mask[m0 + i]:
+            y[before[i0 + i] - 1] = i
+
+
+@kernel("iIIiI")
+def _unraveled(n, places, shape, dims, y):
+    # y[i, :] = the coordinates of places[i] in an array of this shape.
+    for i in range(cuda.grid(1), n, cuda.gridsize(1)):
+        rest = places[i]
+        for d in range(dims - 1, -1, -1):
+            whole = rest // shape[d]
+            y[i * dims + d] = rest - whole * shape[d]
+            rest = whole
+
+
+_ANY = np.dtype(np.float32)  # of kernels whose arguments have types of their own
+
+
+def flatnonzero(a: Array) -> Array:
+    """The places, in C order, of what is not 0."""
+    mask = (a if a.dtype == np.bool_ else a != 0).reshape(-1)  # type: ignore[union-attr]
+    if not mask.size:
+        return empty((0,), np.int64)
+    mask = mask if mask.flags.c_contiguous else mask.copy()
+    before = running("sum", mask, 0, np.dtype(np.int64))
+    y = empty((before[-1].item(),), np.int64)
+    if y.size:
+        _numbered[_ANY](mask.size, mask.size, mask.flat, mask.offset, before.flat, before.offset, y.flat)
+    return y
+
+
+def nonzero(x: Array) -> Array:
+    """Where x, of one dimension at least, is not 0: [count, dimensions] (int64), in C order."""
+    places = flatnonzero(x)
+    y = empty((places.size, x.ndim), np.int64)
+    if y.size:
+        shape = _shape(x.shape)
+        _unraveled[_ANY](places.size, places.size, places.flat, shape.flat, x.ndim, y.flat)
+    return y
+
+
+@functools.lru_cache(maxsize=1024)
+def _shape(shape: tuple[int, ...]) -> Array:
+    return asarray(np.array(shape, np.int64))
+
+
 # ---------------------------------------------------------------------------------------- so far
 # What a line's element r is to a scan, and what two neighbouring results give; the line begins at `start`, its next element is `s` further.
 def _number(x, start, s, r, total):
@@ -421,6 +472,12 @@ def scan(name: str, x: Array, axis: int, backwards: bool = False) -> Array:
     """
     result = np.dtype(np.int64) if name.startswith("arg") else x.dtype
     total = np.dtype(np.float64) if name in ("prod", "logsumexp") and x.dtype.kind == "f" else result  # a product may leave the range on its way
+    y = running(name, x, axis, total, backwards)
+    return y if total == result else y.astype(result)
+
+
+def running(name: str, x: Array, axis: int, total: np.dtype, backwards: bool = False) -> Array:
+    """`scan` in the dtype `total`."""
     if order_of(x) is None:  # type: ignore[arg-type]
         x = contiguous(x)
     order: Any = np.argsort([-s for s in x.strides], kind="stable") if x.ndim else []
@@ -445,4 +502,4 @@ def scan(name: str, x: Array, axis: int, backwards: bool = False) -> Array:
             before = empty((parts, count), total)
             ends(count, count, x.flat, x.offset, y.flat, before.flat, R, B, begin, s, length)
             later(y.size, y.size, x.flat, x.offset, y.flat, before.flat, R, B, begin, s, length, count)
-    return (y if total == result else y.astype(result)).transpose(np.argsort(order))
+    return y.transpose(np.argsort(order))
