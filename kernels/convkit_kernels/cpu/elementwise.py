@@ -317,7 +317,10 @@ def _remainder(x, k, a, b, c):
 
 @long_formula
 def _floor_divide(x, k, a, b, c):
-    # floor(x / k).  x / k, rounded, may be one too many; (x - rest) / k is nearly a whole number.
+    # floor(x / k).  Where x / k, rounded, is a whole number, it may be one too many; (x - rest) / k is nearly a whole number.
+    quotient = m.divide(x, k)
+    if np.floor(quotient) != quotient:
+        return np.floor(quotient)
     zero, one = type(x)(0), type(x)(1)
     rest = m.fmod(x, k)
     less = one if math.copysign(one, x) * math.copysign(one, k) < zero else zero
