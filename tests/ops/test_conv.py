@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 import convkit
 from convkit import Tensor
 from convkit.nn import functional as F
-from tests.backend import settings
+from tests.backend import SIMULATED, settings
 from tests.helpers import LAYOUTS, channels_last_copy, dtypes, layouts, memory_order, numbers, relative_error, tolerance
 from tests.ops import both_layouts, check_gradients, gradients, leaf, second_order_runs, seeds
 
@@ -52,7 +52,7 @@ def transpose_by_scipy(x, w, b, stride, padding, output_padding, groups, dilatio
 
 
 @st.composite
-def geometries(draw, most=7, channels=3):
+def geometries(draw, most=5 if SIMULATED else 7, channels=3):
     """(x shape, w shape, arguments): the window fits, groups divide."""
     rank = draw(st.integers(1, 3))
     most = most if rank < 3 else min(most, 4)
@@ -105,10 +105,10 @@ def test_values_transposed(case, dtype, layout, bias, seed):
 
 def small(case):
     shape, w_shape, _ = case
-    return np.prod(shape) <= 40 and np.prod(w_shape) <= 30
+    return np.prod(shape) <= (10 if SIMULATED else 40) and np.prod(w_shape) <= (9 if SIMULATED else 30)
 
 
-@settings(max_examples=60)
+@settings(max_examples=2 if SIMULATED else 60)
 @given(case=geometries(most=4, channels=2).filter(small), layout=both_layouts, bias=st.booleans(), seed=seeds)
 def test_gradients(case, layout, bias, seed):
     shape, w_shape, args = case
@@ -116,7 +116,7 @@ def test_gradients(case, layout, bias, seed):
     check_gradients(lambda x, w, b=None: CONV[len(shape) - 2](x, w, b, **args), *inputs)
 
 
-@settings(max_examples=60)
+@settings(max_examples=2 if SIMULATED else 60)
 @given(case=transposed(most=3).filter(small), layout=both_layouts, bias=st.booleans(), seed=seeds)
 def test_gradients_transposed(case, layout, bias, seed):
     shape, w_shape, args = case

@@ -22,6 +22,8 @@ def matmul(a: Array, b: Array, bias: Array | None = None, add: Array | None = No
 
     Plus `add`, of the shape of y, and then max(y, 0) with `relu`, before y is stored: the same bits as one after the other.
     """
+    if a.dtype.kind in "iu" and a.dtype != np.int64:  # they wrap around all the same
+        return matmul(a.astype(np.int64), b.astype(np.int64)).astype(a.dtype)
     if b.ndim == 2 and a.ndim > 2:  # one product of all rows
         rows = math.prod(a.shape[:-1])
         y = matmul(a.reshape(rows, a.shape[-1]), b, bias, None if add is None else contiguous(add).reshape(rows, b.shape[-1]), relu)

@@ -16,12 +16,13 @@ from . import elementwise as e
 from . import indexing, reduce, sort
 from .copy import assign, concatenate, contiguous
 from .embedding import gather, repeated, scatter
+from .matmul import matmul
 from .memory import Array, asarray, empty, empty_like
 
 UFUNCS: dict[np.ufunc, Callable] = {
     np.add: e.add, np.subtract: e.sub, np.multiply: e.mul, np.true_divide: e.div, np.maximum: e.maximum, np.minimum: e.minimum, np.power: e.pow,
     np.negative: e.neg, np.absolute: e.abs, np.sqrt: e.sqrt, np.sign: e.sign, np.exp: e.exp, np.log: e.log, np.square: lambda a: e.mul(a, a),
-    np.greater: lambda a, b: e.binary("lt", b, a), np.greater_equal: lambda a, b: e.binary("le", b, a),
+    np.matmul: matmul, np.greater: lambda a, b: e.binary("lt", b, a), np.greater_equal: lambda a, b: e.binary("le", b, a),
     np.divmod: lambda a, b: (e.binary("floor_divide", a, b), e.binary("remainder", a, b)),
     **{f: (lambda a, b, name=name: e.binary(name, a, b)) for name, f in e.cpu._BINARY.items() if isinstance(f, np.ufunc)},
     **{f: (lambda a, name=name: e.unary(name, a)) for name, f in e.cpu._UNARY.items()},

@@ -113,7 +113,7 @@ def three(x: Array, axes: tuple[int, ...]) -> tuple[Array, tuple[int, ...]]:
     order = _order(x.shape, axes)
     moved = x.transpose(order).copy()
     R = math.prod(x.shape[d] for d in axes)
-    return moved, (moved.size // max(R, 1), R, 1, R, 1, 1)
+    return moved, (math.prod(x.shape[d] for d in kept), R, 1, R, 1, 1)
 
 
 def _line(x: Array, dims: list[int]) -> tuple[int, int] | None:

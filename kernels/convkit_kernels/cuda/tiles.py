@@ -49,7 +49,7 @@ class Tile(NamedTuple):
 
 
 if driver.is_simulated():
-    LARGE, MIDDLE, NARROW, DOUBLE = Tile(32, 16, 8, 4, 8), Tile(16, 16, 4, 4, 8), Tile(16, 8, 8, 4, 8), Tile(16, 16, 4, 4, 8)
+    LARGE, MIDDLE, NARROW, DOUBLE = Tile(32, 16, 8, 4, 8), Tile(16, 16, 4, 4, 8), Tile(16, 8, 8, 4, 8), Tile(16, 16, 4, 4, 4)
 else:
     LARGE, MIDDLE, NARROW, DOUBLE = Tile(128, 128, 8, 8, 16), Tile(64, 64, 8, 4, 16), Tile(128, 32, 8, 4, 16), Tile(64, 64, 4, 4, 16)
 
