@@ -317,9 +317,9 @@ def _remainder(x, k, a, b, c):
 
 @long_formula
 def _floor_divide(x, k, a, b, c):
-    # floor(x / k).  Where x / k, rounded, is a whole number, it may be one too many; (x - rest) / k is nearly a whole number.
+    # floor(x / k).  Where x / k, rounded, is a whole number, it may be one too many; (x - rest) / k is nearly one, but for large ones.
     quotient = m.divide(x, k)
-    if np.floor(quotient) != quotient:
+    if (np.floor(quotient) != quotient) & (math.fabs(quotient) < type(x)(1048576)):
         return np.floor(quotient)
     zero, one = type(x)(0), type(x)(1)
     rest = m.fmod(x, k)
