@@ -35,10 +35,25 @@ class _Kernels:
         function = getattr(importlib.import_module("convkit_kernels.cuda"), name)
 
         def run(*args: Any, **options: Any) -> Any:
+            there = [_to_device(value) for value in args]
             with np.errstate():
-                return _to_host(function(*map(_to_device, args), **{key: _to_device(value) for key, value in options.items()}))
+                result = _to_host(function(*there, **{key: _to_device(value) for key, value in options.items()}))
+            if name in IN_PLACE:
+                _write_back(args, there)
+            return result
 
         return run
+
+
+IN_PLACE = ("optimizer_step",)  # kernels that change their arguments
+
+
+def _write_back(here: Any, there: Any) -> None:
+    for a, b in zip(here, there, strict=True):
+        if isinstance(a, (list, tuple)):
+            _write_back(a, b)
+        elif isinstance(a, np.ndarray) and a.flags.writeable:
+            a[...] = b.get()
 
 
 def _to_device(value: Any) -> Any:

@@ -11,6 +11,7 @@ from .embedding import embedding, embedding_bag, embedding_bag_grad, embedding_g
 from .loss import pointwise_loss, pointwise_loss_grad
 from .matmul import matmul
 from .norm import norm, norm_grad, norm_stats
+from .optimizer import optimizer_step
 from .pool import average_pool, average_pool_grad, max_pool, max_pool_grad, max_pool_places, max_unpool, max_unpool_grad
 from .random import dropout, normal, uniform
 from .reduce import amax, amin, argmax, argmin, nonzero, prod, scan, sum
@@ -24,6 +25,7 @@ __all__ = [
     "channels_last", "clamp", "clamp_grad", "concatenate", "contiguous", "conv_forward", "conv_input_grad", "conv_weight_grad", "cross_entropy",
     "cross_entropy_grad", "div", "dropout", "embedding", "embedding_bag", "embedding_bag_grad", "embedding_grad", "exp", "fold", "gather", "lerp",
     "log", "log_softmax", "log_softmax_grad", "matmul", "max_pool", "max_pool_grad", "max_pool_places", "max_unpool", "max_unpool_grad",
-    "maximum", "minimum", "mul", "neg", "nonzero", "norm", "norm_grad", "norm_stats", "normal", "pointwise_loss", "pointwise_loss_grad", "pow",
-    "prod", "resample", "scan", "scatter", "sign", "softmax", "softmax_grad", "sqrt", "sub", "sum", "unary", "unfold", "uniform", "where",
+    "maximum", "minimum", "mul", "neg", "nonzero", "norm", "norm_grad", "norm_stats", "normal", "optimizer_step", "pointwise_loss",
+    "pointwise_loss_grad", "pow", "prod", "resample", "scan", "scatter", "sign", "softmax", "softmax_grad", "sqrt", "sub", "sum", "unary",
+    "unfold", "uniform", "where",
 ]  # fmt: skip

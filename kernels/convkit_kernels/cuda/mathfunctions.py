@@ -8,6 +8,7 @@ On the device these are the compiler's own functions (libdevice, at most 2 units
 
 from __future__ import annotations
 
+import ctypes
 import functools
 import math
 import sys
@@ -148,6 +149,47 @@ def subtract(a, b):
 
 fmod: Any = np.fmod if driver.is_simulated() else math.fmod
 power: Any = np.power if driver.is_simulated() else math.pow
+
+
+# --------------------------------------------------------------------------- memory by its address
+if driver.is_simulated():
+
+    def _place_of(address: Any, i: Any, like: Any) -> Any:
+        return (ctypes.c_float if like.itemsize == 4 else ctypes.c_double).from_address(int(address + i * like.itemsize))
+
+    def load(address, i, like):
+        """Element i of the numbers of like's type at an address."""
+        return type(like)(_place_of(address, i, like).value)
+
+    def store(address, i, value):
+        """Element i of the numbers at an address becomes `value`."""
+        _place_of(address, i, value).value = value
+
+else:
+    from numba.cuda.extending import intrinsic as _intrinsic
+
+    def _pointer_to(context: Any, builder: Any, number: Any, address: Any, i: Any) -> Any:
+        memory = ir.PointerType(context.get_data_type(number), 1)  # 1: global memory
+        return builder.gep(builder.inttoptr(address, memory), [i])
+
+    @_intrinsic
+    def load(typing_context, address, i, like):
+        """Element i of the numbers of like's type at an address."""
+
+        def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            return builder.load(_pointer_to(context, builder, like, args[0], args[1]))
+
+        return like(types.int64, types.int64, like), generate
+
+    @_intrinsic
+    def store(typing_context, address, i, value):
+        """Element i of the numbers at an address becomes `value`."""
+
+        def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            builder.store(args[2], _pointer_to(context, builder, value, args[0], args[1]))
+            return context.get_dummy_value()
+
+        return types.void(types.int64, types.int64, value), generate
 
 
 @functools.cache
