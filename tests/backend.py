@@ -111,7 +111,7 @@ def use() -> None:
     from convkit.autograd import TensorBase
 
     convkit.set_default_device(DEVICE)
-    plain, plain_numpy = TensorBase.__init__, convkit.Tensor.numpy
+    plain, plain_numpy, plain_array = TensorBase.__init__, convkit.Tensor.numpy, convkit.Tensor.__array__
 
     def made(self: Any, array: Any, requires_grad: bool = False) -> None:
         plain(self, device.move(array, DEVICE) if type(array) is np.ndarray else array, requires_grad)
@@ -125,4 +125,5 @@ def use() -> None:
     convkit.Tensor.__init__ = made  # type: ignore[method-assign]
     TensorBase.result = staticmethod(result)  # type: ignore[assignment]
     convkit.Tensor.numpy = lambda self: plain_numpy(self.cpu())  # type: ignore[method-assign]
+    convkit.Tensor.__array__ = lambda self, *args, **options: plain_array(self.cpu(), *args, **options)  # type: ignore[method-assign]
     convkit.from_numpy = convkit.Tensor  # type: ignore[assignment,misc]
