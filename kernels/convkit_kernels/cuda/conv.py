@@ -19,7 +19,7 @@ import numpy as np
 
 from ..geometry import Window
 from ..layout import from_channels_last
-from . import tiles
+from . import depthwise, tiles
 from .launch import cuda, kernel
 from .matmul import matmul, multiply
 from .memory import Array, asarray, contiguous, empty
@@ -43,7 +43,11 @@ def conv_forward(
     elif y.size:
         x, vector = _source(x, window.groups)
         plan = _plan_forward(window, x.shape, x.steps, w.shape, w.steps, x.dtype, vector, (bias is not None, add is not None, relu))
-        tiles.run_and_finish(plan.sums, x, _arranged(w, plan.weights), _flat(bias), add, relu, y, w.shape[0])
+        if window.groups == x.shape[1] > 1:
+            multiple = w.shape[0] // window.groups
+            depthwise.run(plan.sums, vector and multiple == 1, x, _arranged(w, plan.weights), _flat(bias), add, y, 1, multiple)
+        else:
+            tiles.run_and_finish(plan.sums, x, _arranged(w, plan.weights), _flat(bias), add, relu, y, w.shape[0])
     return _result(y, window)
 
 
@@ -57,7 +61,11 @@ def conv_input_grad(gy: Array, w: Array, bias: Array | None, input_size: Sequenc
     elif gx.size:
         gy, vector = _source(gy, window.groups)
         plan = _plan_backward(window, gy.shape, gy.steps, w.shape, w.steps, tuple(input_size), gy.dtype, vector, (bias is not None, False, False))
-        tiles.run_and_finish(plan.sums, gy, _arranged(w, plan.weights), _flat(bias), None, False, gx, channels)
+        if window.groups == channels > 1:
+            multiple = w.shape[0] // window.groups
+            depthwise.run(plan.sums, vector and multiple == 1, gy, _arranged(w, plan.weights), _flat(bias), None, gx, multiple, 1)
+        else:
+            tiles.run_and_finish(plan.sums, gy, _arranged(w, plan.weights), _flat(bias), None, False, gx, channels)
     return _result(gx, window)
 
 
@@ -67,13 +75,21 @@ def conv_weight_grad(x: Array, gy: Array, window: Window) -> Array:
     if window.pointwise:
         return matmul(_last(gy).reshape(-1, k).T, _last(x).reshape(-1, c)).reshape(k, c, *window.size)
     gw = empty((k, c, *window.size), x.dtype)
-    if gw.size:
-        (x, vector), gy = _source(x, window.groups), _last(gy)
-        vector = vector and k // window.groups % 4 == 0 and gy.offset % 4 == 0
-        sums = _plan_outer(window, x.shape, x.steps, gy.shape, x.dtype, vector)
-        parts = empty((sums.parts, sums.each), x.dtype)
-        tiles.run(sums, x, gy, None, None, parts)
-        _turn[x.dtype](gw.size, gw.size, sums.parts, math.prod(window.size), c, k // window.groups, parts.flat, parts.offset, gw.flat, gw.offset)
+    if not gw.size:
+        return gw
+    taps, gy = math.prod(window.size), _last(gy)
+    if window.groups == x.shape[1] > 1:
+        x = _channels_side_by_side(x)
+        plan, parts = _plan_depthwise(window, x.shape, x.steps, gy.shape)
+        sums = empty((parts, taps, k), x.dtype)
+        depthwise.run_outer(plan, parts, taps, x, gy, sums, k // window.groups)
+        _turn[x.dtype](gw.size, gw.size, parts, taps, 1, k, sums.flat, sums.offset, gw.flat, gw.offset)
+        return gw
+    x, vector = _source(x, window.groups)
+    outer = _plan_outer(window, x.shape, x.steps, gy.shape, x.dtype, vector and k // window.groups % 4 == 0 and gy.offset % 4 == 0)
+    sums = empty((outer.parts, outer.each), x.dtype)
+    tiles.run(outer, x, gy, None, None, sums)
+    _turn[x.dtype](gw.size, gw.size, outer.parts, taps, c, k // window.groups, sums.flat, sums.offset, gw.flat, gw.offset)
     return gw
 
 
@@ -101,6 +117,8 @@ def _flat(a: Array | None) -> Array | None:
 
 def _source(x: Array, groups: int) -> tuple[Array, bool]:
     """(x or a copy in channels-last memory, can it be read four channels at a time?)."""
+    if groups == x.shape[1] > 1:
+        x, groups = _channels_side_by_side(x), 1
     if x.dtype != np.float32 or x.shape[1] // groups % 4:
         return x, False
     if x.offset % 4 or x.steps[1] != 1 or any(s % 4 for i, s in enumerate(x.steps) if i != 1 and x.shape[i] > 1):
@@ -109,6 +127,14 @@ def _source(x: Array, groups: int) -> tuple[Array, bool]:
         if last.offset % 4:
             x = x.copy(order="K")
     return x, True
+
+
+def _channels_side_by_side(x: Array) -> Array:
+    """x if its channels are neighbours in memory, else a copy in channels-last memory."""
+    if x.steps[1] == 1:
+        return x
+    last = _last(x)
+    return last.transpose(0, last.ndim - 1, *range(1, last.ndim - 1))
 
 
 def _steps(shape: tuple[int, ...], steps: tuple[int, ...]) -> Five:
@@ -129,15 +155,24 @@ class _Plan(NamedTuple):
     weights: _Weights
 
 
-def _weights(window: Window, shape: tuple[int, ...], steps: tuple[int, ...], taps: Sequence[tuple[int, ...]], turned: bool) -> _Weights:
-    """For these taps of w [K, C/groups, *size]; rows are its channels, or, `turned`, its filters."""
-    k, c = shape[0] // window.groups, shape[1]
-    strides = (0,) * (3 - window.rank) + steps[2:]
+def _weights(window: Window, shape: tuple[int, ...], steps: tuple[int, ...], taps: Sequence[tuple[int, ...]], turned: bool, alone: bool) -> _Weights:
+    """For these taps of w [K, C/groups, *size]; rows are its channels, or, `turned`, its filters.
+
+    `alone`: of a depthwise convolution, as one group whose columns are all channels of the result.
+    """
+    k, c, groups = shape[0] // window.groups, shape[1], window.groups
     of_row, of_column, rows, columns = (steps[0], steps[1], k, c) if turned else (steps[1], steps[0], c, k)
     wide = -(-columns // 4) * 4
-    places = [sum(r * s for r, s in zip(tap, strides, strict=True)) for tap in taps]
-    numbers = [len(taps), rows, columns, wide, k * steps[0], of_row, of_column, *places]
-    return _Weights(asarray(np.array(numbers, np.int64)), window.groups * len(taps) * rows * wide)
+    if alone:
+        of_column, columns = (k * steps[0], groups) if turned else (steps[0], shape[0])
+        wide, groups = columns, 1
+    numbers = [len(taps), rows, columns, wide, k * steps[0], of_row, of_column, *_tap_places(window, steps, taps)]
+    return _Weights(asarray(np.array(numbers, np.int64)), groups * len(taps) * rows * wide)
+
+
+def _tap_places(window: Window, steps: tuple[int, ...], taps: Sequence[tuple[int, ...]]) -> list[int]:
+    strides = (0,) * (3 - window.rank) + steps[2:]
+    return [sum(r * s for r, s in zip(tap, strides, strict=True)) for tap in taps]
 
 
 def _arranged(w: Array, weights: _Weights) -> Array:
@@ -190,14 +225,18 @@ def _plan_forward(
     taps, offsets = _forward_taps(window)
     if not c:
         taps, offsets = [], []
-    weights, k = _weights(window, w, w_steps, taps, False), filters // groups
+    alone = groups == x[1] > 1
+    weights = _weights(window, w, w_steps, taps, False, alone)
+    groups = 1 if alone else groups
+    k = filters // groups
     inside, out = _three(x[2:]), _three(window.output_size(x[2:]))
     steps, places, wide = _steps(x, x_steps), x[0] * math.prod(out), -(-k // 4) * 4
     y_steps = (math.prod(out) * filters, out[1] * out[2] * filters, out[2] * filters, filters)
     view = tiles.view(places, out, inside, window.canonical[1], steps, c, offsets, k, wide, 1, y_steps)
     jobs = [(g * c * steps[4], g * len(taps) * c * wide, g * k, g * k, 0) for g in range(groups)]
     aligned = k % 4 == 0
-    return _Plan(tiles.prepare(True, False, vector, dtype, [view], np.array(jobs), places * filters, True, aligned, epilogue), weights)
+    sums = tiles.prepare(True, False, vector, dtype, [view], np.array(jobs), places * filters, not alone, aligned, epilogue)
+    return _Plan(sums._replace(blocks=1) if alone else sums, weights)
 
 
 @functools.lru_cache(maxsize=1024)
@@ -208,6 +247,9 @@ def _plan_backward(
     groups, c, k = window.groups, w[1], w[0] // window.groups
     size, stride, padding, dilation = window.canonical
     whole, out, steps, channels, wide = _three(inside), _three(gy[2:]), _steps(gy, gy_steps), c * groups, -(-c // 4) * 4
+    alone = groups == channels > 1
+    if alone:  # one job a phase, whose columns are all channels
+        groups, c, wide = 1, channels, channels
     of_pixel = (math.prod(whole) * channels, whole[1] * whole[2] * channels, whole[2] * channels, channels)
     taps: list[tuple[int, ...]] = []
     views: list[list[int]] = []
@@ -231,10 +273,10 @@ def _plan_backward(
         taps += [tuple(r for r, _ in tap) for tap in here]
     table = np.array(jobs)
     table[:, tiles.W] += table[:, 5] * (len(taps) * k * wide)
-    weights = _weights(window, w, w_steps, taps, True)
-    results = gy[0] * of_pixel[0]
-    sums = tiles.prepare(True, False, vector, dtype, views, table[:, :5], results, stride == (1, 1, 1), c % 4 == 0, epilogue)
-    return _Plan(sums, weights)
+    weights = _weights(window, w, w_steps, taps, True, alone)
+    split = stride == (1, 1, 1) and not alone
+    sums = tiles.prepare(True, False, vector, dtype, views, table[:, :5], gy[0] * of_pixel[0], split, c % 4 == 0, epilogue)
+    return _Plan(sums._replace(blocks=len(views)) if alone else sums, weights)
 
 
 @functools.lru_cache(maxsize=1024)
@@ -247,3 +289,17 @@ def _plan_outer(window: Window, x: tuple[int, ...], x_steps: tuple[int, ...], gy
     view = tiles.view(x[0] * math.prod(out), out, inside, window.canonical[1], steps, c, offsets, k, filters, 1, (0, 0, 0, k))
     jobs = [(g * c * steps[4], g * k, g * taps * c * k, 0, 0) for g in range(groups)]
     return tiles.prepare(False, False, vector, dtype, [view], np.array(jobs), groups * taps * c * k, True, k % 4 == 0, (False, False, False))
+
+
+@functools.lru_cache(maxsize=1024)
+def _plan_depthwise(window: Window, x: tuple[int, ...], x_steps: tuple[int, ...], gy: tuple[int, ...]) -> tuple[Array, int]:
+    """(plan, parts) of the weight gradient of a depthwise convolution; the plan says how many places a part has."""
+    inside, out, taps = _three(x[2:]), _three(gy[1:-1]), math.prod(window.size)
+    places = x[0] * math.prod(out)
+    blocks = -(-gy[-1] // depthwise.LANES) * taps
+    parts = max(1, min(4 * tiles.BLOCKS // blocks, places // (16 * depthwise.LINES), tiles.MOST_PARTS))
+    each = -(-places // parts)
+    view = tiles.view(places, out, inside, window.canonical[1], _steps(x, x_steps), each, _forward_taps(window)[1], gy[-1], 0, 0, (0, 0, 0, 0))
+    head = np.zeros(tiles.HEAD + tiles.JOB, np.int64)
+    head[tiles.HEAD + tiles.VIEW] = len(head)
+    return asarray(np.concatenate([head, np.array(view, np.int64)])), parts

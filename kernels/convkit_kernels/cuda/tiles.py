@@ -51,12 +51,12 @@ class Tile(NamedTuple):
 if driver.is_simulated():
     LARGE, MIDDLE, NARROW, DOUBLE = Tile(32, 16, 8, 4, 8), Tile(16, 16, 4, 4, 8), Tile(16, 8, 8, 4, 8), Tile(16, 16, 4, 4, 4)
 else:
-    LARGE, MIDDLE, NARROW, DOUBLE = Tile(128, 128, 8, 8, 16), Tile(64, 64, 8, 4, 16), Tile(128, 32, 8, 4, 16), Tile(64, 64, 4, 4, 16)
+    LARGE, MIDDLE, NARROW, DOUBLE = Tile(128, 128, 8, 8, 8), Tile(64, 64, 8, 4, 16), Tile(128, 32, 8, 4, 16), Tile(64, 64, 4, 4, 16)
 
 # Places in a plan: of all jobs; of a job (a group, a product, a phase ...); of how a job sees pixels, before the offsets of its taps.
 TILES, ACROSS, JOBS, EACH, PART, BIAS, ADD, RELU, ALIGNED, HEAD = range(10)
 X, W, Y, B, VIEW, JOB = range(6)
-(M, SIZE0, SIZE1, SIZE2, INSIDE0, INSIDE1, INSIDE2, STRIDE0, STRIDE1, STRIDE2, SN, S0, S1, S2, SC, CHANNELS, TAPS, COLUMNS, W_STEP, W_COLUMN,
+(PLACES, SIZE0, SIZE1, SIZE2, INSIDE0, INSIDE1, INSIDE2, STRIDE0, STRIDE1, STRIDE2, SN, S0, S1, S2, SC, CHANNELS, TAPS, COLUMNS, W_STEP, W_COLUMN,
  LINEAR, YN, Y0, Y1, Y2, OFFSETS) = range(26)  # fmt: skip
 
 
@@ -118,7 +118,7 @@ def family(deep_x: bool, deep_w: bool, vector: bool, tile: Tile) -> Family:
         next_x, next_w = cuda.local.array(NEXT_X, x.dtype), cuda.local.array(NEXT_W, x.dtype)
         here = cuda.local.array(X_LOADS, numba.int64)  # where each pixel that is fetched begins; -1 outside
         image = cuda.local.array(X_LOADS, numba.int64)
-        at = cuda.local.array((3, X_LOADS), numba.int64)  # deep: place * stride of each row; wide: place of each step
+        at = cuda.local.array((3, X_LOADS), numba.int32)  # deep: place * stride of each row; wide: place of each step
         for i in range(TALL):
             for j in range(WIDE):
                 total[i, j] = zero
@@ -133,7 +133,7 @@ def family(deep_x: bool, deep_w: bool, vector: bool, tile: Tile) -> Family:
         view = plan[job + VIEW]
         C, columns = plan[view + CHANNELS], plan[view + COLUMNS]
         size1, size2 = plan[view + SIZE1], plan[view + SIZE2]
-        seen, places = plan[view + TAPS] * C, plan[view + M]
+        seen, places = plan[view + TAPS] * C, plan[view + PLACES]
         rows, steps = (places, seen) if deep_x else (seen, places)
         start = part * plan[EACH]
         stop = min(steps, start + plan[EACH]) if first_row < rows else start
@@ -311,7 +311,8 @@ def family(deep_x: bool, deep_w: bool, vector: bool, tile: Tile) -> Family:
             cuda.syncthreads()
 
     sums.__name__ = sums.__qualname__ = f"sums_{'deep' if deep_x else 'wide'}_{'deep' if deep_w else 'wide'}_{4 if vector else 1}_{ROWS}x{COLS}"
-    return Family(sums, "TiTiTiTiTiI", (np.float32,) if vector else (np.float32, np.float64), None)
+    # Two blocks of 256 threads fit a multiprocessor's registers.
+    return Family(sums, "TiTiTiTiTiI", (np.float32,) if vector else (np.float32, np.float64), 128 if THREADS == 256 and vector else None)
 
 
 # --------------------------------------------------------------------------------------- the launch
@@ -352,7 +353,7 @@ def prepare(
     `split`: may the sums be cut into parts?  A number is that of the jobs that count for it: what the results of a job are depends on it.
     `epilogue`: are there a bias, something to add, a relu?  Where there are parts, none of this is done.
     """
-    places, seen = max(v[M] for v in views), max(v[CHANNELS] * v[TAPS] for v in views)
+    places, seen = max(v[PLACES] for v in views), max(v[CHANNELS] * v[TAPS] for v in views)
     rows, steps = (places, seen) if deep_x else (seen, places)
     columns = views[0][COLUMNS]
     tile = tile_for(rows, columns, len(jobs), vector, bool(split))
