@@ -376,6 +376,7 @@ CALLS: dict[str, tuple[Callable[[Any, Make], Any], ...]] = {
     "grid_sample_input_grad": _samples(
         lambda k, a, x, grid, *how: k.grid_sample_input_grad(a.image(*x.shape[:2], *grid.shape[1:-1]), grid, x.shape[2:], *how)
     ),
+    "lerp": (lambda k, a: k.lerp(a(600), a(600), 0.5), lambda k, a: k.lerp(a(4, 5), a.strided(4, 5), a(4, 5))),
     "local_forward": (lambda k, a: _locals(k, a, "forward"),),
     "local_input_grad": (lambda k, a: _locals(k, a, "input"),),
     "local_weight_grad": (lambda k, a: _locals(k, a, "weight"),),
@@ -402,6 +403,7 @@ CALLS: dict[str, tuple[Callable[[Any, Make], Any], ...]] = {
     "minimum": _two("minimum"),
     "mul": _two("mul"),
     "neg": _one("neg"),
+    "nonzero": (lambda k, a: k.nonzero(a(6, 100, dtype=bool)), lambda k, a: k.nonzero(a(3, 4, 5))),
     "norm": (_norms,),
     "norm_grad": (_norm_grads,),
     "norm_stats": tuple(
