@@ -364,11 +364,11 @@ def once_differentiable(backward: Callable) -> Callable:
 
 
 def _standing_for(edge: tuple) -> Any:
-    """A tensor at the place of an argument in the graph; its numbers do not matter."""
-    node, index, shape, dtype = edge
+    """A tensor at the place of an argument in the graph; its numbers and its shape do not matter."""
+    node, index, _, dtype = edge
     if isinstance(node, _Leaf):
         return node.tensor
-    tensor = TensorBase.result(np.broadcast_to(np.zeros((), dtype), shape))
+    tensor = TensorBase.result(np.zeros((), dtype))
     tensor.node, tensor.index, tensor.requires_grad = node, index, True
     return tensor
 

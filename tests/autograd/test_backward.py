@@ -8,12 +8,14 @@ import pytest
 
 import convkit as ck
 from convkit.autograd import backward, grad
+from tests import backend
 
 
 def leaf(*values, dtype=np.float64):
     return ck.tensor(np.array(values, dtype), requires_grad=True)
 
 
+@pytest.mark.cpu  # about the walk, not about kernels, of which a simulator would run a hundred thousand
 def test_a_hundred_thousand_operations():
     x = leaf(1.0)
     start = time.perf_counter()
@@ -262,6 +264,7 @@ def test_each_thread_has_its_own_mode():
     assert seen == [True, False]
 
 
+@pytest.mark.skipif(backend.SIMULATED, reason="Numba's simulator runs one kernel at a time")
 def test_backward_in_two_threads_at_once():
     failed = []
 
