@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from llvmlite import ir
 from numba import types
+from numba.core import cgutils
 
 from . import driver
 
@@ -36,7 +37,7 @@ def device(function: Callable) -> Callable:
 
 
 def _operation(name: str, operands: int, simulated: Callable) -> Callable:
-    """The LLVM operation `name` on so many numbers of one float type; in the simulator a NumPy function."""
+    """The operation `name` of LLVM, or of libdevice, on so many numbers of one float type; in the simulator a NumPy function."""
     if driver.is_simulated():
         return simulated
     from numba.cuda.extending import intrinsic
@@ -44,7 +45,12 @@ def _operation(name: str, operands: int, simulated: Callable) -> Callable:
     def typed(number: Any) -> Any:
         def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             kind = args[0].type
-            return builder.call(builder.module.declare_intrinsic(name, [kind], ir.FunctionType(kind, [kind] * operands)), args)
+            signature = ir.FunctionType(kind, [kind] * operands)
+            if name.startswith("__nv_"):
+                called = cgutils.get_or_insert_function(builder.module, signature, name + "f" * isinstance(kind, ir.FloatType))
+            else:
+                called = builder.module.declare_intrinsic(name, [kind], signature)
+            return builder.call(called, args)
 
         return number(*[number] * operands), generate
 
@@ -63,7 +69,7 @@ def _operation(name: str, operands: int, simulated: Callable) -> Callable:
 floor = _operation("llvm.floor", 1, np.floor)
 ceil = _operation("llvm.ceil", 1, np.ceil)
 trunc = _operation("llvm.trunc", 1, np.trunc)
-rint = _operation("llvm.rint", 1, np.rint)
+rint = _operation("__nv_rint", 1, np.rint)  # NVVM does not know llvm.rint
 sqrt = _operation("llvm.sqrt", 1, np.sqrt)
 fabs: Any = np.abs if driver.is_simulated() else math.fabs  # NVVM refuses llvm.fabs
 copysign = _operation("llvm.copysign", 2, np.copysign)
@@ -193,11 +199,8 @@ else:
 
 
 @functools.cache
-def row(formula: Callable) -> Callable:
-    """The twin for the device of a formula shared with the CPU."""
+def row(formula: Callable, **others: Callable) -> Callable:
+    """The twin for the device of a formula shared with the CPU; `others` are the twins of what else it calls, by name."""
     here = sys.modules[__name__]
-    return device(
-        python_types.FunctionType(
-            formula.__code__, {**formula.__globals__, "m": here, "np": here, "math": here}, formula.__name__, None, formula.__closure__
-        )
-    )
+    names = {**formula.__globals__, "m": here, "np": here, "math": here, **others}
+    return device(python_types.FunctionType(formula.__code__, names, formula.__name__, None, formula.__closure__))
