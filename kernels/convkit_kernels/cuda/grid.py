@@ -31,9 +31,9 @@ RUN = 2 if driver.is_simulated() else 16  # places that are skipped together
 # Places in the plan; elements from one pixel, and one channel, of x to the next, and from one place, and one channel, of y.
 SIZE, PADDING, ALIGN, LOCATIONS, CHANNELS, X_PIXEL, X_CHANNEL, Y_PLACE, Y_CHANNEL = 0, *range(3, 11)
 
-_clipped = m.row(cpu._clipped.py_func)
-_padded = m.row(cpu._padded.py_func, _clipped=_clipped)
-_whole = m.row(cpu._whole.py_func)
+_clipped = m.row(cpu._clipped)
+_padded = m.row(cpu._padded, _clipped=_clipped)
+_whole = m.row(cpu._whole)
 
 
 def _kernels(mode: int, rank: int) -> tuple[Family, Family, Family]:

@@ -140,7 +140,7 @@ def local_input_grad(gy: Array, w: Array, input_size: Sequence[int], window: Win
 
 def local_weight_grad(x: Array, gy: Array, regions: Sequence[int], window: Window) -> Array:
     """x [N, C, *in] and gy [N, K, *out] -> gw [*regions, *window, C, K], contiguous."""
-    n, c, k = *x.shape[:2], gy.shape[1]
+    n, c, k = x.shape[0], x.shape[1], gy.shape[1]
     gw = empty((*regions, *window.size, c, k), x.dtype)
     if not n:
         e.fill(gw, 0)

@@ -202,5 +202,6 @@ else:
 def row(formula: Callable, **others: Callable) -> Callable:
     """The twin for the device of a formula shared with the CPU; `others` are the twins of what else it calls, by name."""
     here = sys.modules[__name__]
+    formula = getattr(formula, "py_func", formula)
     names = {**formula.__globals__, "m": here, "np": here, "math": here, **others}
     return device(python_types.FunctionType(formula.__code__, names, formula.__name__, None, formula.__closure__))
