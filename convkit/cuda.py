@@ -6,6 +6,7 @@ Work on a GPU is queued: operations return before it is done, and reading a resu
 from __future__ import annotations
 
 import importlib
+import sys
 from types import ModuleType
 
 from . import device
@@ -20,7 +21,7 @@ def _memory() -> ModuleType:
 
 
 def is_available() -> bool:
-    """Can tensors live on a GPU?  (The simulator counts where this process uses it.)"""
+    """Can tensors live on a GPU?  (The simulator is one in a process that was started with NUMBA_ENABLE_CUDASIM=1.)"""
     return device_count() > 0
 
 
@@ -36,32 +37,32 @@ def trouble() -> str | None:
 
 def get_device_name() -> str:
     """What the GPU is called; RuntimeError if there is none."""
-    _need()
+    if not _in_use() and (found := trouble()):
+        raise RuntimeError(f"cuda: {found}")
     return _driver().description()
 
 
 def synchronize() -> None:
     """Wait until the GPU's work is done; nothing to wait for without one."""
-    if is_available():
+    if _in_use():
         _driver().synchronize()
 
 
 def memory_allocated() -> int:
     """Bytes of the GPU's memory that tensors use."""
-    return _memory().pool.allocated if is_available() else 0
+    return _memory().pool.allocated if _in_use() else 0
 
 
 def memory_reserved() -> int:
     """Bytes of the GPU's memory that tensors use or that are kept for later ones."""
-    return _memory().pool.reserved if is_available() else 0
+    return _memory().pool.reserved if _in_use() else 0
 
 
 def empty_cache() -> None:
     """Give the memory that is kept for later tensors back to the driver."""
-    if is_available():
+    if _in_use():
         _memory().pool.empty()
 
 
-def _need() -> None:
-    if found := trouble():
-        raise RuntimeError(f"cuda: {found}")
+def _in_use() -> bool:
+    return "convkit_kernels.cuda" in sys.modules

@@ -15,6 +15,7 @@ import functools
 import importlib
 import importlib.util
 import logging
+import os
 import sys
 from types import ModuleType
 from typing import Any
@@ -123,11 +124,13 @@ def check(device: Any) -> str:
 
 def trouble() -> str | None:
     """Why there is no usable GPU, and what would help; None if there is one.  Numba's CUDA target is imported only if it could be of use."""
-    if not importlib.import_module("numba").config.ENABLE_CUDASIM:
-        if importlib.util.find_spec("numba_cuda") is None:
-            return "the package numba-cuda is missing: pip install 'convkit[cuda13]' (or 'convkit[cuda12]' for drivers before 580)"
-        if not _has_library():
-            return "NVIDIA's driver is not installed: there is no libcuda (nvcuda.dll)"
+    if importlib.import_module("numba").config.ENABLE_CUDASIM:  # a GPU only where the whole process was started for it
+        asked = os.environ.get("NUMBA_ENABLE_CUDASIM", "0") != "0"
+        return None if asked else "this process simulates a GPU, whose name is 'cuda:sim'"
+    if importlib.util.find_spec("numba_cuda") is None:
+        return "the package numba-cuda is missing: pip install 'convkit[cuda13]' (or 'convkit[cuda12]' for drivers before 580)"
+    if not _has_library():
+        return "NVIDIA's driver is not installed: there is no libcuda (nvcuda.dll)"
     return _driver().trouble()
 
 
@@ -146,7 +149,8 @@ def _cuda(simulated: bool) -> str:
         importlib.import_module("numba").config.ENABLE_CUDASIM = 1  # now or never: what the kernels are made of depends on it
     if simulated and _driver().name() != "cuda:sim":
         raise RuntimeError("device 'cuda:sim': this process uses its GPU already; start another with NUMBA_ENABLE_CUDASIM=1 in its environment")
-    if found := trouble():
+    found = None if simulated else trouble()
+    if found:
         raise RuntimeError(f"device 'cuda': {found}")
     return _driver().name()
 

@@ -93,10 +93,9 @@ class _BatchNorm(_RunningNorm):
             raise ValueError(f"{type(self).__name__}: input has {input.shape[1]} channels but num_features is {self.num_features}")
         factor = 0.0 if self.momentum is None else self.momentum
         if self.training and self.num_batches_tracked is not None:
-            batches = self.num_batches_tracked.item() + 1
-            init.constant_(self.num_batches_tracked, batches)
+            self.num_batches_tracked.add_(1)
             if self.momentum is None:
-                factor = 1 / batches
+                factor = 1 / self.num_batches_tracked.item()
         by_batch = self.training or self.running_mean is None
         return F.batch_norm(input, self.running_mean, self.running_var, self.weight, self.bias, by_batch, factor, self.eps, relu=relu)
 
