@@ -9,7 +9,7 @@ from tests import backend
 
 backend.gpu()
 
-from convkit_kernels.cuda import exchange, memory  # noqa: E402
+from convkit_kernels.cuda import exchange, matmul, memory  # noqa: E402
 
 pytestmark = pytest.mark.cpu  # NumPy cannot read a real GPU's memory
 
@@ -104,3 +104,16 @@ def test_tensors_of_other_libraries():
     with pytest.raises(RuntimeError, match="requires a gradient"):
         shared.clone().requires_grad_().__cuda_array_interface__  # noqa: B018
     assert not hasattr(convkit.ones(2), "__cuda_array_interface__")
+
+
+@pytest.mark.parametrize("begin", [0, 1, 2, 3])
+def test_memory_that_begins_anywhere(begin):
+    """Kernels read 16 bytes at a time, for which a GPU wants them at a multiple of 16; others' memory may begin between."""
+    numbers = memory.asarray(np.arange(48, dtype=np.float32))
+    a, b, bias, add = (exchange.from_interface(Foreign(numbers[begin : begin + 16 if n else begin + 4])) for n in (1, 1, 0, 1))
+    assert a.address == numbers[begin:].address and a.buffer.address % 16 == 0
+    a, b, add = (x.reshape(4, 4) for x in (a, b, add))
+    x = a.get().astype(float)
+    assert np.array_equal(matmul(a, b, bias, add).get(), x @ x + x[0] + x)
+    inside = numbers[begin : begin + 4]  # the same of our own
+    assert np.array_equal(matmul(a, b, inside).get(), x @ x + x[0])

@@ -101,3 +101,21 @@ print(memory.asarray(np.arange(3)).tolist())
     assert waits == "True" and error.startswith("cuda: __main__.wrong(int64, array(float64, 1d, C)) on 2 blocks of 4 threads: ")
     assert after == "[0, 1, 2]"
     assert python(code.split("try:")[0], CONVKIT_CUDA_SYNC=None).stdout.strip() == "False"
+
+
+def test_what_a_kernel_encloses_names_it_the_same_in_each_process():
+    """The cache of kernels asks for it; an address, or a name that is made for a process, would have each process compile anew."""
+    from convkit_kernels.cuda.compiled import content
+
+    def make(row, number):
+        def outer():
+            return row, number
+
+        return outer
+
+    def one():
+        return make
+
+    same = [content(make(row, number)) for row, number in ((one, np.float32(1)), (one, np.float32(1)))]
+    assert same[0] == same[1] and "0x" not in repr(same)
+    assert len({content(make(row, number)) for row, number in ((one, 1), (one, 1.0), (one, np.float32(1)), (make, 1), (len, 1))}) == 5

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import importlib.metadata
 import warnings
 from typing import Any
 
@@ -62,6 +63,18 @@ def description() -> str:
     device = module().get_current_device()
     found = device.name.decode() if isinstance(device.name, bytes) else device.name
     return f"{found} (compute capability {'.'.join(map(str, device.compute_capability))})"
+
+
+def version() -> str:
+    """Of the compiler."""
+    return importlib.metadata.version("numba-cuda")
+
+
+def caches() -> tuple[Any, Any]:
+    """Numba's classes that keep compiled kernels."""
+    from numba.cuda.dispatcher import CUDACache, CUDACacheImpl
+
+    return CUDACache, CUDACacheImpl
 
 
 # ------------------------------------------------------------------------------------------ memory

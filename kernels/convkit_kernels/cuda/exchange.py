@@ -16,6 +16,7 @@ import numpy as np
 
 from . import driver
 from .memory import Array, Buffer, place
+from .vectors import BYTES
 
 _CPU, _CUDA = 1, 2
 _CODES = {"i": 0, "u": 1, "f": 2, "b": 6}
@@ -140,4 +141,6 @@ def _over(address: int, shape: tuple[int, ...], strides: tuple[int, ...] | None,
     size = sum((n - 1) * s for n, s in zip(shape, steps, strict=True)) + dtype.itemsize if math.prod(shape) else 0
     if address % dtype.itemsize or any(s % dtype.itemsize for s in steps):
         raise BufferError(f"an array of {dtype} at address {address:#x} with strides {steps} is not aligned")
-    return place(_Borrowed(address, size, owner), shape, tuple(steps), dtype)
+    # A buffer begins at a multiple of 16 bytes, as kernels that read so many at once take for granted; allocations do too, so this stays inside.
+    lead = address % BYTES
+    return place(_Borrowed(address - lead, lead + size, owner), shape, tuple(steps), dtype, lead)

@@ -22,6 +22,7 @@ import numpy as np
 from numba import types
 
 from . import driver, simulator
+from .compiled import compiled as compile_kernel
 
 cuda = driver.module()
 if driver.is_simulated():
@@ -57,7 +58,7 @@ class Kernel:
         if driver.is_simulated():
             compiled = cuda.jit(_silent(self.function))
         else:
-            compiled = cuda.jit([types.void(*self.types)], cache=True, max_registers=self.registers)(self.function)
+            compiled = compile_kernel(self.function, self.types, self.registers)
         return _Waiting(self, compiled) if WAIT else compiled
 
     def __call__(self, count: int, *args: Any) -> None:

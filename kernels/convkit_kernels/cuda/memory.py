@@ -322,9 +322,9 @@ def exchange() -> Any:
 
 
 # ---------------------------------------------------------------------------------------- creation
-def place(buffer: Buffer, shape: tuple[int, ...], strides: tuple[int, ...] | None, dtype: np.dtype) -> Array:
-    """An array over a buffer."""
-    return Array(np.asarray(_Place(buffer.address, shape, strides, dtype)), buffer)
+def place(buffer: Buffer, shape: tuple[int, ...], strides: tuple[int, ...] | None, dtype: np.dtype, begin: int = 0) -> Array:
+    """An array over a buffer, `begin` bytes behind its beginning."""
+    return Array(np.asarray(_Place(buffer.address + begin, shape, strides, dtype)), buffer)
 
 
 def empty(shape: Sequence[int], dtype: Any) -> Array:

@@ -392,6 +392,7 @@ def run(sums: Sums, x: Array, w: Array, bias: Array | None, add: Array | None, y
 
 def run_and_finish(sums: Sums, x: Array, w: Array, bias: Array | None, add: Array | None, relu: bool, y: Array, columns: int) -> None:
     """Launch, and add up the parts; y [..., columns] is in C order, and so is `add`."""
+    bias, add = _four(bias), _four(add)
     if sums.parts == 1:
         return run(sums, x, w, bias, add, y)
     parts = empty((sums.parts, y.size), y.dtype)
@@ -402,6 +403,11 @@ def run_and_finish(sums: Sums, x: Array, w: Array, bias: Array | None, add: Arra
         bias is not None, add is not None, relu,
     )  # fmt: skip
     return None
+
+
+def _four(a: Array | None) -> Array | None:
+    """The array itself, or a copy that four numbers at a time can be read from: one that begins at a multiple of four."""
+    return a if a is None or a.offset % 4 == 0 else a.copy()
 
 
 @kernel("iiiTiTiTiTiiii")

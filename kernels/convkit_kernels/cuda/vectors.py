@@ -24,10 +24,14 @@ if driver.is_simulated():
 
     def load4(a, i):
         """(a[i], a[i + 1], a[i + 2], a[i + 3])."""
+        if i & 3:
+            raise ValueError(f"load4: {i} is no multiple of 4, which a GPU does not forgive")
         return a[i], a[i + 1], a[i + 2], a[i + 3]
 
     def store4(a, i, v0, v1, v2, v3):
         """a[i : i + 4] = v0, v1, v2, v3."""
+        if i & 3:
+            raise ValueError(f"store4: {i} is no multiple of 4, which a GPU does not forgive")
         a[i], a[i + 1], a[i + 2], a[i + 3] = v0, v1, v2, v3
 
     def divide(a, b):

@@ -1,0 +1,73 @@
+"""How kernels are compiled for a GPU, and kept between processes: by Numba, in the folder and by the rules of the CPU's kernels.
+
+Numba's own cache would ask too little and too much of a kernel: it looks whether the kernel's own file has changed, not those of the formulas
+that are compiled into it; it names what a kernel encloses by a pickle, in which an intrinsic has another name in each process, so that such
+kernels would be compiled each time; and where no folder can be written it raises.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import types as python_types
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from ..cpu import runtime
+from . import driver
+
+
+def compiled(function: Callable, kinds: Sequence[Any], registers: int | None) -> Any:
+    """Numba's dispatcher of a kernel for arguments of these types, and of no others: a launch does not look at them again."""
+    dispatcher = driver.module().jit(max_registers=registers)(function)
+    dispatcher._cache = _cache()(function, registers)
+    dispatcher.compile(tuple(kinds))
+    dispatcher._specialized = True
+    dispatcher.disable_compile()
+    return dispatcher
+
+
+@functools.cache
+def _cache() -> Any:
+    CUDACache, CUDACacheImpl = driver.caches()
+
+    class Files(CUDACacheImpl):  # type: ignore[misc, valid-type]
+        _locator_classes = [runtime._Place]
+
+    class Cache(CUDACache):  # type: ignore[misc, valid-type]
+        """At worst it does nothing: a damaged or read-only folder costs a compilation, never the program."""
+
+        _impl_class = Files
+
+        def __init__(self, function: Callable, registers: int | None):
+            super().__init__(function)
+            self.key = runtime.digest(content(function), registers)
+
+        def _index_key(self, sig: Any, codegen: Any) -> Any:
+            return sig, codegen.magic_tuple(), driver.version(), self.key
+
+        def load_overload(self, sig: Any, target_context: Any) -> Any:
+            try:
+                return super().load_overload(sig, target_context)
+            except Exception:  # whatever a damaged file makes pickle raise
+                with contextlib.suppress(OSError):
+                    self.flush()
+                return None
+
+        def save_overload(self, sig: Any, data: Any) -> None:
+            try:
+                super().save_overload(sig, data)
+            except Exception as error:  # read-only folder, full disk, a vanished folder
+                runtime._warn_unkept(error)
+
+    return Cache
+
+
+def content(value: Any) -> Any:
+    """What tells apart kernels of one text, the same in each process: the values that they enclose, and what these enclose."""
+    if isinstance(value, python_types.FunctionType):
+        code, cells = value.__code__, value.__closure__ or ()
+        return value.__module__, value.__qualname__, code.co_firstlineno, code.co_code, tuple(content(cell.cell_contents) for cell in cells)
+    if isinstance(value, tuple):
+        return tuple(map(content, value))
+    return repr(value)
