@@ -64,5 +64,25 @@ def empty_cache() -> None:
         _memory().pool.empty()
 
 
+def set_fp32_precision(name: str) -> None:
+    """How products of float32 numbers in convolutions and matrix products are taken on a GPU; ValueError for an unknown name.
+
+    "ieee", the default, as they are.  "tf32x3" by tensor cores in three parts, as exact (error by norm below 2e-6), but infinity becomes NaN.
+    "tf32" by tensor cores, of numbers rounded to 10 bits behind the point (relative error 1e-3), which is torch's `allow_tf32`.
+    """
+    _tensorcore().set_precision(name)
+
+
+def fp32_precision() -> str:
+    """How products of float32 numbers are taken on a GPU."""
+    return _tensorcore().precision()
+
+
+def _tensorcore() -> ModuleType:
+    if not _in_use() and (found := trouble()):
+        raise RuntimeError(f"cuda: {found}")
+    return importlib.import_module("convkit_kernels.cuda.tensorcore")
+
+
 def _in_use() -> bool:
     return "convkit_kernels.cuda" in sys.modules

@@ -12,6 +12,7 @@ from convkit_kernels.algorithm import conv_algorithm
 from convkit_kernels.cpu import microkernel
 from tests.backend import SIMULATED, kernels, settings
 from tests.helpers import LAYOUTS, memory_order, numbers, same, same_with_one_and_two_threads
+from tests.kernels.test_matmul import precision  # noqa: F401
 from tests.reference import conv as reference
 
 KINDS = sorted(set(LAYOUTS) - {"other byte order"})  # bytes are put in order where arrays become tensors
@@ -340,6 +341,14 @@ def test_nan_in_a_weight_or_bias_reaches_every_pixel_of_its_filter():
     w[3, 2, 1, 1], b[7] = np.nan, np.nan
     hit = np.isnan(kernels.conv_forward(case.x, w, b, case.window))
     assert hit[:, [3, 7]].all() and not np.delete(hit, [3, 7], axis=1).any()
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_tensor_cores(precision, stride):  # noqa: F811
+    case = Case(window((3, 3), stride, 1), 1, (5, 5), 12, 12) if SIMULATED else Case(window((3, 3), stride, 1), 2, (13, 14), 64, 68)
+    precision("tf32x3")
+    for got, expected in zip(case.run(kernels), case.run(reference), strict=True):
+        assert np.linalg.norm(got - expected) <= 2e-6 * np.linalg.norm(expected)
 
 
 COMPACT = """

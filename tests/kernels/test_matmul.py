@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tests.backend import SIMULATED, kernels, settings
+from tests.backend import DEVICE, SIMULATED, kernels, settings
 from tests.helpers import LAYOUTS, numbers, same, same_with_one_and_two_threads
 from tests.reference import matmul as reference
 
@@ -153,3 +153,31 @@ def test_two_python_threads_at_once():
     with ThreadPoolExecutor(2) as pool:
         for _ in range(10):
             assert all(same(y, e) for y, e in zip(pool.map(lambda p: kernels.matmul(*p), pairs), expected, strict=True))
+
+
+@pytest.fixture
+def precision():
+    """`cuda.set_fp32_precision`, undone after the test."""
+    if DEVICE == "cpu":
+        pytest.skip("tensor cores are a GPU's")
+    from convkit import cuda
+
+    yield cuda.set_fp32_precision
+    cuda.set_fp32_precision("ieee")
+
+
+@pytest.mark.parametrize(("name", "most", "least"), [("tf32x3", 2e-6, 0), ("tf32", 1e-3, 1e-5)])
+@pytest.mark.parametrize("left", ["rows", "columns"])
+@pytest.mark.parametrize("right", ["rows", "columns"])
+def test_tensor_cores(precision, name, most, least, left, right):
+    m, k, n = (20, 24, 12) if SIMULATED else (200, 516, 132)
+    a, b = numbers(0, (m, k), np.float32), numbers(1, (k, n), np.float32)
+    expected = a.astype(np.float64) @ b
+    a, b = (x if side == "rows" else np.asfortranarray(x) for x, side in ((a, left), (b, right)))
+    precision(name)
+    assert least <= np.linalg.norm(kernels.matmul(a, b) - expected) / np.linalg.norm(expected) <= most
+
+
+def test_an_unknown_precision_is_named(precision):
+    with pytest.raises(ValueError, match="one of ieee, tf32x3, tf32, got 'fp8'"):
+        precision("fp8")

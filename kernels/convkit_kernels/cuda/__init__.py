@@ -28,6 +28,6 @@ __all__ = [
     "cross_entropy_grad", "div", "dropout", "embedding", "embedding_bag", "embedding_bag_grad", "embedding_grad", "exp", "fold", "gather",
     "grid_sample", "grid_sample_grid_grad", "grid_sample_input_grad", "lerp", "local_forward", "local_input_grad", "local_weight_grad", "log",
     "log_softmax", "log_softmax_grad", "matmul", "max_pool", "max_pool_grad", "max_pool_places", "max_unpool", "max_unpool_grad", "maximum",
-    "minimum", "mul", "neg", "nonzero", "norm", "norm_grad", "norm_stats", "normal", "optimizer_step", "pointwise_loss", "pointwise_loss_grad", "pow",
-    "prod", "resample", "scan", "scatter", "sign", "softmax", "softmax_grad", "sqrt", "sub", "sum", "unary", "unfold", "uniform", "where",
+    "minimum", "mul", "neg", "nonzero", "norm", "norm_grad", "norm_stats", "normal", "optimizer_step", "pointwise_loss", "pointwise_loss_grad",
+    "pow", "prod", "resample", "scan", "scatter", "sign", "softmax", "softmax_grad", "sqrt", "sub", "sum", "unary", "unfold", "uniform", "where",
 ]  # fmt: skip

@@ -19,7 +19,7 @@ import numpy as np
 
 from ..geometry import Window
 from ..layout import from_channels_last
-from . import depthwise, tiles
+from . import depthwise, tensorcore, tiles
 from .launch import cuda, kernel
 from .matmul import matmul, multiply
 from .memory import Array, asarray, contiguous, empty
@@ -42,7 +42,8 @@ def conv_forward(
         multiply(_last(x).reshape(-1, x.shape[1]), w.reshape(w.shape[:2]).T, bias, y.reshape(-1, w.shape[0]), _rows(add), relu)
     elif y.size:
         x, vector = _source(x, window.groups)
-        plan = _plan_forward(window, x.shape, x.steps, w.shape, w.steps, x.dtype, vector, (bias is not None, add is not None, relu))
+        epilogue = (bias is not None, add is not None, relu)
+        plan = _plan_forward(window, x.shape, x.steps, w.shape, w.steps, x.dtype, vector, epilogue, tensorcore.terms())
         if window.groups == x.shape[1] > 1:
             multiple = w.shape[0] // window.groups
             depthwise.run(plan.sums, vector and multiple == 1, x, _arranged(w, plan.weights), _flat(bias), add, y, 1, multiple)
@@ -60,7 +61,8 @@ def conv_input_grad(gy: Array, w: Array, bias: Array | None, input_size: Sequenc
         multiply(_last(gy).reshape(-1, w.shape[0]), w.reshape(w.shape[:2]), bias, gx.reshape(-1, channels))
     elif gx.size:
         gy, vector = _source(gy, window.groups)
-        plan = _plan_backward(window, gy.shape, gy.steps, w.shape, w.steps, tuple(input_size), gy.dtype, vector, (bias is not None, False, False))
+        sizes, epilogue = tuple(input_size), (bias is not None, False, False)
+        plan = _plan_backward(window, gy.shape, gy.steps, w.shape, w.steps, sizes, gy.dtype, vector, epilogue, tensorcore.terms())
         if window.groups == channels > 1:
             multiple = w.shape[0] // window.groups
             depthwise.run(plan.sums, vector and multiple == 1, gy, _arranged(w, plan.weights), _flat(bias), None, gx, multiple, 1)
@@ -86,7 +88,8 @@ def conv_weight_grad(x: Array, gy: Array, window: Window) -> Array:
         _turn[x.dtype](gw.size, gw.size, parts, taps, 1, k, sums.flat, sums.offset, gw.flat, gw.offset)
         return gw
     x, vector = _source(x, window.groups)
-    outer = _plan_outer(window, x.shape, x.steps, gy.shape, x.dtype, vector and k // window.groups % 4 == 0 and gy.offset % 4 == 0)
+    vector = vector and k // window.groups % 4 == 0 and gy.offset % 4 == 0
+    outer = _plan_outer(window, x.shape, x.steps, gy.shape, x.dtype, vector, tensorcore.terms())
     sums = empty((outer.parts, outer.each), x.dtype)
     tiles.run(outer, x, gy, None, None, sums)
     _turn[x.dtype](gw.size, gw.size, outer.parts, taps, c, k // window.groups, sums.flat, sums.offset, gw.flat, gw.offset)
@@ -219,7 +222,7 @@ def _forward_taps(window: Window) -> tuple[list[tuple[int, ...]], list[tuple[int
 @functools.lru_cache(maxsize=1024)
 def _plan_forward(
     window: Window, x: tuple[int, ...], x_steps: tuple[int, ...], w: tuple[int, ...], w_steps: tuple[int, ...], dtype: np.dtype, vector: bool,
-    epilogue: tuple[bool, bool, bool],
+    epilogue: tuple[bool, bool, bool], terms: int,
 ) -> _Plan:  # fmt: skip
     groups, c, filters = window.groups, w[1], w[0]
     taps, offsets = _forward_taps(window)
@@ -235,14 +238,14 @@ def _plan_forward(
     view = tiles.view(places, out, inside, window.canonical[1], steps, c, offsets, k, wide, 1, y_steps)
     jobs = [(g * c * steps[4], g * len(taps) * c * wide, g * k, g * k, 0) for g in range(groups)]
     aligned = k % 4 == 0
-    sums = tiles.prepare(True, False, vector, dtype, [view], np.array(jobs), places * filters, not alone, aligned, epilogue)
+    sums = tiles.prepare(True, False, vector, dtype, [view], np.array(jobs), places * filters, not alone, aligned, epilogue, terms)
     return _Plan(sums._replace(blocks=1) if alone else sums, weights)
 
 
 @functools.lru_cache(maxsize=1024)
 def _plan_backward(
     window: Window, gy: tuple[int, ...], gy_steps: tuple[int, ...], w: tuple[int, ...], w_steps: tuple[int, ...], inside: tuple[int, ...],
-    dtype: np.dtype, vector: bool, epilogue: tuple[bool, bool, bool],
+    dtype: np.dtype, vector: bool, epilogue: tuple[bool, bool, bool], terms: int,
 ) -> _Plan:  # fmt: skip
     groups, c, k = window.groups, w[1], w[0] // window.groups
     size, stride, padding, dilation = window.canonical
@@ -275,12 +278,14 @@ def _plan_backward(
     table[:, tiles.W] += table[:, 5] * (len(taps) * k * wide)
     weights = _weights(window, w, w_steps, taps, True, alone)
     split = stride == (1, 1, 1) and not alone
-    sums = tiles.prepare(True, False, vector, dtype, views, table[:, :5], gy[0] * of_pixel[0], split, c % 4 == 0, epilogue)
+    sums = tiles.prepare(True, False, vector, dtype, views, table[:, :5], gy[0] * of_pixel[0], split, c % 4 == 0, epilogue, terms)
     return _Plan(sums._replace(blocks=len(views)) if alone else sums, weights)
 
 
 @functools.lru_cache(maxsize=1024)
-def _plan_outer(window: Window, x: tuple[int, ...], x_steps: tuple[int, ...], gy: tuple[int, ...], dtype: np.dtype, vector: bool) -> tiles.Sums:
+def _plan_outer(
+    window: Window, x: tuple[int, ...], x_steps: tuple[int, ...], gy: tuple[int, ...], dtype: np.dtype, vector: bool, terms: int
+) -> tiles.Sums:  # fmt: skip
     groups, c, filters = window.groups, x[1] // window.groups, gy[-1]
     k, taps = filters // groups, math.prod(window.size)
     inside, out = _three(x[2:]), _three(gy[1:-1])
@@ -288,7 +293,8 @@ def _plan_outer(window: Window, x: tuple[int, ...], x_steps: tuple[int, ...], gy
     offsets = _forward_taps(window)[1]
     view = tiles.view(x[0] * math.prod(out), out, inside, window.canonical[1], steps, c, offsets, k, filters, 1, (0, 0, 0, k))
     jobs = [(g * c * steps[4], g * k, g * taps * c * k, 0, 0) for g in range(groups)]
-    return tiles.prepare(False, False, vector, dtype, [view], np.array(jobs), groups * taps * c * k, True, k % 4 == 0, (False, False, False))
+    nothing = (False, False, False)
+    return tiles.prepare(False, False, vector, dtype, [view], np.array(jobs), groups * taps * c * k, True, k % 4 == 0, nothing, terms)
 
 
 @functools.lru_cache(maxsize=1024)

@@ -56,6 +56,12 @@ def name() -> str:
     return "cuda:sim" if is_simulated() else "cuda:0"
 
 
+@functools.cache
+def capability() -> tuple[int, int]:
+    """The GPU's compute capability; the simulator can do what any can."""
+    return (99, 0) if is_simulated() else tuple(module().get_current_device().compute_capability)
+
+
 def description() -> str:
     """What the device is, for people."""
     if is_simulated():

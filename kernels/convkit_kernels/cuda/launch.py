@@ -45,10 +45,10 @@ _LETTERS = {
 
 
 class Kernel:
-    """A kernel for arguments of the given types."""
+    """A kernel for arguments of the given types; `capability`: of the GPUs that can run it, at least."""
 
-    def __init__(self, function: Callable, argument_types: Sequence[Any], registers: int | None = None):
-        self.function, self.types, self.registers = function, tuple(argument_types), registers
+    def __init__(self, function: Callable, argument_types: Sequence[Any], registers: int | None = None, capability: tuple[int, int] = (0, 0)):
+        self.function, self.types, self.registers, self.capability = function, tuple(argument_types), registers, capability
 
     def __repr__(self) -> str:
         return f"{self.function.__module__.rsplit('.', 1)[-1]}.{self.function.__qualname__}({', '.join(map(str, self.types))})"
@@ -91,14 +91,15 @@ class _Waiting:
 class Family(dict[np.dtype, Kernel]):
     """A kernel for each dtype T: `family[x.dtype](count, ...)`."""
 
-    def __init__(self, function: Callable, letters: str, dtypes: Sequence[Any], registers: int | None):
+    def __init__(self, function: Callable, letters: str, dtypes: Sequence[Any], registers: int | None, capability: tuple[int, int] = (0, 0)):
         super().__init__()
+        self.capability = capability
         self.function, self.letters, self.dtypes, self.registers = function, letters, tuple(map(np.dtype, dtypes)), registers
 
     def __missing__(self, dtype: np.dtype) -> Kernel:
         number = numba.from_dtype(dtype)
         kinds = [number[::1] if c == "T" else number if c == "t" else _LETTERS[c] for c in self.letters]
-        found = self[dtype] = Kernel(self.function, kinds, self.registers)
+        found = self[dtype] = Kernel(self.function, kinds, self.registers, self.capability)
         return found
 
 

@@ -13,7 +13,7 @@ import math
 
 import numpy as np
 
-from . import tiles
+from . import tensorcore, tiles
 from .memory import Array, contiguous, empty
 
 
@@ -43,14 +43,14 @@ def multiply(a: Array, b: Array, bias: Array | None, y: Array, add: Array | None
     add = None if add is None else contiguous(add)
     bias = None if bias is None else contiguous(bias)
     aligned = not (a.offset % 4 or b.offset % 4 or y.offset % 4)
-    sums = _plan(a.shape, a.steps, b.shape, b.steps, y.shape, a.dtype, aligned, (bias is not None, add is not None, relu))
+    sums = _plan(a.shape, a.steps, b.shape, b.steps, y.shape, a.dtype, aligned, (bias is not None, add is not None, relu), tensorcore.terms())
     tiles.run_and_finish(sums, a, b, bias, add, relu, y, y.shape[-1])
 
 
 @functools.lru_cache(maxsize=1024)
 def _plan(
     a: tuple[int, ...], a_steps: tuple[int, ...], b: tuple[int, ...], b_steps: tuple[int, ...], y: tuple[int, ...], dtype: np.dtype, aligned: bool,
-    epilogue: tuple[bool, bool, bool],
+    epilogue: tuple[bool, bool, bool], terms: int,
 ) -> tiles.Sums:  # fmt: skip
     *batch, m, n = y
     k, (am, ak), (bk, bn) = a[-1], a_steps[-2:], b_steps[-2:]
@@ -65,7 +65,7 @@ def _plan(
         view = tiles.view(k, (1, 1, k), (1, 1, k), (1, 1, 1), (0, 0, 0, ak, am), m, ((0, 0, 0),), n, bk, bn, (0, 0, 0, n))
     count = math.prod(batch)
     jobs = np.stack([of_a, of_b, np.arange(count) * (m * n), np.zeros(count, np.int64), np.zeros(count, np.int64)], 1)
-    return tiles.prepare(deep_a, deep_b, vector, dtype, [view], jobs, math.prod(y), 1, n % 4 == 0, epilogue)
+    return tiles.prepare(deep_a, deep_b, vector, dtype, [view], jobs, math.prod(y), 1, n % 4 == 0, epilogue, terms)
 
 
 def _places(shape: tuple[int, ...], steps: tuple[int, ...], batch: tuple[int, ...]) -> np.ndarray:

@@ -26,7 +26,7 @@ from typing import NamedTuple
 import numba
 import numpy as np
 
-from . import driver
+from . import driver, tensorcore
 from . import mathfunctions as m
 from .launch import Family, cuda, kernel
 from .memory import Array, asarray, empty
@@ -49,8 +49,10 @@ class Tile(NamedTuple):
 
 
 if driver.is_simulated():
+    TENSOR = Tile(16, 16, 4, 2, 8)
     LARGE, MIDDLE, NARROW, DOUBLE = Tile(32, 16, 8, 4, 8), Tile(16, 16, 4, 4, 8), Tile(16, 8, 8, 4, 8), Tile(16, 16, 4, 4, 4)
 else:
+    TENSOR = Tile(128, 64, 8, 4, 16)
     LARGE, MIDDLE, NARROW, DOUBLE = Tile(128, 128, 8, 8, 8), Tile(64, 64, 8, 4, 16), Tile(128, 32, 8, 4, 16), Tile(64, 64, 4, 4, 16)
 
 # Places in a plan: of all jobs; of a job (a group, a product, a phase ...); of how a job sees pixels, before the offsets of its taps.
@@ -61,8 +63,11 @@ X, W, Y, B, VIEW, JOB = range(6)
 
 
 @functools.cache
-def family(deep_x: bool, deep_w: bool, vector: bool, tile: Tile) -> Family:
-    """The kernel for x and w that are read 4 steps (deep) or 4 rows or columns at a time, `vector`, or one by one."""
+def family(deep_x: bool, deep_w: bool, vector: bool, tile: Tile, terms: int = 0) -> Family:
+    """The kernel for x and w that are read 4 steps (deep) or 4 rows or columns at a time, `vector`, or one by one.
+
+    `terms`: how many products of tensor cores make one of float32; 0 for none.
+    """
     ROWS, COLS, TALL, WIDE, DEPTH = tile
     THREADS, UNIT = tile.threads, 4 if vector else 1
     LINE_X, LINE_W = ROWS + 8, COLS + 8  # of shared memory; a multiple of 16 bytes, and no two of four lines begin in the same bank
@@ -71,9 +76,10 @@ def family(deep_x: bool, deep_w: bool, vector: bool, tile: Tile) -> Family:
     X_LOADS, W_LOADS = ROWS * DEPTH // UNIT // THREADS, COLS * DEPTH // UNIT // THREADS
     X_PACE, W_PACE = THREADS // X_LANES, THREADS // W_LANES
     ROOM_X, NEXT_X, NEXT_W = 2 * DEPTH * LINE_X, X_LOADS * UNIT, W_LOADS * UNIT
-    HALF, LAST, LINE_Y = ROWS // (TALL // 4), TALL - 4, COLS + 4
+    HALVES = 1 if terms else TALL // 4
+    HALF, LAST, LINE_Y = ROWS // HALVES, TALL - 4, COLS + 4
     ROOM = max(ROOM_X + 2 * DEPTH * LINE_W, HALF * LINE_Y)
-    GAP_X, GAP_W = ROWS // (TALL // 4), COLS // (WIDE // 4)  # between the fours of a thread
+    GAP_X, GAP_W = ROWS // max(1, TALL // 4), COLS // max(1, WIDE // 4)  # between the fours of a thread
     LANES = min(8, COLS // WIDE)
     WARPS = COLS // WIDE // LANES
     assert_fits = X_LOADS * THREADS * UNIT == ROWS * DEPTH and W_LOADS * THREADS * UNIT == COLS * DEPTH and X_PACE and W_PACE
@@ -89,7 +95,7 @@ def family(deep_x: bool, deep_w: bool, vector: bool, tile: Tile) -> Family:
         return (step // 4 % 4 * 8) & mask
 
     @m.device
-    def multiply(total, room, x, w, row, column, part_x, part_w):
+    def multiply(total, room, x, w, t, row, column, part_x, part_w):
         for s in range(DEPTH):
             for i in range(0, TALL, 4):
                 place = x + s * LINE_X + ((row + i // 4 * GAP_X) ^ mixed(s, MIX_X))
@@ -104,23 +110,30 @@ def family(deep_x: bool, deep_w: bool, vector: bool, tile: Tile) -> Family:
     if driver.is_simulated():  # the same, in a few steps of NumPy
         s, of_x, of_w = np.arange(DEPTH)[:, None], *(np.arange(n) // 4 * gap + np.arange(n) % 4 for n, gap in ((TALL, GAP_X), (WIDE, GAP_W)))
 
-        def multiply(total, room, x, w, row, column, part_x, part_w):
+        def multiply(total, room, x, w, t, row, column, part_x, part_w):
             a = room[x + s * LINE_X + ((row + of_x) ^ mixed(s, MIX_X))]
             b = room[w + s * LINE_W + ((column + of_w) ^ mixed(s, MIX_W))]
             for step in range(DEPTH):
                 total += a[step, :, None] * b[step]
 
+    TOTAL, PART_X = (TALL, WIDE), TALL
+    lay = mixed
+    if terms:
+        multiply, lay, blocks = tensorcore.products(ROWS, COLS, DEPTH, THREADS, LINE_X, LINE_W, MIX_X, MIX_W, LINE_Y, terms, mixed)
+        TOTAL, PART_X = (blocks, 4), 4 * blocks
+    TOTAL_I, TOTAL_J = TOTAL
+
     def sums(x, x0, w, w0, bias, b0, add, a0, y, y0, plan):
         zero = x.dtype.type(0)
         room = cuda.shared.array(ROOM, x.dtype, alignment=ALIGNED_BY)  # tiles of x, then tiles of w; in the end, results
-        total = cuda.local.array((TALL, WIDE), x.dtype)
-        part_x, part_w = cuda.local.array(TALL, x.dtype), cuda.local.array(WIDE, x.dtype)
+        total = cuda.local.array(TOTAL, x.dtype)
+        part_x, part_w = cuda.local.array(PART_X, x.dtype), cuda.local.array(WIDE, x.dtype)
         next_x, next_w = cuda.local.array(NEXT_X, x.dtype), cuda.local.array(NEXT_W, x.dtype)
         here = cuda.local.array(X_LOADS, numba.int64)  # where each pixel that is fetched begins; -1 outside
         image = cuda.local.array(X_LOADS, numba.int64)
         at = cuda.local.array((3, X_LOADS), numba.int32)  # deep: place * stride of each row; wide: place of each step
-        for i in range(TALL):
-            for j in range(WIDE):
+        for i in range(TOTAL_I):
+            for j in range(TOTAL_J):
                 total[i, j] = zero
 
         # The tile, the job and the part of its sum that this block computes.
@@ -240,7 +253,7 @@ def family(deep_x: bool, deep_w: bool, vector: bool, tile: Tile) -> Family:
                 from_w += DEPTH * step_w
 
             if step >= start:
-                multiply(total, room, half * DEPTH * LINE_X, ROOM_X + half * DEPTH * LINE_W, row, column, part_x, part_w)
+                multiply(total, room, half * DEPTH * LINE_X, ROOM_X + half * DEPTH * LINE_W, t, row, column, part_x, part_w)
 
             half = 1 - half
             if coming < stop:
@@ -267,14 +280,17 @@ def family(deep_x: bool, deep_w: bool, vector: bool, tile: Tile) -> Family:
             cuda.syncthreads()
 
         # Results go to shared memory, HALF rows at a time, and from there to y: neighbouring threads then write neighbours.
-        for h in range(TALL // 4):
-            for i in range(4):
-                for j in range(0, WIDE, 4):
-                    place = (row + i) * LINE_Y + column + j // 4 * GAP_W
-                    if h:
-                        store4(room, place, total[LAST + i, j], total[LAST + i, j + 1], total[LAST + i, j + 2], total[LAST + i, j + 3])
-                    else:
-                        store4(room, place, total[i, j], total[i, j + 1], total[i, j + 2], total[i, j + 3])
+        for h in range(HALVES):
+            if terms:
+                lay(total, room, t)
+            else:
+                for i in range(4):
+                    for j in range(0, WIDE, 4):
+                        place = (row + i) * LINE_Y + column + j // 4 * GAP_W
+                        if h:
+                            store4(room, place, total[LAST + i, j], total[LAST + i, j + 1], total[LAST + i, j + 2], total[LAST + i, j + 3])
+                        else:
+                            store4(room, place, total[i, j], total[i, j + 1], total[i, j + 2], total[i, j + 3])
             cuda.syncthreads()
             for e in range(t, HALF * COLS // 4, THREADS):
                 down = e // (COLS // 4)
@@ -310,9 +326,11 @@ def family(deep_x: bool, deep_w: bool, vector: bool, tile: Tile) -> Family:
                             y[y0 + to + u] = cut(value) if plan[RELU] else value
             cuda.syncthreads()
 
-    sums.__name__ = sums.__qualname__ = f"sums_{'deep' if deep_x else 'wide'}_{'deep' if deep_w else 'wide'}_{4 if vector else 1}_{ROWS}x{COLS}"
-    # Two blocks of 256 threads fit a multiprocessor's registers.
-    return Family(sums, "TiTiTiTiTiI", (np.float32,) if vector else (np.float32, np.float64), 128 if THREADS == 256 and vector else None)
+    units, ways = {0: "", 1: "tf32_", 3: "tf32x3_"}[terms], "_".join("deep" if deep else "wide" for deep in (deep_x, deep_w))
+    sums.__name__ = sums.__qualname__ = f"sums_{units}{ways}_{4 if vector else 1}_{ROWS}x{COLS}"
+    registers = 128 if tile is LARGE and not terms else None  # so that two blocks fit a multiprocessor
+    capability = tensorcore.CAPABILITY if terms else (0, 0)
+    return Family(sums, "TiTiTiTiTiI", (np.float32,) if vector else (np.float32, np.float64), registers, capability)
 
 
 # --------------------------------------------------------------------------------------- the launch
@@ -346,17 +364,20 @@ def view(
 
 def prepare(
     deep_x: bool, deep_w: bool, vector: bool, dtype: np.dtype, views: Sequence[Sequence[int]], jobs: np.ndarray, results: int,
-    split: bool | int, aligned: bool, epilogue: tuple[bool, bool, bool],
+    split: bool | int, aligned: bool, epilogue: tuple[bool, bool, bool], terms: int,
 ) -> Sums:  # fmt: skip
     """The launch for `jobs` [count, X W Y B VIEW], whose views are numbered; `results` are those of all jobs, in one block of memory.
 
     `split`: may the sums be cut into parts?  A number is that of the jobs that count for it: what the results of a job are depends on it.
     `epilogue`: are there a bias, something to add, a relu?  Where there are parts, none of this is done.
+    `terms`: as in `family`.
     """
     places, seen = max(v[PLACES] for v in views), max(v[CHANNELS] * v[TAPS] for v in views)
     rows, steps = (places, seen) if deep_x else (seen, places)
     columns = views[0][COLUMNS]
     tile = tile_for(rows, columns, len(jobs), vector, bool(split))
+    terms = terms if vector and columns > NARROW.columns else 0
+    tile = TENSOR if terms else tile
     across = -(-columns // tile.columns)
     tiles = -(-rows // tile.rows) * across
     parts = min(BLOCKS // (tiles * (len(jobs) if split is True else split)), steps // LEAST_STEPS, MOST_PARTS) if split else 1
@@ -368,7 +389,7 @@ def prepare(
     table = np.array(jobs, np.int64)
     table = np.concatenate([table[:, :VIEW], begins[table[:, VIEW]][:, None]], 1)
     numbers = np.concatenate([np.array(head, np.int64), table.reshape(-1), *(np.array(v, np.int64) for v in views)])
-    return Sums(asarray(numbers), family(deep_x, deep_w, vector, tile), tile.threads, tiles * len(jobs) * parts, parts, results)
+    return Sums(asarray(numbers), family(deep_x, deep_w, vector, tile, terms), tile.threads, tiles * len(jobs) * parts, parts, results)
 
 
 def tile_for(rows: int, columns: int, jobs: int, vector: bool, split: bool) -> Tile:

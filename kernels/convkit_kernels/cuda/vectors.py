@@ -1,4 +1,4 @@
-"""Reading and writing four neighbours at once, and indices without Python's rules, for kernels that must be fast.
+"""Single instructions for kernels that must be fast: four neighbours at once, indices without Python's rules, tensor cores.
 
 `a[i]` in a kernel first asks whether i is negative, and reads one number.  Here i is an element of flat memory, and `load4` is one instruction
 of 16 bytes (for float32): i must be a multiple of 4 elements from an address that is a multiple of 16 bytes.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from llvmlite import ir
 from numba import types
 
@@ -37,6 +38,24 @@ if driver.is_simulated():
     def divide(a, b):
         """a // b of numbers from 0 to 2^31."""
         return a // b
+
+    def split(x):
+        """(big, small): x rounded to TF32, and what is left of it rounded to TF32."""
+        big = _tf32(x)
+        rest = x - big
+        return big, _tf32(np.where(rest == rest, rest, np.float32(0)))
+
+    def _tf32(x):
+        # 10 bits behind the point, to nearest, ties away from 0.
+        bits = np.asarray(x, np.float32).view(np.uint32)
+        rounded = ((bits + np.uint32(0x1000)) & np.uint32(0xFFFFE000)).view(np.float32)
+        return np.where(np.isfinite(x), rounded, x).astype(np.float32)
+
+    def mma(a, b, c):
+        """c + sum over steps of a[s] * b[s], cut off to float32, as tensor cores do; the kernel's `mma` takes what a thread holds."""
+        exact = c + (a.astype(np.float64) * b).sum(0)
+        near = exact.astype(np.float32)
+        return np.where(np.abs(near) > np.abs(exact), np.nextafter(near, np.float32(0)), near)
 
 else:
     from numba.cuda.extending import intrinsic
@@ -89,3 +108,34 @@ else:
             return builder.zext(builder.udiv(*narrow), ir.IntType(64))
 
         return types.int64(types.int64, types.int64), generate
+
+    @intrinsic
+    def split(typing_context, x):
+        """(big, small): x rounded to TF32, and what is left of it rounded to TF32 (0 where x is infinite), as bits."""
+
+        def generate(context, builder, signature, args):
+            number, bits = ir.FloatType(), ir.IntType(32)
+            round_ = ir.InlineAsm(ir.FunctionType(bits, [number]), "cvt.rna.tf32.f32 $0, $1;", "=r,f")
+            big = builder.call(round_, args)
+            rest = builder.fsub(args[0], builder.bitcast(big, number))
+            rest = builder.select(builder.fcmp_ordered("==", rest, rest), rest, ir.Constant(number, 0.0))
+            return context.make_tuple(builder, signature.return_type, [big, builder.call(round_, [rest])])
+
+        return types.UniTuple(types.uint32, 2)(types.float32), generate
+
+    @intrinsic
+    def mma(typing_context, a0, a1, a2, a3, b0, b1, c0, c1, c2, c3):
+        """C[16, 8] + A[16, 8] B[8, 8] by 32 threads: TF32 operands as bits, float32 sums (PTX ISA, mma.sync.m16n8k8)."""
+
+        def generate(context, builder, signature, args):
+            number, bits = ir.FloatType(), ir.IntType(32)
+            result = ir.LiteralStructType([number] * 4)
+            code = ir.InlineAsm(
+                ir.FunctionType(result, [bits] * 6 + [number] * 4),
+                "mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {$0,$1,$2,$3}, {$4,$5,$6,$7}, {$8,$9}, {$10,$11,$12,$13};",
+                "=f,=f,=f,=f,r,r,r,r,r,r,f,f,f,f", side_effect=True,
+            )  # fmt: skip
+            value = builder.call(code, args)
+            return context.make_tuple(builder, signature.return_type, [builder.extract_value(value, i) for i in range(4)])
+
+        return types.UniTuple(types.float32, 4)(*[types.uint32] * 6, *[types.float32] * 4), generate
