@@ -21,7 +21,7 @@ def _shape_and_dtype(a: Any) -> tuple[tuple[int, ...], Any]:
 
 def decisive(a: Any, b: Any) -> Any:
     """The one of two operands, arrays or numbers, that says where the result lives: a host's array without dimensions may stand beside any."""
-    return a if isinstance(a, np.ndarray) and (a.ndim or not isinstance(b, np.ndarray)) else b
+    return a if isinstance(a, np.ndarray) and (a.ndim or not isinstance(b, np.ndarray) or (type(b) is np.ndarray and not b.ndim)) else b
 
 
 def check_broadcast(op: str, a: Any, b: Any) -> None:

@@ -185,7 +185,7 @@ def placed(values: np.ndarray, key: Key, shape: tuple[int, ...]) -> np.ndarray:
         return np.zeros(shape, values.dtype, like=values)
     count = shape[0] if rows else size
     values = np.broadcast_to(values, places.shape + (shape[1:] if rows else ()))
-    places = places.reshape(-1) % count
+    places = np.asarray(places.reshape(-1) % count, like=values)
     if rows:
         return kernels(values).embedding_grad(values.reshape(places.size, -1), places, count).reshape(shape)
     return kernels(values).scatter(values.reshape(-1), places, 0, count).reshape(shape)
@@ -223,7 +223,7 @@ def getitem(x: Any, key: Any) -> Any:
 
 def _masked(x: Any, mask: np.ndarray) -> Any:
     """x[mask], by numbers: the places of what is true are found at once, and gathered by threads."""
-    return Gather.apply(reshape(x, (mask.size, *x.array.shape[mask.ndim :])), 0, np.flatnonzero(mask))
+    return Gather.apply(reshape(x, (mask.size, *x.array.shape[mask.ndim :])), 0, np.asarray(np.flatnonzero(mask), like=x.array))
 
 
 def index_put(input: Any, indices: Any, values: Any, accumulate: bool = False) -> Any:

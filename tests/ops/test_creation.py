@@ -9,6 +9,7 @@ from tests.helpers import LAYOUTS, channels_last_copy, memory_order, numbers
 UNREADABLE = ["read-only", "read-only channels-last", "unaligned", "other byte order"]  # for kernels, so these are copied
 
 
+@pytest.mark.cpu  # what shares memory with NumPy is on the host
 def test_tensor_copies_and_from_numpy_shares():
     a = np.ones(3, np.float32)
     copied, shared, same = ck.tensor(a), ck.from_numpy(a), ck.Tensor(a)
@@ -21,6 +22,7 @@ def test_tensor_copies_and_from_numpy_shares():
     assert a.tolist() == [2, 2, 2]
 
 
+@pytest.mark.cpu  # what shares memory with NumPy is on the host
 @pytest.mark.parametrize("kind", sorted(LAYOUTS))
 def test_from_numpy_copies_only_what_kernels_cannot_read(kind):
     a = LAYOUTS[kind](numbers(0, (2, 3, 4, 5), np.float32))
@@ -75,6 +77,7 @@ def test_dtypes_of_data(data, dtype):
     assert ck.tensor(t).dtype == dtype
 
 
+@pytest.mark.cpu  # a list is read on the host
 def test_tensors_in_a_list():
     assert ck.tensor([ck.tensor(1.0), ck.tensor(2.0)]).tolist() == [1, 2]
 
@@ -85,6 +88,7 @@ def test_what_is_no_data(data):
         ck.tensor(data)
 
 
+@pytest.mark.cpu  # what shares memory with NumPy is on the host
 def test_from_numpy_wants_an_array():
     with pytest.raises(TypeError, match="from_numpy: needs a NumPy array, got list"):
         ck.from_numpy([1, 2])
@@ -170,6 +174,7 @@ def test_arguments_by_name():
             call()
 
 
+@pytest.mark.cpu  # what shares memory with NumPy is on the host
 def test_copies_that_are_asked_for():
     a = np.ones(2)
     shared, copied = ck.from_dlpack(ext_tensor=a), ck.from_dlpack(a, copy=True)

@@ -6,10 +6,10 @@ from hypothesis import strategies as st
 import convkit
 from convkit import Tensor
 from convkit.nn import functional as F
-from tests.backend import settings
+from tests.backend import SIMULATED, settings
 from tests.ops import apart, both_layouts, check_gradients, gradients, leaf, seeds
 
-small = st.lists(st.integers(1, 3), min_size=1, max_size=3).map(tuple).filter(lambda s: np.prod(s) <= 9)
+small = st.lists(st.integers(1, 3), min_size=1, max_size=3).map(tuple).filter(lambda s: np.prod(s) <= (4 if SIMULATED else 9))
 norms = st.sampled_from([0.5, 1.0, 1.5, 2.0, 3.0, np.inf])
 
 
@@ -51,7 +51,7 @@ def test_pairwise_distance(shape, p, keepdim, last, seed):
     check_gradients(lambda a, b: F.pairwise_distance(a, b, p, keepdim=keepdim), a, b)
 
 
-@settings(max_examples=20)
+@settings(max_examples=2 if SIMULATED else 20)
 @given(rows=st.tuples(st.integers(1, 3), st.integers(1, 3)), width=st.integers(1, 3), batch=st.sampled_from([(), (2,)]), p=norms,
        mode=st.sampled_from(["use_mm_for_euclid_dist", "donot_use_mm_for_euclid_dist"]), seed=seeds)  # fmt: skip
 def test_cdist(rows, width, batch, p, mode, seed):

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 import convkit
 from convkit import Tensor
 from convkit.ops import functions
-from tests.backend import settings
+from tests.backend import SIMULATED, settings
 from tests.helpers import channels_last_copy, memory_order, numbers, same
 from tests.ops import both_layouts, check_gradients, gradients, seeds
 
@@ -25,11 +25,11 @@ SMOOTH = {
     "nan_to_num": (np.nan_to_num, -3, 3),
 }  # fmt: skip
 STEPS = {"sign": np.sign, "floor": np.floor, "ceil": np.ceil, "trunc": np.trunc, "round": np.rint}
-shapes = st.lists(st.integers(0, 3), max_size=3).map(tuple)
+shapes = st.lists(st.integers(0, 2 if SIMULATED else 3), max_size=2 if SIMULATED else 3).map(tuple)
 
 
 @pytest.mark.parametrize("name", sorted(SMOOTH))
-@settings(max_examples=5)
+@settings(max_examples=2 if SIMULATED else 5)
 @given(shape=shapes, layout=both_layouts, seed=seeds)
 def test_values_and_gradients(name, shape, layout, seed):
     numpys, low, high = SMOOTH[name]

@@ -22,7 +22,7 @@ def test_in_place_changes():
     expected = [np.array(e, np.float32) for _, e in steps]  # before a changes
     for (change, _), e in zip(steps, expected, strict=True):
         assert change() is t
-        assert t.dtype == np.float32 and np.allclose(a, e, rtol=1e-6)
+        assert t.dtype == np.float32 and np.allclose(t.numpy(), e, rtol=1e-6)
 
 
 def test_in_place_on_views_and_layouts():

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 import convkit
 from convkit import Tensor
-from tests.backend import settings
+from tests.backend import SIMULATED, settings
 from tests.helpers import numbers
 from tests.ops import apart, both_layouts, check_gradients, gradients, seeds
 
@@ -67,7 +67,7 @@ def test_nan_is_the_greatest_and_lasts():
 
 
 def test_many_elements():
-    x = Tensor(numbers(0, (3, 5000), np.float32))
+    x = Tensor(numbers(0, (3, 200 if SIMULATED else 5000), np.float32))
     assert np.array_equal(x.topk(7)[0].numpy(), -np.sort(-x.numpy(), 1)[:, :7])
     assert np.array_equal(x.kthvalue(9)[0].numpy(), np.sort(x.numpy(), 1)[:, 8])
 

@@ -282,7 +282,7 @@ def _square_root(x, a, b, c):
 
 
 def _signum(x, a, b, c):
-    return (x > 0) - (x < 0)
+    return type(x)(x > 0) - type(x)(x < 0)
 
 
 def neg(x: Array) -> Array:

@@ -60,6 +60,8 @@ def ufunc(function: np.ufunc, method: str, inputs: tuple, options: dict) -> Any:
 def function(function: Callable, args: tuple, options: dict) -> Any:
     """What `__array_function__` is asked for."""
     if function in VIEWS:
+        if function is np.flip and not args[0].ndim:  # NumPy would read it
+            return args[0]
         return args[0]._as(function(args[0].view, *args[1:], **options))
     found = FUNCTIONS.get(function)
     return refuse(function.__name__) if found is None else found(*args, **options)
@@ -220,26 +222,33 @@ def _unique(
     a: Array, return_index: bool = False, return_inverse: bool = False, return_counts: bool = False, axis: int | None = None,
     equal_nan: bool = True,
 ) -> Any:  # fmt: skip
-    if axis is not None or return_index:
-        return refuse("unique along an axis")
-    line = a.reshape(-1)
-    if not line.size:
+    if return_index:
+        return refuse("unique with return_index")
+    rows: Any = a.reshape(-1, 1) if axis is None else np.moveaxis(a, axis, 0).reshape(a.shape[axis], -1)  # type: ignore[type-var]
+    if not a.size:
         nothing = empty((0,), np.int64)
-        found = (line.copy(), *([empty(a.shape, np.int64)] if return_inverse else []), *([nothing] if return_counts else []))
+        found = (a.reshape(-1).copy(), *([empty(a.shape, np.int64)] if return_inverse else []), *([nothing] if return_counts else []))
         return found if len(found) > 1 else found[0]
-    keys, order = (lines[0] for lines in sort.lines(line, 0))
-    begins = e.fill(empty(line.shape, np.bool_), True)
-    begins[1:] = keys[1:] != keys[:-1]  # type: ignore[operator]
+    order = sort.argsort(rows[:, -1], 0, False)
+    for column in range(rows.shape[1] - 2, -1, -1):  # what is equal here stays in the order of the columns behind
+        order = order[sort.argsort(rows[:, column][order], 0, False)]  # type: ignore[index]
+    rows = rows[order]
+    differ = rows[1:] != rows[:-1]
     if equal_nan and a.dtype.kind == "f":
-        begins[1:] = begins[1:] & ~(np.isnan(keys[1:]) & np.isnan(keys[:-1]))  # type: ignore[call-overload,operator]
-    first = reduce.flatnonzero(begins)
-    out = [keys[first]]
+        differ = differ & ~(np.isnan(rows[1:]) & np.isnan(rows[:-1]))
+    begins = e.fill(empty((len(rows),), np.bool_), True)
+    begins[1:] = _any(differ, 1)
+    first: Any = reduce.flatnonzero(begins)
+    values = rows[first]
+    if axis is not None:
+        values = np.moveaxis(values.reshape(first.size, *a.shape[:axis], *a.shape[axis + 1 :]), 0, axis)
+    out = [values.reshape(-1) if axis is None else values]
     if return_inverse:
-        inverse = empty(line.shape, np.int64)
+        inverse = empty((len(rows),), np.int64)
         indexing.put(inverse, order, _cumsum(begins) - 1)  # type: ignore[operator]
-        out.append(inverse.reshape(a.shape))
+        out.append(inverse.reshape(a.shape) if axis is None else inverse)
     if return_counts:
-        out.append(concatenate([first[1:], e.fill(empty((1,), np.int64), line.size)], 0) - first)  # type: ignore[operator]
+        out.append(concatenate([first[1:], e.fill(empty((1,), np.int64), len(rows))], 0) - first)
     return tuple(out) if len(out) > 1 else out[0]
 
 
@@ -272,6 +281,13 @@ def _concatenate(arrays: Any, axis: int | None = 0) -> Array:
 def _isclose(a: Any, b: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> Any:
     near = (abs(a - b) <= atol + rtol * abs(b)) & np.isfinite(b) | (a == b)
     return near | (np.isnan(a) & np.isnan(b)) if equal_nan else near
+
+
+def _array_equal(a: Any, b: Any, equal_nan: bool = False) -> bool:
+    if a.shape != b.shape:
+        return False
+    same = (a == b) | (np.isnan(a) & np.isnan(b)) if equal_nan else a == b
+    return bool(_all(same))
 
 
 def _diff(a: Any) -> Any:
@@ -309,7 +325,7 @@ FUNCTIONS: dict[Any, Callable] = {
     # elements
     np.where: lambda condition, *two: e.where(condition, *two) if two else np.nonzero(condition),
     np.clip: lambda a, low=None, high=None: e.minimum(a if low is None else e.maximum(a, low), high) if high is not None else e.maximum(a, low),
-    np.isclose: _isclose, np.array_equal: lambda a, b: a.shape == b.shape and bool(_all(_as_array(a == b))),
+    np.isclose: _isclose, np.array_equal: _array_equal,
     np.diff: _diff,
     # by index
     np.take: _take, np.take_along_axis: _take_along_axis, np.put_along_axis: _put_along_axis, np.repeat: _repeat, np.bincount: _bincount,

@@ -9,9 +9,37 @@ memory), and a debugger, is the same.  Without the package greenlet the simulato
 from __future__ import annotations
 
 import threading
+import types
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+
+
+class _Alone:
+    """What a kernel sees as `cuda` where it is run by a single thread."""
+
+    def __init__(self) -> None:
+        from numba.cuda.simulator.kernelapi import FakeCUDALocal
+
+        self.local = FakeCUDALocal()
+
+    def grid(self, dimensions: int) -> int:
+        return 0
+
+    def gridsize(self, dimensions: int) -> int:
+        return 1
+
+
+def alone(function: Callable) -> Callable:
+    """A kernel that walks over its work, run by one thread, as a plain function: for a few elements, in a hundredth of a launch's time."""
+    single = types.FunctionType(function.__code__, {**function.__globals__, "cuda": _Alone()}, function.__name__, None, function.__closure__)
+
+    def run(*args: Any) -> None:
+        with np.errstate(all="ignore"):
+            single(*(getattr(a, "_ary", a) for a in args))
+
+    return run
 
 
 def hasten() -> None:
