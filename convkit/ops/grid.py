@@ -100,8 +100,9 @@ def affine_grid(theta: Any, size: Sequence[int], align_corners: bool | None = No
     if theta.array.shape != (sizes[0], rank, rank + 1):
         raise ValueError(f"{op}: theta must have shape {[sizes[0], rank, rank + 1]} for size {sizes}, got {list(theta.array.shape)}")
     lines = [_places(n, bool(align_corners)) for n in sizes[:1:-1]]  # width first
-    places = np.stack([*np.meshgrid(*lines[::-1], indexing="ij")[::-1], np.ones(sizes[2:])], -1).astype(theta.array.dtype)
-    grid = matmul(TensorBase.result(places.reshape(1, -1, rank + 1)), permute(theta, 0, 2, 1))
+    places = np.stack([*np.meshgrid(*lines[::-1], indexing="ij")[::-1], np.ones(sizes[2:])], -1)
+    places = np.asarray(places.astype(theta.array.dtype).reshape(1, -1, rank + 1), like=theta.array)
+    grid = matmul(TensorBase.result(places), permute(theta, 0, 2, 1))
     return reshape(grid, (sizes[0], *sizes[2:], rank))
 
 

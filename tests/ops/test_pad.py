@@ -58,7 +58,7 @@ def test_cropping():
     assert F.pad(x, (-1, 2), "reflect").tolist() == [[[1, 2, 3, 4, 3, 2]]] and F.pad(x, (-5, 4), "reflect").tolist() == [[[3, 2, 1, 0]]]
     assert F.pad(x, (-2, 1), "replicate").tolist() == [[[2, 3, 4, 4]]] and F.pad(x, (-1, 2), "circular").tolist() == [[[1, 2, 3, 4, 1, 2]]]
     for mode in ("reflect", "replicate", "circular"):
-        check_gradients(lambda x, mode=mode: F.pad(x * x, (-1, 2, 1, -1), mode), leaf(1, (1, 4, 4)))
+        check_gradients(lambda x, mode=mode: F.pad(x * x, (-1, 2, 1, -1), mode), leaf(1, (1, 3, 3) if SIMULATED else (1, 4, 4)))
 
 
 @pytest.mark.parametrize("mode", sorted(NUMPY))
