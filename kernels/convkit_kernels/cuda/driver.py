@@ -89,6 +89,17 @@ def allocate(size: int) -> Any:
     return module().device_array(size, np.uint8)
 
 
+def free() -> None:
+    """Give back to the driver the blocks that nobody holds; Numba keeps some until there are many."""
+    if not is_simulated():
+        module().current_context().memory_manager.deallocations.clear()
+
+
+def is_full(error: Exception) -> bool:
+    """Did an allocation fail because the device has no memory left?"""
+    return int(getattr(error, "code", 2)) == 2  # CUDA_ERROR_OUT_OF_MEMORY
+
+
 def address(block: Any) -> int:
     """Where a block begins."""
     return block._ary.ctypes.data if is_simulated() else int(block.device_ctypes_pointer.value or 0)

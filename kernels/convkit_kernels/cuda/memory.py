@@ -42,7 +42,8 @@ class Buffer:
         return found
 
     def __del__(self) -> None:
-        pool.release(self.block, self.size)
+        if pool is not None:  # as it is when the interpreter ends
+            pool.release(self.block, self.size)
 
 
 class Pool:
@@ -64,6 +65,8 @@ class Pool:
             try:
                 block = driver.allocate(size)
             except Exception as error:
+                if not driver.is_full(error):
+                    raise  # a kernel that failed before, say, of which the driver tells here
                 self.empty()
                 try:
                     block = driver.allocate(size)
@@ -88,6 +91,7 @@ class Pool:
         with self._lock:
             self.reserved -= sum(size * len(blocks) for size, blocks in self._free.items())
             self._free.clear()
+        driver.free()
 
 
 def rounded(nbytes: int) -> int:
