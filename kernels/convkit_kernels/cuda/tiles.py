@@ -11,7 +11,7 @@ w is a matrix in memory.  x is what windows see of pixels, and is never written 
 
 A plain matrix is pixels in a row, seen through one tap.  A block computes ROWS x COLUMNS results, each thread TALL x WIDE, from tiles of x and w
 in shared memory, DEPTH steps at a time: while it multiplies one tile, the numbers of the next are on their way to registers, and go to the other
-half of shared memory.  Each sum is taken step by step, in the same order in every kind of tile.
+half of shared memory.  Each sum is taken step by step, in the same order in every kind of tile but those of tensor cores (`tensorcore.py`).
 
 In shared memory tiles lie as [step, row].  A thread that fetched 4 neighbouring steps of one row (16 bytes) writes them into 4 lines; so that 32
 threads do that in different banks, the rows of steps 4 to 7 are exchanged in blocks of 8, and so on (`place ^ mixed(step)`).
