@@ -7,7 +7,7 @@ import convkit
 from convkit import Tensor
 from convkit.nn import functional as F
 from convkit.ops.dropout import Dropout
-from tests.backend import settings
+from tests.backend import SIMULATED, settings
 from tests.helpers import LAYOUTS, dtypes, layouts, numbers
 from tests.helpers import threads as on_threads
 from tests.ops import both_layouts, check_gradients, gradients, leaf, second_order_runs, seeds
@@ -34,10 +34,11 @@ def test_gradients(shape, layout, p, seed):
 
 def test_kept_elements_are_scaled_and_the_mean_stays():
     convkit.manual_seed(1)
+    count, limit = (3000, 0.04) if SIMULATED else (100_000, 0.01)
     for p in (0.1, 0.5, 0.9):
-        y, gx = gradients(lambda x, p=p: F.dropout(x, p), Tensor(np.ones(100_000, np.float32), requires_grad=True))
+        y, gx = gradients(lambda x, p=p: F.dropout(x, p), Tensor(np.ones(count, np.float32), requires_grad=True))
         assert set(np.unique(y).tolist()) == {0.0, float(np.float32(1 / (1 - p)))}
-        assert abs((y == 0).mean() - p) < 0.01 and np.array_equal(y, gx)
+        assert abs((y == 0).mean() - p) < limit and np.array_equal(y, gx)
 
 
 def test_each_draw_is_new_and_the_seed_decides():
@@ -117,14 +118,15 @@ def test_gradients_of_other_dropouts(case, layout, p, seed):
 @pytest.mark.parametrize("name", ["alpha_dropout", "feature_alpha_dropout"])
 def test_alpha_dropout_keeps_mean_and_variance(name):
     convkit.manual_seed(1)
-    x = numbers(1, (500, 400), np.float64)
+    shape, limit = ((50, 40), 0.12) if SIMULATED else ((500, 400), 0.01)
+    x = numbers(1, shape, np.float64)
     for p in (0.1, 0.5):
         y = getattr(F, name)(convkit.tensor(x), p, True).numpy()
-        assert abs(y.mean()) < 0.01 and abs(y.std() - 1) < 0.01
+        assert abs(y.mean()) < limit and abs(y.std() - 1) < limit
         a = ((1.7580993408473766**2 * p + 1) * (1 - p)) ** -0.5
         low = -1.7580993408473766 * a * (1 - p)
         dropped = np.isclose(y, low)
-        assert abs(dropped.mean() - p) < 0.01
+        assert abs(dropped.mean() - p) < limit
         np.testing.assert_allclose(y[~dropped], a * x[~dropped] + 1.7580993408473766 * a * p, rtol=1e-12, atol=1e-12)
     assert getattr(F, name)(convkit.tensor(x), 0.5) is not None and not getattr(F, name)(convkit.ones(2, 3), 1.0, True).numpy().any()
 
