@@ -5,6 +5,7 @@ import pytest
 
 import convkit
 from convkit import nn
+from tests import backend
 
 CONV = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
 TRANSPOSE = {1: nn.ConvTranspose1d, 2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
@@ -88,7 +89,8 @@ def test_padding_modes(mode, numpy_s, rank):
     frame = np.pad(x.numpy(), [(0, 0), (0, 0)] + [(2, 2)] * rank, mode=numpy_s)
     expected = by_hand(frame, layer.weight.detach().numpy(), layer.bias.detach().numpy(), 2, 0, 2, 1)
     np.testing.assert_allclose(layer(x).detach().numpy(), expected, rtol=1e-12, atol=1e-12)
-    assert convkit.autograd.gradcheck(layer, convkit.randn(1, 2, *[5] * rank, dtype=np.float64, requires_grad=True))
+    if rank == 1 or not backend.SIMULATED:  # hundreds of calls
+        assert convkit.autograd.gradcheck(layer, convkit.randn(1, 2, *[5] * rank, dtype=np.float64, requires_grad=True))
 
 
 def test_padding_modes_with_words_and_pairs():

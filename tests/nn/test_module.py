@@ -215,6 +215,7 @@ def test_state_dict_can_keep_the_parameters_and_add_to_a_dictionary():
     assert list(found) == ["other", "net.weight", "net.bias"] and found["net.weight"] is net.weight
 
 
+@pytest.mark.cpu  # it shares NumPy's arrays
 def test_assigned_state_is_shared_and_keeps_its_dtype():
     net = nn.Linear(2, 1)
     weight, state = net.weight, {"weight": np.ones((1, 2)), "bias": convkit.zeros(1, dtype=np.float64)}

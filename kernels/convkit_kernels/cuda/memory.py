@@ -250,6 +250,9 @@ class Array:
 
     __hash__ = object.__hash__
 
+    def __reduce__(self) -> tuple:
+        return asarray, (self.get(),)
+
     # ------------------------------------------------------------------------------ NumPy's protocols
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
         return protocol().ufunc(ufunc, method, inputs, options)
