@@ -1,5 +1,7 @@
 """Kernels, the types they are declared for, their launch, and errors in them."""
 
+import types as python_types
+
 import numpy as np
 import pytest
 
@@ -103,6 +105,13 @@ print(memory.asarray(np.arange(3)).tolist())
     assert python(code.split("try:")[0], CONVKIT_CUDA_SYNC=None).stdout.strip() == "False"
 
 
+_NUMBER = 1
+
+
+def _named():
+    return _NUMBER
+
+
 def test_what_a_kernel_encloses_names_it_the_same_in_each_process():
     """The cache of kernels asks for it; an address, or a name that is made for a process, would have each process compile anew."""
     from convkit_kernels.cuda.compiled import content
@@ -119,3 +128,5 @@ def test_what_a_kernel_encloses_names_it_the_same_in_each_process():
     same = [content(make(row, number)) for row, number in ((one, np.float32(1)), (one, np.float32(1)))]
     assert same[0] == same[1] and "0x" not in repr(same)
     assert len({content(make(row, number)) for row, number in ((one, 1), (one, 1.0), (one, np.float32(1)), (make, 1), (len, 1))}) == 5
+    rows = (python_types.FunctionType(_named.__code__, {"_NUMBER": other}, "row") for other in (make, one, np.int64(1), np.int64(2)))
+    assert len(set(map(content, rows))) == 4

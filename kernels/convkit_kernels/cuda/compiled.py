@@ -13,6 +13,8 @@ import types as python_types
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+
 from ..cpu import runtime
 from . import driver
 
@@ -63,11 +65,17 @@ def _cache() -> Any:
     return Cache
 
 
-def content(value: Any) -> Any:
-    """What tells apart kernels of one text, the same in each process: the values that they enclose, and what these enclose."""
+def content(value: Any, seen: tuple[Any, ...] = ()) -> Any:
+    """What tells apart kernels of one text, the same in each process: the values and functions that they enclose or name, and what these do."""
     if isinstance(value, python_types.FunctionType):
-        code, cells = value.__code__, value.__closure__ or ()
-        return value.__module__, value.__qualname__, code.co_firstlineno, code.co_code, tuple(content(cell.cell_contents) for cell in cells)
+        code, names = value.__code__, value.__globals__
+        own = value.__module__, value.__qualname__, code.co_firstlineno, code.co_code
+        if value in seen:
+            return own
+        seen = (*seen, value)
+        enclosed = [cell.cell_contents for cell in value.__closure__ or ()]
+        named = [names[name] for name in code.co_names if isinstance(names.get(name), (python_types.FunctionType, int, float, np.generic))]
+        return *own, *(content(v, seen) for v in (*enclosed, *named))
     if isinstance(value, tuple):
-        return tuple(map(content, value))
+        return tuple(content(v, seen) for v in value)
     return repr(value)
