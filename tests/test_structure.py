@@ -195,6 +195,10 @@ def test_every_kernel_has_a_reference_with_the_same_arguments(name):
     assert argument_names(twin) == argument_names(functions(path)[name])
 
 
+def test_every_kernel_has_its_twin_on_the_gpu():
+    assert set(public_kernels()) == set(public_kernels(CUDA))
+
+
 @pytest.mark.parametrize("name", public_kernels(CUDA))
 def test_kernels_of_both_backends_agree(name):
     """The same file, function and arguments."""
