@@ -81,7 +81,7 @@ class LocalWeightGrad(Function):
 
 
 def _bias_grad(gy: Any, regions: tuple[int, ...]) -> Any:
-    ones = TensorBase.result(np.ones((gy.shape[0], 1, *gy.shape[2:]), gy.dtype, like=gy))
+    ones = TensorBase.result(np.ones((gy.shape[0], 1, *gy.shape[2:]), gy.dtype, like=gy.array))
     one = geometry.window("bias", (1,) * len(regions))
     return LocalWeightGrad.apply(ones, gy, regions, one).reshape(*regions, gy.shape[1])
 
