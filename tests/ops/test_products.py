@@ -117,7 +117,7 @@ def test_integers(name, dtype):
     if name == "addmm":  # its case has fractions
         return
     ours, inputs, numpys = CASES[name]
-    whole = [(t.detach().array * 9).astype(np.int64).astype(dtype) for t in inputs]  # products wrap around in the small dtypes
+    whole = [(t.detach().numpy() * 9).astype(np.int64).astype(dtype) for t in inputs]  # products wrap around in the small dtypes
     y = ours(*(Tensor(v) for v in whole))
     expected = np.asarray(numpys(*whole)).astype(dtype)
     assert y.dtype == dtype and (y.detach().numpy() == expected).all()
