@@ -101,8 +101,8 @@ def test_assignment():
 
 @pytest.mark.parametrize(
     ("what", "name"),
-    [(lambda x: np.median(x), "median"), (lambda x: np.add.reduce(x), "add.reduce"), (lambda x: np.linalg.norm(x), "norm"), (np.cbrt, "cbrt"),
-     (lambda x: np.add(x, 1, where=x > 0), "add"), (lambda x: np.add.at(x, 0, 1), "add.at")],
+    [(lambda x: np.median(x), "median"), (lambda x: np.add.reduce(x), "add.reduce"), (np.cbrt, "cbrt"),
+     (lambda x: np.add(x, 1, where=x > 0), "add")],
 )  # fmt: skip
 def test_what_has_no_kernel_is_refused_by_name(what, name):
     with pytest.raises(TypeError, match=rf"cuda: there is no kernel for NumPy's {name}; use \.cpu\(\)"):
