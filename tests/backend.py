@@ -19,7 +19,7 @@ import numpy as np
 DEVICE = os.environ.get("CONVKIT_TEST_DEVICE", "cpu")
 SIMULATED = DEVICE == "cuda:sim"
 # Where kernels run as Python, an example takes a thousand times as long.
-EXAMPLES = int(os.environ.get("CONVKIT_TEST_EXAMPLES", 6 if SIMULATED else 0)) or None
+EXAMPLES = int(os.environ.get("CONVKIT_TEST_EXAMPLES", 2 if SIMULATED else 0)) or None
 
 
 def settings(*args: Any, max_examples: int = 100, **options: Any) -> Any:

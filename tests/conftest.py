@@ -30,8 +30,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--device", default="cpu", help="where kernels and tensors are tested: cpu, cuda:sim (Numba's simulator of a GPU) or cuda")
 
 
-# What a device other than the CPU is tested with; the rest does not know where arrays are.
+# What a device other than the CPU is tested with; the rest does not know where arrays are, or is how the CPU's kernels are made.
 DEVICE_FOLDERS = ("autograd", "kernels", "nn", "ops", "optim")
+OF_THE_CPU = {
+    "bands", "calibration", "choice", "denormals", "lanes", "machine", "mathfunctions", "memory", "microkernel", "runtime", "tasks", "windows",
+    "winograd",
+}  # fmt: skip
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -49,6 +53,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     folders = (*DEVICE_FOLDERS, "cuda") if config.getoption("--device") == "cuda" else DEVICE_FOLDERS
     inside = tuple(str(ROOT / "tests" / folder) for folder in folders)
     kept = [item for item in items if str(item.path).startswith(inside) and not item.get_closest_marker("cpu")]
+    kept = [item for item in kept if item.path.parent.name != "kernels" or item.path.stem.removeprefix("test_") not in OF_THE_CPU]
     config.hook.pytest_deselected(items=[i for i in items if i not in kept])
     items[:] = kept
 

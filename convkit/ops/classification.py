@@ -292,7 +292,7 @@ def multilabel_margin_loss(input: Any, target: Any, size_average: Switch = None,
     listed = np.logical_and.accumulate(t >= 0, 1)
     most = int(listed.sum(1).max(initial=0))
     listed, t = listed[:, :most], np.where(listed, t, 0)[:, :most]
-    other = np.ones((rows, classes), x.dtype)
+    other = np.ones((rows, classes), x.dtype, like=t)
     other[np.nonzero(listed)[0], t[listed]] = 0
     pairs = TensorBase.result(listed[:, :, None] * other[:, None])
     gaps = relu(x.unsqueeze(1) - Gather.apply(x, 1, t).unsqueeze(2) + 1.0)

@@ -26,7 +26,7 @@ class Dropout(Function):
         k = kernels(x)
         if not channels:
             return k.dropout(x, p, seed, offset)
-        factors = k.dropout(np.ones(x.shape[:2], x.dtype), p, seed, offset)
+        factors = k.dropout(np.ones_like(x, shape=x.shape[:2]), p, seed, offset)
         return k.norm(x, np.zeros_like(factors), factors, None, None, False)
 
     @staticmethod

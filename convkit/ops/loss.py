@@ -93,7 +93,7 @@ def _weight(op: str, name: str, weight: Any, input: Any) -> Any:
 # ---------------------------------------------------------------------------------- element by element
 def _l1_slope(x: Any, t: Any) -> Any:
     """The sign of x - t, and nan for nan: flat, so that nothing has to be recorded."""
-    one = np.broadcast_to(x.array.dtype.type(1), x.array.shape)
+    one = np.broadcast_to(np.ones((), x.array.dtype, like=x.array), x.array.shape)
     return TensorBase.result(kernels(x.array).pointwise_loss_grad("smooth_l1", one, x.array, t.array, 0.0))
 
 
@@ -268,7 +268,7 @@ def binary_cross_entropy_with_logits(
         values = Pointwise.apply(x, t, "bce_with_logits", 0.0)
     else:
         p = _weight(op, "pos_weight", pos_weight, x)
-        one = TensorBase.result(np.broadcast_to(np.ones((), x.dtype), x.shape))
+        one = TensorBase.result(np.broadcast_to(np.ones((), x.dtype, like=x.array), x.shape))
         values = (1.0 - t) * x + ((p - 1.0) * t + 1.0) * Pointwise.apply(x, one, "soft_margin", 0.0)
     return reduced(op, values if weight is None else values * _weight(op, "weight", weight, x), reduction, size_average, reduce)
 
@@ -350,7 +350,7 @@ def gaussian_nll_loss(input: Any, target: Any, var: Any, full: bool = False, eps
     """
     op = "gaussian_nll_loss"
     if not isinstance(var, TensorBase):
-        var = TensorBase.result(np.full(floating(op, input).shape, float(checks.number(op, "var", var)), input.dtype))
+        var = TensorBase.result(np.full(floating(op, input).shape, float(checks.number(op, "var", var)), input.dtype, like=input.array))
     x, t, v = together(op, input, target, var)
     if (v.array < 0).any():
         raise ValueError(f"{op}: var must not be negative, got {v.array.min():g}")

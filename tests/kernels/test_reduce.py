@@ -168,6 +168,7 @@ def test_large_products_and_scans(shape, dtype):
                 assert same_with_one_and_two_threads(lambda name=name, axis=axis, back=backwards: kernels.scan(name, x, axis, back))
 
 
+@pytest.mark.cpu
 def test_extremes_of_lines_that_threads_share():
     x = numbers(1, (9, 5, 83, 89), np.float32)
     x[3, 2, 1, 0] = np.nan

@@ -121,7 +121,7 @@ WRONG_TYPES = {
     "logspace: base must be a number, got 'a'": lambda: ck.logspace(0, 1, 3, base="a"),
     "from_dlpack: needs an array of numbers with __dlpack__, got int": lambda: ck.from_dlpack(3),
     "avg_pool2d: stride must be an int or 2 ints, got array": lambda: F.avg_pool2d(X, 2, np.ones(3)),
-    "avg_pool2d: divisor_override must be an int, got tensor([1., 1., 1.])": lambda: F.avg_pool2d(X, 2, divisor_override=V),
+    "avg_pool2d: divisor_override must be an int, got tensor([1., 1., 1.]": lambda: F.avg_pool2d(X, 2, divisor_override=V),
     "lp_pool2d: norm_type must be a number, got 'a'": lambda: F.lp_pool2d(X, "a", 2),
     "celu: alpha must be a number, got [1]": lambda: F.celu(V, [1]),
     "hardtanh: min_val must be a number, got None": lambda: F.hardtanh(V, None),

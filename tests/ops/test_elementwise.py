@@ -127,7 +127,7 @@ def test_types_that_meet():
         (f32 + i, np.float32), (i * f32, np.float32), (f64 + i, np.float64), (f32 + f64, np.float64), (f32 * b, np.float32), (u / 255.0, np.float32),
         (i / i, np.float32), (i / 2, np.float32), (1 / (i + 1), np.float32), (i + 0.5, np.float32), (i + 1, np.int64), (u + u, np.uint8),
         (u + i, np.int64), (b * 2, np.int64), (i**2, np.int64), (f32 * np.float64(2), np.float32), (np.float64(2) * f32, np.float32),
-        (f32 * np.sqrt(2), np.float32), (f32 + np.ones(2), np.float64), (np.ones(2, np.float32) - f32, np.float32),
+        (f32 * np.sqrt(2), np.float32), (f32.cpu() + np.ones(2), np.float64), (np.ones(2, np.float32) - f32.cpu(), np.float32),
         (convkit.where(b, i, 0.5), np.float32), (convkit.where(b, f32, 0), np.float32), (convkit.where(b, 1, 2), np.int64),
         (convkit.maximum(i, 0.5), np.float32), (abs(i), np.int64), (-i, np.int64), (i.clamp(0, 1), np.int64),
     ]:  # fmt: skip

@@ -71,7 +71,7 @@ def test_values(case, shape, reduction, dtype, layout, seed):
 def test_gradients_of_both_operands(case, shape, reduction, layout, seed):
     name, options, _, kind = case
     x, t = (Tensor(LAYOUTS[layout](a), requires_grad=True) for a in operands(seed, shape, kind))
-    away = np.abs(np.abs(x.array - t.array)[..., None] - [0, 0.5, 1])
+    away = np.abs(np.abs(x.detach().numpy() - t.detach().numpy())[..., None] - [0, 0.5, 1])
     if kind == "any" and name != "mse_loss" and away.min() < 1e-4:
         return  # a kink
     check_gradients(lambda x, t: getattr(F, name)(x, t, reduction=reduction, **options), x, t)
@@ -86,13 +86,14 @@ def test_weights(shape, reduction, seed):
     weight, last = Tensor(w, requires_grad=True), Tensor(w[(0,) * (len(shape) - 1)], requires_grad=True)
     means = {"mse_loss": w.sum(), "l1_loss": w.sum(), "huber_loss": w.size}
     for name, divisor in means.items():
-        values = LOSSES[name][0][1](x.array, t.array) * w
+        values = LOSSES[name][0][1](x.detach().numpy(), t.detach().numpy()) * w
         got = getattr(F, name)(x, t, weight=weight, reduction=reduction).detach().numpy()
         np.testing.assert_allclose(got, values.sum() / divisor if reduction == "mean" else expected[reduction](values), rtol=1e-11)
     check_gradients(lambda x, t, w: F.mse_loss(x, t, weight=w, reduction=reduction), x, t, weight)
-    values = LOSSES["binary_cross_entropy"][0][1](p.array, q.array) * last.array
+    values = LOSSES["binary_cross_entropy"][0][1](p.detach().numpy(), q.detach().numpy()) * last.detach().numpy()
     np.testing.assert_allclose(F.binary_cross_entropy(p, q, last, reduction=reduction).detach().numpy(), expected[reduction](values), rtol=1e-11)
-    values = w * (last.array * q.array * softplus(-x.array) + (1 - q.array) * softplus(x.array))
+    a = x.detach().numpy()
+    values = w * (last.detach().numpy() * q.detach().numpy() * softplus(-a) + (1 - q.detach().numpy()) * softplus(a))
     f = lambda x, q, w, v: F.binary_cross_entropy_with_logits(x, q, w, reduction=reduction, pos_weight=v)
     np.testing.assert_allclose(f(x, q, weight, last).detach().numpy(), expected[reduction](values), rtol=1e-11)
     check_gradients(f, x, q, weight, last)
@@ -112,7 +113,7 @@ def test_gaussian(shape, form, full, reduction, seed):
     v = np.random.default_rng(seed).uniform(0.5, 2, shape)
     v = {"full": v, "short": v[..., 0], "one": v[..., :1], "number": np.array(0.7)}[form]
     wide = v[..., None] if form == "short" else v
-    values = (np.log(wide) + (x.array - t.array) ** 2 / wide + (np.log(2 * np.pi) if full else 0)) / 2
+    values = (np.log(wide) + (x.detach().numpy() - t.detach().numpy()) ** 2 / wide + (np.log(2 * np.pi) if full else 0)) / 2
     f = lambda x, t, v: F.gaussian_nll_loss(x, t, v, full, reduction=reduction)
     if form == "number":
         np.testing.assert_allclose(f(x, t, 0.7).detach().numpy(), expected[reduction](values), rtol=1e-11)
@@ -129,7 +130,7 @@ def test_margins(rows, width, margin, reduction, seed):
     a, b, c = (leaf(seed + i, (rows, width)) for i in range(3))
     signs = np.where(np.random.default_rng(seed).random((rows, width)) < 0.5, -1.0, 1.0)
     t, one = convkit.tensor(signs), convkit.tensor(signs[:, 0])
-    x, y, z = a.array, b.array, c.array
+    x, y, z = a.detach().numpy(), b.detach().numpy(), c.detach().numpy()
     cosine = (x * y).sum(1) / np.sqrt(((x**2).sum(1) + 1e-12) * ((y**2).sum(1) + 1e-12))
     near, far, other = (np.sqrt(((u - v + 1e-6) ** 2).sum(1)) for u, v in ((x, y), (x, z), (y, z)))
     for f, inputs, arguments in [
@@ -150,7 +151,7 @@ def test_a_distance_of_ones_own():
     a, b, c = (leaf(i, (3, 2)) for i in range(3))
     distance = lambda u, v: (u - v).abs().sum(-1)
     y = F.triplet_margin_with_distance_loss(a, b, c, distance_function=distance, margin=2.0, reduction="none")
-    near, far = np.abs(a.array - b.array).sum(1), np.abs(a.array - c.array).sum(1)
+    near, far = np.abs(a.detach().numpy() - b.detach().numpy()).sum(1), np.abs(a.detach().numpy() - c.detach().numpy()).sum(1)
     np.testing.assert_allclose(y.detach().numpy(), np.maximum(near - far + 2, 0))
 
 

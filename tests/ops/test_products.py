@@ -116,6 +116,8 @@ def test_errors_of_types():
 def test_integers(name, dtype):
     if name == "addmm":  # its case has fractions
         return
+    if SIMULATED and dtype == np.int8:
+        pytest.skip("what a GPU wraps around, the numbers that the simulator is made of refuse")
     ours, inputs, numpys = CASES[name]
     whole = [(t.detach().numpy() * 9).astype(np.int64).astype(dtype) for t in inputs]  # products wrap around in the small dtypes
     y = ours(*(Tensor(v) for v in whole))

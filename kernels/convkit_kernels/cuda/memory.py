@@ -341,14 +341,16 @@ def empty(shape: Sequence[int], dtype: Any) -> Array:
 
 
 def empty_like(a: Array, dtype: Any = None, shape: Sequence[int] | None = None) -> Array:
-    """An array of the shape of `a`, in its memory order if it is dense, else in C order."""
+    """An array of the shape of `a`, its axes in the order that they have in the memory of `a`."""
     dtype = a.dtype if dtype is None else np.dtype(dtype)
     if shape is not None and tuple(shape) != a.shape:
         return empty(shape, dtype)
-    order = dense_order(a.shape, a.strides, a.itemsize)
     y = empty(a.shape, dtype)
-    if order is None or a.flags.c_contiguous:
+    if a.flags.c_contiguous:
         return y
+    order = dense_order(a.shape, a.strides, a.itemsize)
+    if order is None:
+        order = tuple(sorted((i for i, n in enumerate(a.shape) if n != 1), key=lambda i: -abs(a.strides[i])))
     order = (*(i for i in range(a.ndim) if i not in order), *order)
     return y.reshape(tuple(a.shape[i] for i in order)).transpose(_transposed(order))
 
