@@ -74,7 +74,8 @@ def shared(other: Any) -> Any:
     by_interface = hasattr(other, "__cuda_array_interface__")
     if not by_interface and (not hasattr(other, "__dlpack_device__") or int(other.__dlpack_device__()[0]) != 2):
         return None
-    _cuda(False)
+    if "convkit_kernels.cuda" not in sys.modules:
+        _cuda(False)
     exchange = importlib.import_module("convkit_kernels.cuda.exchange")
     return exchange.from_interface(other) if by_interface else exchange.from_dlpack(other)
 
