@@ -31,6 +31,7 @@ TARGETS = ((7, 5), (8, 0), (9, 0), (12, 0))
 MAIN = ("conv", "matmul")
 # Families that are formulas walked element by element, hundreds of kernels of one shape: they are compiled, but not assembled.
 ROWS = ("activation", "elementwise", "loss")
+WINDOWS = ("conv", "grid", "local", "pool", "resample", "unfold")  # what sees images through windows
 
 
 def exports(backend: str) -> dict[str, list[str]]:

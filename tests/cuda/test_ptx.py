@@ -6,7 +6,7 @@ import json
 import pytest
 
 from tests.cuda import calls
-from tests.cuda.compiling import ROWS, complaints, exports
+from tests.cuda.compiling import ROWS, WINDOWS, complaints, exports
 
 pytest.importorskip("numba_cuda", reason="the compiler, numba-cuda[cu13], is not installed")
 pytestmark = pytest.mark.cpu  # in processes of their own
@@ -24,7 +24,7 @@ def check(found):
     assert not wrong, "\n".join(wrong)
 
 
-@pytest.mark.parametrize("family", sorted(set(exports("cuda")) - set(ROWS)))
+@pytest.mark.parametrize("family", sorted(set(exports("cuda")) - set(ROWS) - set(WINDOWS)))
 def test_kernels_compile_for_every_gpu(python, family):
     check(compiled(python, [family]))
 
