@@ -36,8 +36,7 @@ class _Kernels:
 
         def run(*args: Any, **options: Any) -> Any:
             there = [_to_device(value) for value in args]
-            with np.errstate():
-                result = _to_host(function(*there, **{key: _to_device(value) for key, value in options.items()}))
+            result = _to_host(function(*there, **{key: _to_device(value) for key, value in options.items()}))
             if name in IN_PLACE:
                 _write_back(args, there)
             return result

@@ -68,9 +68,9 @@ def _two(name: str) -> tuple[Callable, ...]:
 
 UNARY_FLOATS = (
     "acos", "acosh", "asin", "asinh", "atan", "atanh", "ceil", "cos", "cosh", "exp2", "expm1", "floor", "frac", "isfinite", "isinf", "isnan",
-    "log10", "log1p", "log2", "logical_not", "positive", "round", "rsqrt", "signbit", "sin", "sinh", "tan", "trunc",
+    "log10", "log1p", "log2", "logical_not", "round", "rsqrt", "signbit", "sin", "sinh", "tan", "trunc",
 )  # fmt: skip
-UNARY_WHOLE = ("bitwise_not", "isfinite", "isinf", "isnan", "logical_not", "positive")
+UNARY_WHOLE = ("bitwise_not", "isfinite", "isinf", "isnan", "logical_not")
 COMPARISONS = ("eq", "ge", "gt", "le", "lt", "ne", "logical_and", "logical_or", "logical_xor")
 BINARY_FLOATS = (*COMPARISONS, "atan2", "div_trunc", "floor_divide", "fmod", "remainder")
 BINARY_WHOLE = (

@@ -28,10 +28,8 @@ def test_the_simulator_is_named_as_such():
     assert device.check("auto") == "cpu"
 
 
-@pytest.mark.parametrize("name", ["gpu", "cuda:x", "cpu:1", "", "cuda:", 0, "mps"])
+@pytest.mark.parametrize("name", ["gpu", "cuda:x", "cpu:1", "", 0, "mps"])
 def test_other_names_are_refused(name):
-    if name == "cuda:":
-        return  # torch's spelling of the current one
     with pytest.raises(ValueError, match="device must be 'cpu', 'cuda', 'cuda:sim' or 'auto', got"):
         device.check(name)
 

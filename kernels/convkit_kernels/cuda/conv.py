@@ -20,9 +20,10 @@ import numpy as np
 from ..geometry import Window
 from ..layout import from_channels_last
 from . import depthwise, tensorcore, tiles
+from .copy import contiguous
 from .launch import cuda, kernel
 from .matmul import matmul, multiply
-from .memory import Array, asarray, contiguous, empty
+from .memory import Array, asarray, empty
 
 Five = tuple[int, int, int, int, int]
 

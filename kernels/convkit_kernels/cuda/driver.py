@@ -1,7 +1,7 @@
 """The only module that imports Numba's CUDA target, and all that is asked of the driver.
 
-    cuda             what kernels are written with: `cuda.grid`, `cuda.shared.array`, `cuda.syncthreads` ...
-    simulated        do kernels run in Numba's simulator: as Python threads, on this machine's own memory?
+    module()         what kernels are written with: `cuda.grid`, `cuda.shared.array`, `cuda.syncthreads` ...
+    is_simulated()   do kernels run in Numba's simulator: as Python, on this machine's own memory?
 
 A process has the simulator or a GPU, not both: `NUMBA_ENABLE_CUDASIM=1` in its environment, or `numba.config.ENABLE_CUDASIM = 1` before this package
 is imported, asks for the simulator.  A kernel can be stepped through there with any Python debugger.

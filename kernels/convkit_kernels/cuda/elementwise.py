@@ -356,7 +356,7 @@ _UNARY: dict[str, tuple[Callable, np.dtype | None]] = {
     **{name: (_function(name), None) for name in (
         "acos", "acosh", "asin", "asinh", "atan", "atanh", "ceil", "cos", "cosh", "exp2", "expm1", "floor", "log10", "log1p", "log2",
         "sin", "sinh", "tan", "trunc")},
-    "round": (_function("rint"), None), "positive": (_same, None), "bitwise_not": (_invert, None),
+    "round": (_function("rint"), None), "bitwise_not": (_invert, None),
     "frac": (cpu._frac, None), "rsqrt": (cpu._rsqrt, None),
     "isfinite": (_isfinite, _bool), "isinf": (_isinf, _bool), "isnan": (_isnan, _bool), "logical_not": (_not, _bool), "signbit": (_signbit, _bool),
 }  # fmt: skip

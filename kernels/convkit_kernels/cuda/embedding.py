@@ -12,8 +12,9 @@ import numpy as np
 
 from . import driver
 from . import elementwise as e
+from .copy import contiguous
 from .launch import cuda, kernel
-from .memory import Array, contiguous, empty
+from .memory import Array, empty
 from .sort import KINDS, lines
 
 COLUMNS = 6 if driver.is_simulated() else 1 << 14  # that fill the device by themselves

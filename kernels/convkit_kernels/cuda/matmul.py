@@ -14,7 +14,8 @@ import math
 import numpy as np
 
 from . import tensorcore, tiles
-from .memory import Array, contiguous, empty
+from .copy import contiguous
+from .memory import Array, empty
 
 
 def matmul(a: Array, b: Array, bias: Array | None = None, add: Array | None = None, relu: bool = False) -> Array:

@@ -180,7 +180,7 @@ class Array:
         """A view where the memory allows it, else a copy."""
         wanted = shape[0] if len(shape) == 1 and not isinstance(shape[0], int) else shape
         view = reshaped(self.view, tuple(wanted))
-        return self._as(view) if view is not None else contiguous(self).reshape(wanted)
+        return self._as(view) if view is not None else self.copy().reshape(wanted)
 
     def ravel(self) -> Array:
         """One dimension, in C order; a view where the memory allows it."""
@@ -211,7 +211,7 @@ class Array:
     # --------------------------------------------------------------------------- to and from the host
     def get(self) -> np.ndarray:
         """A copy on the host, in the same memory order if the array is dense."""
-        a = self if order_of(self) is not None else contiguous(self)  # type: ignore[arg-type]
+        a = self if order_of(self) is not None else self.copy()  # type: ignore[arg-type]
         host = np.empty_like(a.view)
         if a.size:
             order: Any = np.argsort([-s for s in a.strides], kind="stable") if a.ndim else []
@@ -375,8 +375,3 @@ def reshaped(view: np.ndarray, shape: tuple[int, ...]) -> np.ndarray | None:
         if math.prod(shape) != view.size and -1 not in shape:
             raise
         return None
-
-
-def contiguous(a: Array) -> Array:
-    """`a` itself if it is in C order, else a copy that is."""
-    return a if a.flags.c_contiguous else a.copy()

@@ -19,8 +19,9 @@ import numpy as np
 from ..layout import order_of
 from . import driver
 from . import mathfunctions as m
+from .copy import contiguous
 from .launch import Kernel, cuda, kernel
-from .memory import Array, asarray, contiguous, empty
+from .memory import Array, asarray, empty
 
 LANES, LINES = (2, 2) if driver.is_simulated() else (32, 8)  # threads of a block
 THREADS = LANES * LINES
