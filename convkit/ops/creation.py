@@ -28,6 +28,8 @@ def tensor(data: Any, dtype: Any = None, device: Any = None, requires_grad: bool
     Without `dtype`, Python floats become float32 and everything else keeps its dtype, as in torch.
     TypeError for data that are not numbers.
     """
+    if isinstance(data, (list, tuple)):
+        data, device = _on_the_host(data, device)
     source = data.array if isinstance(data, TensorBase) else data
     shared = source if isinstance(data, TensorBase) else devices.shared(data)
     if shared is not None and shared.device != "cpu":
@@ -41,6 +43,22 @@ def tensor(data: Any, dtype: Any = None, device: Any = None, requires_grad: bool
     if dtype is None and array.dtype == np.float64 and not isinstance(source, (np.ndarray, np.generic)):
         array = array.astype(np.float32)
     return _finish(layout.normal(array), requires_grad, device)
+
+
+def _on_the_host(data: Any, device: Any) -> tuple[Any, Any]:
+    """A nested sequence, of which tensors that are elsewhere are copied to the host, and `device`, or if that is None where they are."""
+    first = data
+    while isinstance(first, (list, tuple)) and first:
+        first = first[0]
+    if not isinstance(first, TensorBase) or first.array.device == "cpu":
+        return data, device
+
+    def copied(part: Any) -> Any:
+        if isinstance(part, (list, tuple)):
+            return [copied(p) for p in part]
+        return devices.move(part.array, "cpu") if isinstance(part, TensorBase) else part
+
+    return copied(data), first.array.device if device is None else device
 
 
 def from_numpy(array: np.ndarray) -> Tensor:

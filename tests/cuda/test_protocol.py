@@ -107,3 +107,27 @@ def test_assignment():
 def test_what_has_no_kernel_is_refused_by_name(what, name):
     with pytest.raises(TypeError, match=rf"cuda: there is no kernel for NumPy's {name}; use \.cpu\(\)"):
         what(asarray(A))
+
+
+@pytest.mark.parametrize("key", [0, (1, 2), (slice(None), np.array([1, 1])), (0, np.array([2, 2, 0]))])
+def test_add_at(key):
+    x, expected = asarray(A), A.copy()
+    np.add.at(x, key, 2)
+    np.add.at(expected, key, 2)
+    same(x, expected)
+
+
+def test_what_is_assigned_may_overlap():
+    x, expected = asarray(A), A.copy()
+    x[:, 1:] = x[:, :-1]
+    expected[:, 1:] = expected[:, :-1].copy()
+    same(x, expected)
+
+
+def test_tensors_of_the_device_in_a_list():
+    import convkit
+
+    there = [convkit.ones(2, device=backend.gpu()), convkit.zeros(2, device=backend.gpu())]
+    for data, expected in ((there, [[1, 1], [0, 0]]), ([[there[0].sum(), 3]], [[2, 3]])):
+        made = convkit.tensor(data)
+        assert made.device == backend.gpu() and made.tolist() == expected

@@ -15,6 +15,7 @@ import numba
 import numpy as np
 
 from . import elementwise as e
+from .copy import assign
 from .embedding import scatter_places
 from .launch import Kernel, cuda, kernel
 from .memory import Array, asarray, empty, place
@@ -26,28 +27,13 @@ KINDS = (np.float32, np.float64, np.int64, np.int32, np.uint8, np.bool_)
 
 
 @functools.cache
-def _chosen(dtype: np.dtype) -> Kernel:
-    def taken(n, dims, s, x, x0, u, index, i0, v, size, step, y, y0, w, bad):
-        # y[...] = x[..., index[...], ...]: `size` and `step` are those of the dimension chosen from; with size 0 all places are known to be inside.
-        for i in range(cuda.grid(1), n, cuda.gridsize(1)):
-            at = e._coordinates(i, dims, s)
-            k = index[e._place(i0, at, v)]
-            if size and k < 0:
-                k += size
-            if size and (k < 0 or k >= size):
-                bad[0] = 1
-            else:
-                y[e._place(y0, at, w)] = x[e._place(x0, at, u) + k * step]
+def _chosen(dtype: np.dtype, read: bool) -> Kernel:
+    """y[...] = x[..., index[...], ...] or, without `read`, the place in memory of what stands there.
 
-    kind, ints = numba.from_dtype(dtype)[::1], _i[::1]
-    sizes = numba.types.UniTuple(numba.uint32, e.RANK)
-    return Kernel(taken, [_i, _i, sizes, kind, _i, _steps, ints, _i, _steps, _i, _i, kind, _i, _steps, ints])
+    `size` and `step` are those of the dimension chosen from; with size 0 all places are known to be inside.
+    """
 
-
-@functools.cache
-def _spots() -> Kernel:
-    def spots(n, dims, s, x0, u, index, i0, v, size, step, y, y0, w, bad):
-        # The same, of the places in memory.
+    def chosen(n, dims, s, x, x0, u, index, i0, v, size, step, y, y0, w, bad):
         for i in range(cuda.grid(1), n, cuda.gridsize(1)):
             at = e._coordinates(i, dims, s)
             k = index[e._place(i0, at, v)]
@@ -56,10 +42,13 @@ def _spots() -> Kernel:
             if size and (k < 0 or k >= size):
                 bad[0] = 1
                 k = 0
-            y[e._place(y0, at, w)] = e._place(x0, at, u) + k * step
+            place = e._place(x0, at, u) + k * step
+            y[e._place(y0, at, w)] = x[place] if read else place
 
-    ints, sizes = _i[::1], numba.types.UniTuple(numba.uint32, e.RANK)
-    return Kernel(spots, [_i, _i, sizes, _i, _steps, ints, _i, _steps, _i, _i, ints, _i, _steps, ints])
+    chosen.__name__ = chosen.__qualname__ = "chosen" if read else "places"
+    kind, ints = numba.from_dtype(dtype)[::1], _i[::1]
+    sizes = numba.types.UniTuple(numba.uint32, e.RANK)
+    return Kernel(chosen, [_i, _i, sizes, kind, _i, _steps, ints, _i, _steps, _i, _i, kind if read else ints, _i, _steps, ints])
 
 
 @kernel("iITTi", KINDS)
@@ -187,7 +176,7 @@ def _walk(chosen: _Places, y: Array) -> tuple[tuple, tuple]:
     more, a, i = (0,) * (e.RANK - len(sizes)), chosen.rest, chosen.places
     return (
         (len(sizes), sizes + more),
-        (a.offset, rest + more, i.flat, i.offset, index + more, chosen.size, chosen.step, y.flat, y.offset, steps + more),
+        (a.flat, a.offset, rest + more, i.flat, i.offset, index + more, chosen.size, chosen.step, y.flat, y.offset, steps + more),
     )
 
 
@@ -200,28 +189,20 @@ def _verify(chosen: _Places, bad: Array) -> None:
         raise IndexError(f"an index is out of bounds for a dimension of size {chosen.size}")
 
 
-def getitem(a: Array, key: Any) -> Array:
-    """a[key], a copy, in C order."""
-    chosen = _resolved(a, key)
-    y = empty(chosen.rest.shape, a.dtype)
+def _run(a: Array, chosen: _Places, read: bool) -> Array:
+    """What is chosen of a or, without `read`, its places in a's buffer, in C order."""
+    y = empty(chosen.rest.shape, a.dtype if read else np.int64)
     if y.size:
         head, tail = _walk(chosen, y)
         bad = _flag(chosen.known, chosen.places)
-        _chosen(a.dtype)(y.size, y.size, *head, a.flat, *tail, bad.flat)
+        _chosen(a.dtype, read)(y.size, y.size, *head, *tail, bad.flat)
         _verify(chosen, bad)
     return y
 
 
-def places(a: Array, key: Any) -> tuple[Array, bool]:
-    """(the places in a's buffer of a[key], in its shape; whether they are known to be different)."""
-    chosen = _resolved(a, key)
-    y = empty(chosen.rest.shape, np.int64)
-    if y.size:
-        head, tail = _walk(chosen, y)
-        bad = _flag(chosen.known, chosen.places)
-        _spots()(y.size, y.size, *head, *tail, bad.flat)
-        _verify(chosen, bad)
-    return y, chosen.once
+def getitem(a: Array, key: Any) -> Array:
+    """a[key], a copy, in C order."""
+    return _run(a, _resolved(a, key), True)
 
 
 def sent(value: Any, dtype: np.dtype) -> Array:
@@ -235,15 +216,29 @@ def sent(value: Any, dtype: np.dtype) -> Array:
     return e.constant(one, dtype)
 
 
+def spread(value: Any, dtype: np.dtype, shape: tuple[int, ...]) -> Array:
+    """A value on the device, in this dtype, as an array of this shape; ValueError if it has another."""
+    value = sent(value, dtype)
+    while value.ndim > len(shape) and value.shape[0] == 1:
+        value = value[0]
+    try:
+        return e._broadcast(value, shape)
+    except ValueError:
+        raise ValueError(f"could not broadcast input array from shape {value.shape} into shape {shape}") from None
+
+
 def put(a: Array, key: Any, value: Any, add: bool = False) -> None:
     """a[key] = value or, with `add`, += value, where what is named several times gets the last of its values or all of them."""
-    spots, once = places(a, key)
+    if not any(isinstance(k, (np.ndarray, list)) for k in (key if isinstance(key, tuple) else (key,))):
+        target = a[key]
+        values = spread(value, a.dtype, target.shape)
+        values = values + target if add else values  # type: ignore[operator,assignment]
+        assign(target, values.copy() if np.may_share_memory(values.view, target.view) else values)
+        return
+    chosen = _resolved(a, key)
+    spots, once = _run(a, chosen, False), chosen.once
     number = not np.ndim(value)
-    value = sent(value, a.dtype)
-    try:
-        values = e._broadcast(value, spots.shape)
-    except ValueError:
-        raise ValueError(f"could not broadcast input array from shape {value.shape} into shape {spots.shape}") from None
+    values = spread(value, a.dtype, spots.shape)
     if not spots.size:
         return
     values, n = values.copy(), spots.size

@@ -16,6 +16,7 @@ import numpy as np
 
 from . import driver
 from . import mathfunctions as m
+from .blocks import tree
 from .copy import assign, contiguous
 from .elementwise import fill, mul
 from .launch import Family, cuda, kernel
@@ -81,21 +82,24 @@ def _joined(n, hi, lo, v, n2, hi2, lo2, v2):
     return total, hi, low, (v * (n / total) + v2 * share) + step * (away - step)
 
 
+def _join(shared, t, k):
+    shared[0, t], shared[1, t], shared[2, t], shared[3, t] = _joined(
+        shared[0, t], shared[1, t], shared[2, t], shared[3, t], shared[0, k], shared[1, k], shared[2, k], shared[3, k]
+    )
+
+
+def _add_two(shared, t, k):
+    shared[0, t] += shared[0, k]
+    shared[1, t] += shared[1, k]
+
+
+_statistics_of_block, _sums_of_block = tree(_join), tree(_add_two)
+
+
 @m.device
-def _of_block(shared, walk, lane):
-    """The statistics of each line of a block are put together in that of its first lane."""
-    t, live = cuda.threadIdx.x, walk[5]
-    step = 1 if walk[7] else walk[6]
-    cuda.syncthreads()
-    while live > 1:
-        half = (live + 1) // 2
-        if lane < half and lane + half < live:
-            k = t + half * step
-            shared[0, t], shared[1, t], shared[2, t], shared[3, t] = _joined(
-                shared[0, t], shared[1, t], shared[2, t], shared[3, t], shared[0, k], shared[1, k], shared[2, k], shared[3, k]
-            )
-        cuda.syncthreads()
-        live = half
+def _apart(walk):
+    """How far from each other in a block two neighbouring lanes of a line are."""
+    return 1 if walk[7] else walk[6]
 
 
 @m.device
@@ -134,7 +138,7 @@ def _moments(x, x0, y, last, walk):
             variance += away * (away * share)
         n, hi, lo, v = _joined(n, hi, lo, v, count, near, mean, variance)
     shared[0, t], shared[1, t], shared[2, t], shared[3, t] = n, hi, lo, v
-    _of_block(shared, walk, lane)
+    _statistics_of_block(shared, t, lane, lanes, _apart(walk))
     if lane == 0:
         _store(y, o, shared, walk, last)
 
@@ -153,7 +157,7 @@ def _merged(x, count, y, last, walk):
         k = place + r * step
         n, hi, lo, v = _joined(n, hi, lo, v, x[k], x[count + k], x[2 * count + k], x[3 * count + k])
     shared[0, t], shared[1, t], shared[2, t], shared[3, t] = n, hi, lo, v
-    _of_block(shared, walk, lane)
+    _statistics_of_block(shared, t, lane, lanes, _apart(walk))
     if lane == 0:
         _store(y, o, shared, walk, last)
 
@@ -312,15 +316,7 @@ def _sums_kernel(kind: int) -> Family:
                 first += g
                 second += g * ((here - center) * rate)
         shared[0, t], shared[1, t] = first, second
-        cuda.syncthreads()
-        live, step = lanes, 1 if plan[7] else plan[6]
-        while live > 1:
-            half = (live + 1) // 2
-            if lane < half and lane + half < live:
-                shared[0, t] += shared[0, t + half * step]
-                shared[1, t] += shared[1, t + half * step]
-            cuda.syncthreads()
-            live = half
+        _sums_of_block(shared, t, lane, lanes, _apart(plan))
         if lane == 0:
             for i in range(2):
                 y[(i * cuda.gridDim.y + cuda.blockIdx.y) * plan[0] + o] = shared[i, t]

@@ -86,22 +86,11 @@ def getitem(a: Array, key: tuple) -> Array:
 def setitem(a: Array, key: Any, value: Any) -> None:
     """a[key] = value."""
     parts = key if isinstance(key, tuple) else (key,)
-    if any(isinstance(p, (np.ndarray, list)) for p in parts):
-        mask = parts[0]
-        if len(parts) == 1 and isinstance(mask, Array) and mask.dtype == np.bool_ and mask.shape == a.shape and not np.ndim(value):
-            e.run(e.cpu._where, [mask, e._broadcast(indexing.sent(value, a.dtype), a.shape), a], a)  # nobody needs to know how many
-        else:
-            indexing.put(a, key, value)
-        return
-    target = a[key]
-    value = indexing.sent(value, a.dtype)
-    while value.ndim > target.ndim and value.shape[0] == 1:
-        value = value[0]
-    try:
-        value = e._broadcast(value, target.shape)
-    except ValueError:
-        raise ValueError(f"could not broadcast input array from shape {value.shape} into shape {target.shape}") from None
-    assign(target, value)
+    mask = parts[0] if len(parts) == 1 else None
+    if isinstance(mask, Array) and mask.dtype == np.bool_ and mask.shape == a.shape and not np.ndim(value):
+        e.run(e.cpu._where, [mask, indexing.spread(value, a.dtype, a.shape), a], a)  # nobody needs to know how many
+    else:
+        indexing.put(a, key, value)
 
 
 def _put_along_axis(a: Array, index: Array, values: Any, axis: int) -> None:

@@ -19,6 +19,7 @@ import numpy as np
 from ..layout import order_of
 from . import driver
 from . import mathfunctions as m
+from .blocks import tree
 from .copy import contiguous
 from .launch import Kernel, cuda, kernel
 from .memory import Array, asarray, empty
@@ -58,6 +59,11 @@ def _reduction(term: Callable, combine: Callable, first: float, dtype: np.dtype,
     first = number(first)
     term, combine = m.device(term), m.device(combine)
 
+    def join(shared, t, k):
+        shared[t] = combine(shared[t], shared[k])
+
+    of_block = tree(join)
+
     def rows(x, x0, y, A, R, B, sa, sr, sb, length):
         shared = cuda.shared.array(THREADS, kind)
         t, o, part = cuda.threadIdx.x, cuda.blockIdx.x, cuda.blockIdx.y
@@ -66,13 +72,7 @@ def _reduction(term: Callable, combine: Callable, first: float, dtype: np.dtype,
         for r in range(part * length + t, min(R, (part + 1) * length), THREADS):
             value = combine(value, term(number(x[start + r * sr])))
         shared[t] = value
-        cuda.syncthreads()
-        half = THREADS // 2
-        while half > 0:
-            if t < half:
-                shared[t] = combine(shared[t], shared[t + half])
-            cuda.syncthreads()
-            half //= 2
+        of_block(shared, t, t, THREADS, 1)
         if t == 0:
             y[part * A * B + o] = shared[0]
 
@@ -215,6 +215,13 @@ def _choice(better: Callable, dtype: np.dtype) -> tuple[Kernel, Kernel]:
     """(each part's best place, the best of these): y[part, o] = the first r of a part with the best x[o, r]."""
     better = m.device(better)
 
+    def join(shared, t, k):
+        best, where = shared
+        if better(best[k], best[t]) or (where[k] < where[t] and not better(best[t], best[k])):
+            best[t], where[t] = best[k], where[k]
+
+    of_block = tree(join)
+
     def parts(x, x0, y, A, R, B, sa, sr, sb, length):
         # A block for each result and part: neighbouring threads take neighbouring r.
         best = cuda.shared.array(THREADS, x.dtype)
@@ -229,15 +236,7 @@ def _choice(better: Callable, dtype: np.dtype) -> tuple[Kernel, Kernel]:
             if better(other, value):
                 value, place = other, r
         best[t], where[t] = value, place
-        cuda.syncthreads()
-        half = THREADS // 2
-        while half > 0:
-            if t < half:
-                a, b = best[t], best[t + half]
-                if better(b, a) or (where[t + half] < where[t] and not better(a, b)):
-                    best[t], where[t] = b, where[t + half]
-            cuda.syncthreads()
-            half //= 2
+        of_block((best, where), t, t, THREADS, 1)
         if t == 0:
             y[part * A * B + o] = where[0]
 

@@ -16,6 +16,8 @@ from ..cpu.softmax import _exp_term, _itself, _log, _log_softmax, _log_softmax_g
 from ..layout import dense_order
 from . import driver
 from . import mathfunctions as m
+from .blocks import added
+from .blocks import greatest as greatest_of
 from .copy import assign, contiguous
 from .launch import cuda, kernel
 from .memory import Array, empty, empty_like
@@ -54,13 +56,7 @@ class _Row:
                     for j in range(lane + lanes, classes, lanes):
                         top = m.maximum(top, x[x0 + start + j * inner])
                 shared[t] = top
-                cuda.syncthreads()
-                half = lanes // 2
-                while half > 0:
-                    if lane < half:
-                        shared[t] = m.maximum(shared[t], shared[t + half * step])
-                    cuda.syncthreads()
-                    half //= 2
+                greatest_of(shared, t, lane, lanes, step)
                 top = shared[first]
                 cuda.syncthreads()
             if row < count:
@@ -70,13 +66,7 @@ class _Row:
                         some += term(x[x0 + start + j * inner], b[b0 + start + j * inner], top)
                     total += some
             shared[t] = total
-            cuda.syncthreads()
-            half = lanes // 2
-            while half > 0:
-                if lane < half:
-                    shared[t] += shared[t + half * step]
-                cuda.syncthreads()
-                half //= 2
+            added(shared, t, lane, lanes, step)
             over = rest(shared[first])
             if row < count:
                 for j in range(lane, classes, lanes):
@@ -153,13 +143,7 @@ def _loss(target, y, y0, weight, w0, loss, l0, smoothing, ignored, weighted, cou
         for j in range(lane, classes, lanes):
             total += (weight[w0 + j] if weighted else one) * y[y0 + start + j * inner]
     shared[t] = total
-    cuda.syncthreads()
-    half = lanes // 2
-    while half > 0:
-        if lane < half:
-            shared[t] += shared[t + half * step]
-        cuda.syncthreads()
-        half //= 2
+    added(shared, t, lane, lanes, step)
     if row < count and lane == 0:
         k = target[row]
         total = -smoothing / y.dtype.type(classes) * shared[t]
