@@ -15,6 +15,11 @@ from typing import Any
 
 import numpy as np
 
+try:
+    import greenlet
+except ImportError:
+    greenlet = None  # type: ignore[assignment]
+
 
 class _Alone:
     """What a kernel sees as `cuda` where it is run by a single thread."""
@@ -42,25 +47,53 @@ def alone(function: Callable) -> Callable:
     return run
 
 
+WARP = 32  # threads that execute an instruction together
+
+
+def together(function: Callable, *registers: Any) -> Any:
+    """An instruction of a whole warp: `function` gets what each of its threads holds, and gives what each gets.
+
+    Called by a thread of a kernel; RuntimeError if not all threads of its warp come here next.
+    """
+    if greenlet is None or (scheduler := greenlet.getcurrent().parent) is None:
+        raise RuntimeError("cuda:sim: tensor cores need the package greenlet: pip install greenlet")
+    return scheduler.switch((function, registers))
+
+
+def _answers(asked: list) -> list[tuple]:
+    """What the threads of a warp get for what they asked by `together`."""
+    requests = [request for request in asked if request]
+    function = requests[0][0]
+    if len(requests) != WARP or any(other is not function for other, _ in requests):
+        raise RuntimeError(f"cuda:sim: {len(requests)} of {WARP} threads reached an instruction of a warp, which a GPU does not forgive")
+    return [(answer,) for answer in function([registers for _, registers in requests])]
+
+
 def hasten() -> None:
     """Replace how the simulator runs a block, if greenlet is installed."""
-    try:
-        import greenlet
-    except ImportError:
+    if greenlet is None:
         return
     from numba.cuda.simulator import kernel
 
     def run(manager: Any, grid_point: Any, *args: Any) -> None:
         args = tuple(getattr(getattr(a, "_item", None), "_ary", a) for a in args)  # NumPy's arrays, without two wrappers around each access
         here, scheduler = threading.current_thread().__dict__, greenlet.getcurrent()
-        running = []
-        for point in np.ndindex(*manager._block_dim):
-            thread = kernel.BlockThread(manager._f, manager, grid_point, point, manager._debug)  # never started: it knows its indices
-            running.append((greenlet.greenlet(manager._f, scheduler), thread.__dict__))
-        while running:
-            for turn, thread in running:
-                here.update({name: thread[name] for name in ("blockIdx", "threadIdx", "thread_id", "_manager")}, syncthreads=scheduler.switch)
-                turn.switch(*(() if turn else args))  # a greenlet that has begun is true
-            running = [(turn, thread) for turn, thread in running if not turn.dead]
+        threads = []
+        for point in np.ndindex(*reversed(manager._block_dim)):
+            # Never started: it knows its indices.
+            thread = kernel.BlockThread(manager._f, manager, grid_point, tuple(reversed(point)), manager._debug)
+            names = {name: thread.__dict__[name] for name in ("blockIdx", "threadIdx", "thread_id", "_manager")}
+            threads.append((greenlet.greenlet(manager._f, scheduler), {**names, "syncthreads": scheduler.switch}))
+        warps = [threads[i : i + WARP] for i in range(0, len(threads), WARP)]
+        while warps:  # once for each barrier
+            for warp in warps:
+                asked, answers = [True], [() if turn else args for turn, _ in warp]  # a greenlet that has begun is true
+                while any(asked):  # until all wait at the barrier, or have ended
+                    asked = []
+                    for (turn, names), answer in zip(warp, answers, strict=True):
+                        here.update(names)
+                        asked.append(turn.switch(*answer))
+                    answers = _answers(asked) if any(asked) else []
+            warps = [alive for warp in warps if (alive := [thread for thread in warp if not thread[0].dead])]
 
     kernel.BlockManager.run = run

@@ -17,12 +17,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import numba
-import numpy as np
-
 from . import driver
 from . import mathfunctions as m
-from .launch import cuda
 from .vectors import load, mma, split
 
 PRECISIONS = {"ieee": 0, "tf32x3": 3, "tf32": 1}  # products of TF32 numbers for one of float32
@@ -50,8 +46,9 @@ def terms() -> int:
 
 def products(
     ROWS: int, COLS: int, DEPTH: int, THREADS: int, LINE_X: int, LINE_W: int, MIX_X: int, MIX_W: int, LINE_Y: int, TERMS: int, mixed: Callable
-) -> tuple[Any, Any, int]:
-    """(multiply, lay, results of a thread / 4) for a tile: `multiply` adds a tile's products, `lay` writes the results to shared memory as rows.
+) -> tuple[Any, Any, int, int]:
+    """(multiply, lay, results of a thread / 4, numbers of w it holds) for a tile: `multiply` adds a tile's products, `lay` writes the results to
+    shared memory as rows.
 
     Results are total[i * NJ + j, 0..3] for blocks of 16x8, DOWN x NJ of them for each 32 threads.
     """
@@ -61,10 +58,10 @@ def products(
     PAIRS = 2 * NJ
 
     @m.device
-    def multiply(total, room, x, w, t, row, column, chunk, unused):
+    def multiply(total, room, x, w, t, row, column, chunk, unused, bits):
         g, q = t % 32 // 4, t % 4
         row, column = t // 32 // ACROSS * (16 * DOWN) + g, t // 32 % ACROSS * (8 * NJ) + g
-        big, small = cuda.local.array(PAIRS, numba.uint32), cuda.local.array(PAIRS, numba.uint32)
+        big, small = bits[0], bits[1]
         for i in range(4 * DOWN * NJ):
             chunk[i] = total.dtype.type(0)
         for s in range(0, DEPTH, 8):
@@ -87,24 +84,6 @@ def products(
             for u in range(4):
                 total[i, u] += chunk[4 * i + u]
 
-    if driver.is_simulated():  # threads cannot exchange numbers there: each takes the sums of its own results
-
-        def simulated(total, room, x, w, t, row, column, chunk, unused):
-            s = np.arange(DEPTH)
-            g, q = t % 32 // 4, t % 4
-            for i in range(DOWN * NJ):
-                rows = t // 32 // ACROSS * (16 * DOWN) + i // NJ * 16 + g + np.array([0, 0, 8, 8])
-                columns = t // 32 % ACROSS * (8 * NJ) + i % NJ * 8 + 2 * q + np.array([0, 1, 0, 1])
-                a = split(room[x + s[:, None] * LINE_X + (rows ^ mixed(s, MIX_X)[:, None])])
-                b = split(room[w + s[:, None] * LINE_W + (columns ^ mixed(s, MIX_W)[:, None])])
-                value = np.zeros(4, np.float32)
-                for first in range(0, DEPTH, 8):
-                    for left, right in ((1, 0), (0, 1), (0, 0)) if TERMS == 3 else ((0, 0),):
-                        value = mma(a[left][first : first + 8], b[right][first : first + 8], value)
-                total[i] += value
-
-        multiply = simulated
-
     @m.device
     def lay(total, room, t):
         row, column = t // 32 // ACROSS * (16 * DOWN) + t % 32 // 4, t // 32 % ACROSS * (8 * NJ) + t % 4 * 2
@@ -114,4 +93,4 @@ def products(
                 room[place], room[place + 1] = total[i * NJ + j, 0], total[i * NJ + j, 1]
                 room[place + 8 * LINE_Y], room[place + 8 * LINE_Y + 1] = total[i * NJ + j, 2], total[i * NJ + j, 3]
 
-    return multiply, lay, DOWN * NJ
+    return multiply, lay, DOWN * NJ, PAIRS

@@ -95,7 +95,7 @@ def family(deep_x: bool, deep_w: bool, vector: bool, tile: Tile, terms: int = 0)
         return (step // 4 % 4 * 8) & mask
 
     @m.device
-    def multiply(total, room, x, w, t, row, column, part_x, part_w):
+    def multiply(total, room, x, w, t, row, column, part_x, part_w, bits):
         for s in range(DEPTH):
             for i in range(0, TALL, 4):
                 place = x + s * LINE_X + ((row + i // 4 * GAP_X) ^ mixed(s, MIX_X))
@@ -110,16 +110,16 @@ def family(deep_x: bool, deep_w: bool, vector: bool, tile: Tile, terms: int = 0)
     if driver.is_simulated():  # the same, in a few steps of NumPy
         s, of_x, of_w = np.arange(DEPTH)[:, None], *(np.arange(n) // 4 * gap + np.arange(n) % 4 for n, gap in ((TALL, GAP_X), (WIDE, GAP_W)))
 
-        def multiply(total, room, x, w, t, row, column, part_x, part_w):
+        def multiply(total, room, x, w, t, row, column, part_x, part_w, bits):
             a = room[x + s * LINE_X + ((row + of_x) ^ mixed(s, MIX_X))]
             b = room[w + s * LINE_W + ((column + of_w) ^ mixed(s, MIX_W))]
             for step in range(DEPTH):
                 total += a[step, :, None] * b[step]
 
-    TOTAL, PART_X = (TALL, WIDE), TALL
+    TOTAL, PART_X, BITS = (TALL, WIDE), TALL, 1
     lay = mixed
     if terms:
-        multiply, lay, blocks = tensorcore.products(ROWS, COLS, DEPTH, THREADS, LINE_X, LINE_W, MIX_X, MIX_W, LINE_Y, terms, mixed)
+        multiply, lay, blocks, BITS = tensorcore.products(ROWS, COLS, DEPTH, THREADS, LINE_X, LINE_W, MIX_X, MIX_W, LINE_Y, terms, mixed)
         TOTAL, PART_X = (blocks, 4), 4 * blocks
     TOTAL_I, TOTAL_J = TOTAL
 
@@ -128,6 +128,7 @@ def family(deep_x: bool, deep_w: bool, vector: bool, tile: Tile, terms: int = 0)
         room = cuda.shared.array(ROOM, x.dtype, alignment=ALIGNED_BY)  # tiles of x, then tiles of w; in the end, results
         total = cuda.local.array(TOTAL, x.dtype)
         part_x, part_w = cuda.local.array(PART_X, x.dtype), cuda.local.array(WIDE, x.dtype)
+        bits = cuda.local.array((2, BITS), numba.uint32)
         next_x, next_w = cuda.local.array(NEXT_X, x.dtype), cuda.local.array(NEXT_W, x.dtype)
         here = cuda.local.array(X_LOADS, numba.int64)  # where each pixel that is fetched begins; -1 outside
         image = cuda.local.array(X_LOADS, numba.int64)
@@ -253,7 +254,7 @@ def family(deep_x: bool, deep_w: bool, vector: bool, tile: Tile, terms: int = 0)
                 from_w += DEPTH * step_w
 
             if step >= start:
-                multiply(total, room, half * DEPTH * LINE_X, ROOM_X + half * DEPTH * LINE_W, t, row, column, part_x, part_w)
+                multiply(total, room, half * DEPTH * LINE_X, ROOM_X + half * DEPTH * LINE_W, t, row, column, part_x, part_w, bits)
 
             half = 1 - half
             if coming < stop:

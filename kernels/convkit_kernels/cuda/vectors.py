@@ -12,7 +12,7 @@ import numpy as np
 from llvmlite import ir
 from numba import types
 
-from . import driver
+from . import driver, simulator
 
 BYTES = 16  # of one access
 ALIGNED_BY = None if driver.is_simulated() else BYTES  # shared arrays; the simulator knows no alignment
@@ -40,22 +40,31 @@ if driver.is_simulated():
         return a // b
 
     def split(x):
-        """(big, small): x rounded to TF32, and what is left of it rounded to TF32."""
+        """(big, small): x rounded to TF32, and what is left of it rounded to TF32 (0 where x is infinite), as bits."""
         big = _tf32(x)
-        rest = x - big
-        return big, _tf32(np.where(rest == rest, rest, np.float32(0)))
+        rest = x - big.view(np.float32)
+        return big, _tf32(rest if rest == rest else np.float32(0))
 
     def _tf32(x):
         # 10 bits behind the point, to nearest, ties away from 0.
-        bits = np.asarray(x, np.float32).view(np.uint32)
-        rounded = ((bits + np.uint32(0x1000)) & np.uint32(0xFFFFE000)).view(np.float32)
-        return np.where(np.isfinite(x), rounded, x).astype(np.float32)
+        bits = x.view(np.uint32)
+        return bits + np.uint32(0x1000) & np.uint32(0xFFFFE000) if np.isfinite(x) else bits
 
-    def mma(a, b, c):
-        """c + sum over steps of a[s] * b[s], cut off to float32, as tensor cores do; the kernel's `mma` takes what a thread holds."""
-        exact = c + (a.astype(np.float64) * b).sum(0)
+    def mma(*registers):
+        """C[16, 8] + A[16, 8] B[8, 8] by 32 threads: TF32 operands as bits, float32 sums (PTX ISA, mma.sync.m16n8k8)."""
+        return simulator.together(_mma, *registers)
+
+    def _mma(lanes):
+        # PTX ISA, "Matrix fragments for mma.m16n8k8": where thread 4 g + q has what it gives (A, B, C) and gets (C).
+        g, q = np.divmod(np.arange(32)[:, None], 4)
+        of_a, of_b, of_c = (g + [0, 8, 0, 8], q + [0, 0, 4, 4]), (q + [0, 4], g + [0, 0]), (g + [0, 0, 8, 8], 2 * q + [0, 1, 0, 1])
+        a, b, c = np.empty((16, 8)), np.empty((8, 8)), np.empty((16, 8))
+        bits = np.array([registers[:6] for registers in lanes], np.uint32) & np.uint32(0xFFFFE000)  # what TF32 has of a float32
+        a[of_a], b[of_b], c[of_c] = bits.view(np.float32)[:, :4], bits.view(np.float32)[:, 4:], [registers[6:] for registers in lanes]
+        exact = c + a @ b
         near = exact.astype(np.float32)
-        return np.where(np.abs(near) > np.abs(exact), np.nextafter(near, np.float32(0)), near)
+        near = np.where(np.abs(near) > np.abs(exact), np.nextafter(near, np.float32(0)), near)  # tensor cores cut off
+        return list(near[of_c])
 
 else:
     from numba.cuda.extending import intrinsic
