@@ -22,6 +22,9 @@ from typing import Any
 import numba
 import numpy as np
 
+# What takes note of launches and copies at the moment: a `graph.Recording`, or nothing.
+recording: Any = None
+
 
 @functools.cache
 def module() -> Any:
@@ -124,6 +127,8 @@ def typed(block: Any, dtype: np.dtype) -> Any:
 
 def to_device(block: Any, data: np.ndarray) -> None:
     """Copy bytes from the host to the beginning of a block."""
+    if recording is not None:
+        recording.refuse("sends numbers to the device")
     if is_simulated():
         block._ary[: data.size] = data
     else:
@@ -132,10 +137,18 @@ def to_device(block: Any, data: np.ndarray) -> None:
 
 def to_host(block: Any, offset: int, data: np.ndarray) -> None:
     """Copy bytes from a block to the host, when all work before is done."""
+    if recording is not None:
+        recording.refuse("reads from the device")
     if is_simulated():
         data[...] = block._ary[offset : offset + data.size]
     else:
         block[offset : offset + data.size].copy_to_host(data)
+
+
+def shared() -> None:
+    """To be called where memory is shared with another library, whose launches nobody takes note of."""
+    if recording is not None:
+        recording.refuse("shares memory with another library")
 
 
 def memory() -> str:

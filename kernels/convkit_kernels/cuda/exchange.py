@@ -68,6 +68,7 @@ def dlpack_device() -> tuple[int, int]:
 
 def to_dlpack(a: Array) -> Any:
     """A DLPack capsule of an array; its memory lives until the other side lets go of it."""
+    driver.shared()
     driver.synchronize()
     shape, strides = (ctypes.c_int64 * a.ndim)(*a.shape), (ctypes.c_int64 * a.ndim)(*a.steps)
     managed = _Managed()
@@ -86,9 +87,6 @@ class _Borrowed(Buffer):
     def __init__(self, address: int, size: int, owner: Any):
         super().__init__(driver.borrow(address, size, owner), size)
         self.owner = owner
-
-    def __del__(self) -> None:
-        pass  # it never belonged to the pool
 
 
 class _Taken:
@@ -135,6 +133,7 @@ def from_interface(other: Any) -> Array:
 
 
 def _over(address: int, shape: tuple[int, ...], strides: tuple[int, ...] | None, dtype: np.dtype, owner: Any) -> Array:
+    driver.shared()
     steps = tuple(dtype.itemsize * math.prod(shape[d + 1 :]) for d in range(len(shape))) if strides is None else strides
     if any(s < 0 for s in steps):
         raise BufferError(f"an array with negative strides {steps} cannot be shared; copy it first")

@@ -69,14 +69,21 @@ class Kernel:
 
     def __call__(self, count: int, *args: Any) -> None:
         """Run a kernel that walks over `count` elements: `for i in range(cuda.grid(1), count, cuda.gridsize(1))`."""
-        if 0 < count <= FEW and not WAIT:
-            self._alone(*args)
-        elif count:
-            self._compiled[min(BLOCKS, -(-count // THREADS)), THREADS](*args)
+        if count:
+            self.blocks(min(BLOCKS, -(-count // THREADS)), THREADS if count > FEW or WAIT else 0, *args)
 
     def blocks(self, grid: Any, threads: Any, *args: Any) -> None:
         """Run `grid` blocks of `threads` threads each."""
-        self._compiled[grid, threads](*args)
+        if driver.recording is not None:
+            driver.recording.launched(self, grid, threads, args)
+        self.run(grid, threads, args)
+
+    def run(self, grid: Any, threads: Any, args: tuple) -> None:
+        """A launch; with 0 threads, of a single one that does all the work, in the simulator."""
+        if threads:
+            self._compiled[grid, threads](*args)
+        else:
+            self._alone(*args)
 
 
 class _Waiting:

@@ -28,26 +28,31 @@ from . import driver
 class Buffer:
     """A block of device memory, which returns to the pool when nothing refers to it any more."""
 
-    __slots__ = ("block", "size", "address", "_typed")
+    __slots__ = ("block", "size", "address", "home", "_typed")
 
-    def __init__(self, block: Any, size: int):
-        self.block, self.size, self.address = block, size, driver.address(block)
+    def __init__(self, block: Any, size: int, home: Any = None):
+        self.block, self.size, self.address, self.home = block, size, driver.address(block), home
         self._typed: dict[np.dtype, Any] = {}
 
     def typed(self, dtype: np.dtype) -> Any:
         """The block as a flat array of `dtype`, for kernels."""
+        if driver.recording is not None:
+            driver.recording.uses(self)
         found = self._typed.get(dtype)
         if found is None:
             found = self._typed[dtype] = driver.typed(self.block, dtype)
         return found
 
     def __del__(self) -> None:
-        if pool is not None:  # as it is when the interpreter ends
-            pool.release(self.block, self.size)
+        if self.home is not None:  # memory of others has none
+            self.home.release(self)
 
 
 class Pool:
     """Blocks that were used and can be used again, by size."""
+
+    # Called when the device has no memory left; gives memory back if it can spare any.
+    relief: Callable[[], None] = staticmethod(lambda: None)
 
     def __init__(self) -> None:
         self._lock = threading.RLock()  # a buffer may die while another is asked for
@@ -67,6 +72,7 @@ class Pool:
             except Exception as error:
                 if not driver.is_full(error):
                     raise  # a kernel that failed before, say, of which the driver tells here
+                self.relief()
                 self.empty()
                 try:
                     block = driver.allocate(size)
@@ -78,13 +84,13 @@ class Pool:
                 self.reserved += size
         with self._lock:
             self.allocated += size
-        return Buffer(block, size)
+        return Buffer(block, size, self)
 
-    def release(self, block: Any, size: int) -> None:
-        """Keep a block for another buffer."""
+    def release(self, buffer: Buffer) -> None:
+        """Keep the block of a dying buffer for another one."""
         with self._lock:
-            self.allocated -= size
-            self._free.setdefault(size, []).append(block)
+            self.allocated -= buffer.size
+            self._free.setdefault(buffer.size, []).append(buffer.block)
 
     def empty(self) -> None:
         """Give the blocks that nobody uses back to the driver."""
@@ -263,6 +269,7 @@ class Array:
     @property
     def __cuda_array_interface__(self) -> dict[str, Any]:
         """Version 3 of the interface that CuPy, PyTorch, Numba and JAX share: no copy."""
+        driver.shared()
         strides = None if self.flags.c_contiguous else self.strides
         return {"shape": self.shape, "strides": strides, "typestr": self.dtype.str, "data": (self.address, False), "version": 3, "stream": 1}
 
@@ -337,7 +344,8 @@ def place(buffer: Buffer, shape: tuple[int, ...], strides: tuple[int, ...] | Non
 def empty(shape: Sequence[int], dtype: Any) -> Array:
     """An array in C order."""
     dtype = np.dtype(dtype)
-    return place(pool.take(math.prod(shape) * dtype.itemsize), tuple(shape), None, dtype)
+    source = pool if driver.recording is None else driver.recording
+    return place(source.take(math.prod(shape) * dtype.itemsize), tuple(shape), None, dtype)
 
 
 def empty_like(a: Array, dtype: Any = None, shape: Sequence[int] | None = None) -> Array:

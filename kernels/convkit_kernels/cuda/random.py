@@ -1,5 +1,7 @@
 """Random numbers from a counter, the same as on the CPU: a thread makes the four words of a counter, by the CPU's own function.
 
+What a draw has for its offset is the sum of a number and of one in device memory, for the sake of replays (`graph.py`).
+
 Word j of counter k stands at 4096 b + 1024 j + (k mod 1024), b = k / 1024, so neighbouring threads write side by side; see `cpu/random.py`.
 """
 
@@ -13,6 +15,7 @@ from ..cpu import random as cpu
 from ..layout import dense_order
 from . import mathfunctions as m
 from .copy import assign, contiguous
+from .graph import counter
 from .launch import Family, cuda, kernel
 from .memory import Array, empty, empty_like
 
@@ -21,9 +24,10 @@ _U = np.uint64
 _words = m.row(cpu.philox)
 
 
-@kernel("iFuu", [np.float32])
-def _uniform32(n, y, offset, seed):
+@kernel("iFuuI", [np.float32])
+def _uniform32(n, y, offset, seed, base):
     # The upper 24 bits of each word.
+    offset += _U(base[0])
     for k in range(cuda.grid(1), _counters(n, 4), cuda.gridsize(1)):
         words = _words(_U(k), offset, seed)
         place = k // _COUNTERS * (4 * _COUNTERS) + k % _COUNTERS
@@ -33,9 +37,10 @@ def _uniform32(n, y, offset, seed):
             place += _COUNTERS
 
 
-@kernel("iDuu", [np.float64])
-def _uniform64(n, y, offset, seed):
+@kernel("iDuuI", [np.float64])
+def _uniform64(n, y, offset, seed, base):
     # 53 bits: 27 of one word and 26 of the next.
+    offset += _U(base[0])
     for k in range(cuda.grid(1), _counters(n, 2), cuda.gridsize(1)):
         a, b, c, d = _words(_U(k), offset, seed)
         place = k // _COUNTERS * (2 * _COUNTERS) + k % _COUNTERS
@@ -50,9 +55,10 @@ def _of_two(high, low):
     return np.float64(high >> _U(5)) * 67108864.0 + np.float64(low >> _U(6))
 
 
-@kernel("iFuu", [np.float32])
-def _normal32(n, y, offset, seed):
+@kernel("iFuuI", [np.float32])
+def _normal32(n, y, offset, seed, base):
     # Two words give the numbers at their places.
+    offset += _U(base[0])
     for k in range(cuda.grid(1), _counters(n, 4), cuda.gridsize(1)):
         a, b, c, d = _words(_U(k), offset, seed)
         place = k // _COUNTERS * (4 * _COUNTERS) + k % _COUNTERS
@@ -67,8 +73,9 @@ def _normal32(n, y, offset, seed):
             place += 2 * _COUNTERS
 
 
-@kernel("iDuu", [np.float64])
-def _normal64(n, y, offset, seed):
+@kernel("iDuuI", [np.float64])
+def _normal64(n, y, offset, seed, base):
+    offset += _U(base[0])
     for k in range(cuda.grid(1), _counters(n, 2), cuda.gridsize(1)):
         a, b, c, d = _words(_U(k), offset, seed)
         place = k // _COUNTERS * (2 * _COUNTERS) + k % _COUNTERS
@@ -80,8 +87,9 @@ def _normal64(n, y, offset, seed):
             y[place + _COUNTERS] = radius * sine
 
 
-@kernel("iTiTituuu")
-def _dropout(n, x, x0, y, y0, kept, threshold, offset, seed):
+@kernel("iTiTituuuI")
+def _dropout(n, x, x0, y, y0, kept, threshold, offset, seed, base):
+    offset += _U(base[0])
     zero = kept - kept
     for k in range(cuda.grid(1), _counters(n, 4), cuda.gridsize(1)):
         words = _words(_U(k), offset, seed)
@@ -103,7 +111,8 @@ def _drawn(kernels: tuple[Family, Family], shape: Sequence[int], seed: int, offs
     y = empty(shape, dtype)
     each = 16 // y.itemsize
     run = kernels[each == 2][y.dtype]
-    run(_counters(y.size, each), y.size, y.flat, _U(offset), _U(seed))
+    offset, base = counter(seed, offset)
+    run(_counters(y.size, each), y.size, y.flat, _U(offset), _U(seed), base.flat)
     return y
 
 
@@ -128,7 +137,9 @@ def dropout(x: Array, p: float, seed: int, offset: int) -> Array:
     last = (0, *range(2, x.ndim), 1) if x.ndim > 2 else tuple(range(x.ndim))
     memory = contiguous(x.transpose(last))
     y = empty_like(memory)
-    _dropout[x.dtype](_counters(x.size, 4), x.size, memory.flat, memory.offset, y.flat, y.offset, 1 / (1 - p), round(p * 2**32), _U(offset), _U(seed))
+    offset, base = counter(seed, offset)
+    numbers = 1 / (1 - p), round(p * 2**32), _U(offset), _U(seed)
+    _dropout[x.dtype](_counters(x.size, 4), x.size, memory.flat, memory.offset, y.flat, y.offset, *numbers, base.flat)
     if x.ndim > 2:
         y = y.transpose((0, x.ndim - 1, *range(1, x.ndim - 1)))
     return y if dense_order(x.shape, x.strides, x.itemsize) is None or y.strides == x.strides else assign(empty_like(x), y)
