@@ -219,6 +219,9 @@ def complaints(found: dict[str, Any]) -> Iterator[str]:
         yield f"float32 calls of {sorted(names)} take a kernel with float64 arguments"
     if not found["double"] and found["f64"] and not any(angle in found["kernel"] for angle in ANGLES):
         yield f"float64 in a kernel of float32: {found['f64']}"
+    if re.search(r"_4\(", found["kernel"]) and not found["double"]:  # four numbers a thread
+        for access in {"ld.global.v4", "st.global.v4"} - {instruction[:12] for instruction in found["instructions"]}:
+            yield f"no {access} in a kernel that takes four numbers at a time"
     for target, what in found["assembled"].items():
         if "failed" in what:
             yield f"ptxas for {target}: {what['failed']}"

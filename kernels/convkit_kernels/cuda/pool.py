@@ -1,8 +1,8 @@
 """Pooling and unpooling, with the names of `cpu/pool.py`, whose tables of windows these are: see there.
 
-A thread makes one output at a time, and neighbouring threads neighbouring channels, or in C order neighbouring columns.  Gradients gather: an element
-of gx looks at the windows that see it, a maximum's gradient only at those whose maximum it was.  Only `max_unpool`, whose places may be
-any, scatters: one thread the elements of one channel of an image, in their order.
+A thread makes one output at a time, or those of four channels, and neighbouring threads neighbouring channels, or in C order neighbouring columns.
+Gradients gather: an element of gx looks at the windows that see it, a maximum's gradient only at those whose maximum it was.  Only `max_unpool`,
+whose places may be any, scatters: where several elements name a place, they first find out which of them is the last.
 """
 
 from __future__ import annotations
@@ -11,31 +11,19 @@ import functools
 import math
 from collections.abc import Sequence
 
+import numba
 import numpy as np
 
 from ..cpu import pool as cpu
 from ..geometry import Grid, Window
 from . import elementwise as e
 from . import windows
+from .embedding import scatter
 from .launch import cuda, kernel
-from .memory import Array, asarray
+from .memory import Array, asarray, empty
 from .reduce import sum as sum_over
-from .windows import (
-    COLUMN_NUMBER,
-    COLUMN_PLACE,
-    COLUMN_START,
-    IMAGE,
-    INNER,
-    LENGTH,
-    ROW_NUMBER,
-    ROW_PLACE,
-    ROW_START,
-    ROWS,
-    Lists,
-    dense,
-    images,
-    in_planes,
-)
+from .vectors import fits, reader, writer
+from .windows import COLUMN_NUMBER, COLUMN_PLACE, LENGTH, ROW_NUMBER, ROW_PLACE, Lists, dense, images, in_planes, seen
 
 Windows = Window | Grid
 Sizes = tuple[int, ...]
@@ -60,48 +48,58 @@ def _sizes(size: Sizes, channels: int) -> tuple[int, int]:
 
 
 # ----------------------------------------------------------------------------------------- maximum
-def _max(rows, x, x0, y, index, plan):
-    # y = the maximum over both lists, and its tap; of NaN the last stays, of other equals the first.
-    length, inner = plan[LENGTH], plan[INNER]
-    row_place, row_tap = plan[ROW_PLACE], plan[ROW_NUMBER]
-    column_start, column_place, column_tap = plan[COLUMN_START], plan[COLUMN_PLACE], plan[COLUMN_NUMBER]
-    for row in range(cuda.blockIdx.x * cuda.blockDim.y + cuda.threadIdx.y, rows, cuda.gridDim.x * cuda.blockDim.y):
-        m, p = row // plan[ROWS], row % plan[ROWS]
-        for i in range(cuda.blockIdx.y * cuda.blockDim.x + cuda.threadIdx.x, length, cuda.gridDim.y * cuda.blockDim.x):
-            q, b = i // inner, i % inner
-            first, last = plan[column_start + q], plan[column_start + q + 1]
-            r, end = plan[ROW_START + p], plan[ROW_START + p + 1]
-            best, tap = x.dtype.type(-math.inf), 0
-            if r < end and first < last:
-                tap = plan[row_tap + r] + plan[column_tap + first]
-            for j in range(r, end):
-                line = x0 + m * plan[IMAGE] + plan[row_place + j] + b
-                for k in range(first, last):
-                    value = x[line + plan[column_place + k]]
-                    if value > best or value != value:
-                        best, tap = value, plan[row_tap + j] + plan[column_tap + k]
-            y[row * length + i] = best
-            index[row * length + i] = tap
+def _max(count):
+    read, write = reader(count), writer(count)
+
+    def maxima(rows, x, x0, y, index, plan):
+        # y = the maximum over both lists, and its tap; of NaN the last stays, of other equals the first.
+        best, taps = cuda.local.array(count, x.dtype), cuda.local.array(count, index.dtype)
+        length, row_place, row_tap = plan[LENGTH], plan[ROW_PLACE], plan[ROW_NUMBER]
+        column_place, column_tap = plan[COLUMN_PLACE], plan[COLUMN_NUMBER]
+        for row in range(cuda.blockIdx.x * cuda.blockDim.y + cuda.threadIdx.y, rows, cuda.gridDim.x * cuda.blockDim.y):
+            for i in range(count * (cuda.blockIdx.y * cuda.blockDim.x + cuda.threadIdx.x), length, count * cuda.gridDim.y * cuda.blockDim.x):
+                image, _, j0, j1, _, k0, k1 = seen(row, i, plan)
+                first = plan[row_tap + j0] + plan[column_tap + k0] if j0 < j1 and k0 < k1 else 0
+                for n in range(count):
+                    best[n], taps[n] = x.dtype.type(-math.inf), first
+                for j in range(j0, j1):
+                    line = x0 + image + plan[row_place + j]
+                    for k in range(k0, k1):
+                        values, tap = read(x, line + plan[column_place + k]), plan[row_tap + j] + plan[column_tap + k]
+                        for n in range(count):
+                            if values[n] > best[n] or values[n] != values[n]:
+                                best[n], taps[n] = values[n], tap
+                write(y, row * length + i, best)
+                write(index, row * length + i, taps)
+
+    maxima.__name__ = maxima.__qualname__ = f"max_{count}"
+    return maxima
 
 
-def _max_grad(rows, gy, g0, index, index0, gx, plan):
-    # gx = the sum over both lists of what has this element for its maximum
-    length, inner = plan[LENGTH], plan[INNER]
-    row_place, row_tap = plan[ROW_PLACE], plan[ROW_NUMBER]
-    column_start, column_place, column_tap = plan[COLUMN_START], plan[COLUMN_PLACE], plan[COLUMN_NUMBER]
-    for row in range(cuda.blockIdx.x * cuda.blockDim.y + cuda.threadIdx.y, rows, cuda.gridDim.x * cuda.blockDim.y):
-        m, p = row // plan[ROWS], row % plan[ROWS]
-        for i in range(cuda.blockIdx.y * cuda.blockDim.x + cuda.threadIdx.x, length, cuda.gridDim.y * cuda.blockDim.x):
-            q, b = i // inner, i % inner
-            first, last = plan[column_start + q], plan[column_start + q + 1]
-            total = gy.dtype.type(0)
-            for j in range(plan[ROW_START + p], plan[ROW_START + p + 1]):
-                line, tap = m * plan[IMAGE] + plan[row_place + j] + b, plan[row_tap + j]
-                for k in range(first, last):
-                    place = line + plan[column_place + k]
-                    if index[index0 + place] == tap + plan[column_tap + k]:
-                        total += gy[g0 + place]
-            gx[row * length + i] = total
+def _max_grad(count):
+    read, write = reader(count), writer(count)
+
+    def gradient(rows, gy, g0, index, index0, gx, plan):
+        # gx = the sum over both lists of what has this element for its maximum
+        total = cuda.local.array(count, gy.dtype)
+        length, row_place, row_tap = plan[LENGTH], plan[ROW_PLACE], plan[ROW_NUMBER]
+        column_place, column_tap = plan[COLUMN_PLACE], plan[COLUMN_NUMBER]
+        for row in range(cuda.blockIdx.x * cuda.blockDim.y + cuda.threadIdx.y, rows, cuda.gridDim.x * cuda.blockDim.y):
+            for i in range(count * (cuda.blockIdx.y * cuda.blockDim.x + cuda.threadIdx.x), length, count * cuda.gridDim.y * cuda.blockDim.x):
+                image, _, j0, j1, _, k0, k1 = seen(row, i, plan)
+                for n in range(count):
+                    total[n] = gy.dtype.type(0)
+                for j in range(j0, j1):
+                    for k in range(k0, k1):
+                        place, tap = image + plan[row_place + j] + plan[column_place + k], plan[row_tap + j] + plan[column_tap + k]
+                        taps, values = read(index, index0 + place), read(gy, g0 + place)
+                        for n in range(count):
+                            if taps[n] == tap:
+                                total[n] += values[n]
+                write(gx, row * length + i, total)
+
+    gradient.__name__ = gradient.__qualname__ = f"max_grad_{count}"
+    return gradient
 
 
 def _places(n, index, index0, places, table, channels, pixels, taps):
@@ -112,8 +110,8 @@ def _places(n, index, index0, places, table, channels, pixels, taps):
 
 # Taps are uint8 or int32.
 _TAPS = {np.dtype(np.uint8): "B", np.dtype(np.int32): "J"}
-_MAX = {taps: kernel(f"iTiT{letter}I")(_max) for taps, letter in _TAPS.items()}
-_MAX_GRAD = {taps: kernel(f"iTi{letter}iTI")(_max_grad) for taps, letter in _TAPS.items()}
+_MAX = {(taps, count): kernel(f"iTiT{letter}I")(_max(count)) for taps, letter in _TAPS.items() for count in (1, 4)}
+_MAX_GRAD = {(taps, count): kernel(f"iTi{letter}iTI")(_max_grad(count)) for taps, letter in _TAPS.items() for count in (1, 4)}
 _PLACES = kernel("iTiIIiii", dtypes=tuple(_TAPS))(_places)
 
 
@@ -132,7 +130,8 @@ def max_pool(x: Array, window: Windows) -> tuple[Array, Array]:
         many, inner = (batch * channels, 1) if planes else (batch, channels)
         x = dense(x, planes)
         plan = _plan(window, size, output, inner, False)
-        windows.run(_MAX[taps][x.dtype], many, _sizes(output, inner), x.flat, x.offset, y.flat, index.flat, plan.flat)
+        count = 4 if fits(inner, x) else 1
+        windows.run(_MAX[taps, count][x.dtype], many, _sizes(output, inner), x.flat, x.offset, y.flat, index.flat, plan.flat, count=count)
     return y, index
 
 
@@ -145,7 +144,9 @@ def max_pool_grad(gy: Array, index: Array, input_size: Sequence[int], window: Wi
         many, inner = (batch * channels, 1) if planes else (batch, channels)
         gy, index = dense(gy, planes), dense(index, planes)
         plan = _plan(window, size, tuple(output), inner, True)
-        windows.run(_MAX_GRAD[index.dtype][gy.dtype], many, _sizes(size, inner), gy.flat, gy.offset, index.flat, index.offset, gx.flat, plan.flat)
+        count = 4 if fits(inner, gy, index) else 1
+        run = _MAX_GRAD[index.dtype, count][gy.dtype]
+        windows.run(run, many, _sizes(size, inner), gy.flat, gy.offset, index.flat, index.offset, gx.flat, plan.flat, count=count)
     return gx
 
 
@@ -167,17 +168,24 @@ def max_pool_places(index: Array, input_size: Sequence[int], window: Windows) ->
     return places
 
 
-@kernel("TiIiTiiii")
-def _scatter(x, x0, places, p0, y, lines, channels, inputs, outputs_add):
-    # y[n, places[n, i, c], c] = x[n, i, c], or += it; outputs_add is the number of places of y, negative to add
-    add, outputs = outputs_add < 0, abs(outputs_add)
-    for line in range(cuda.grid(1), lines, cuda.gridsize(1)):
-        n, c = line // channels, line % channels
-        for i in range(n * inputs, (n + 1) * inputs):
-            place = places[p0 + i * channels + c]
-            if 0 <= place and place < outputs:
-                at = (n * outputs + place) * channels + c
-                y[at] = y[at] + x[x0 + i * channels + c] if add else x[x0 + i * channels + c]
+@kernel("iIiJiii", dtypes=(np.int32,))
+def _last(n, places, p0, owner, channels, inputs, outputs):
+    # owner[n, places[n, i, c], c] = the largest i + 1 of all that name the place
+    for at in range(cuda.grid(1), n, cuda.gridsize(1)):
+        place, line = places[p0 + at], at // channels
+        if 0 <= place and place < outputs:
+            cuda.atomic.max(owner, (line // inputs * outputs + place) * channels + at % channels, numba.int32(line % inputs + 1))
+
+
+@kernel("iTiIiJTiii")
+def _scatter(n, x, x0, places, p0, owner, y, channels, inputs, outputs):
+    # y[n, places[n, i, c], c] = x[n, i, c] of the owner of the place
+    for at in range(cuda.grid(1), n, cuda.gridsize(1)):
+        place, line = places[p0 + at], at // channels
+        if 0 <= place and place < outputs:
+            to = (line // inputs * outputs + place) * channels + at % channels
+            if owner[to] == line % inputs + 1:
+                y[to] = x[x0 + at]
 
 
 def max_unpool(x: Array, places: Array, output_size: Sequence[int], add: bool) -> Array:
@@ -186,14 +194,19 @@ def max_unpool(x: Array, places: Array, output_size: Sequence[int], add: bool) -
     Where a place is named twice, the last element in row-major order stays, or, if `add`, their sum.
     """
     batch, channels, *spatial = x.shape
-    y = e.fill(images(batch, channels, output_size, x.dtype, False), 0)
-    if y.size and x.size:
-        x, places = dense(x, False), dense(places, False)
-        lines, outputs = batch * channels, math.prod(output_size)
-        _scatter[x.dtype](
-            lines, x.flat, x.offset, places.flat, places.offset, y.flat, lines, channels, math.prod(spatial), -outputs if add else outputs
-        )
-    return y
+    lines, outputs = (batch, math.prod(spatial), channels), math.prod(output_size)
+    x, places = (dense(a, False).reshape(lines) for a in (x, places))
+    if add:
+        inside = (places >= 0) & (places < outputs)  # type: ignore[operator]
+        y = scatter(x, e.where(inside, places, -1), 1, outputs)  # type: ignore[arg-type]
+    else:
+        y = e.fill(empty((batch, outputs, channels), x.dtype), 0)
+        if y.size and x.size:
+            owner, walk = e.fill(empty(y.shape, np.int32), 0), (channels, lines[1], outputs)
+            _last[owner.dtype](x.size, x.size, places.flat, places.offset, owner.flat, *walk)
+            _scatter[x.dtype](x.size, x.size, x.flat, x.offset, places.flat, places.offset, owner.flat, y.flat, *walk)
+    rank = len(spatial)
+    return y.reshape((batch, *output_size, channels)).transpose(0, rank + 1, *range(1, rank + 1))
 
 
 @kernel("iTiIiTiii")
@@ -258,7 +271,7 @@ def average_pool(x: Array, window: Windows, count_include_pad: bool, divisor_ove
         many, inner = (batch * channels, 1) if planes else (batch, channels)
         plan = _mean_plan(window, size, output, inner, count_include_pad, divisor_override)
         x = dense(x, planes)
-        windows.sums(x, y, many, _sizes(output, inner), plan)
+        windows.sums(x, y, many, _sizes(output, inner), inner, plan)
     return y
 
 
@@ -271,5 +284,5 @@ def average_pool_grad(gy: Array, input_size: Sequence[int], window: Windows, cou
         many, inner = (batch * channels, 1) if planes else (batch, channels)
         before, plan = _mean_grad_plan(window, size, tuple(output), inner, count_include_pad, divisor_override, gy.dtype)
         gy = dense(gy if before is None else e.div(gy, before), planes)
-        windows.sums(gy, gx, many, _sizes(size, inner), plan)
+        windows.sums(gy, gx, many, _sizes(size, inner), inner, plan)
     return gx

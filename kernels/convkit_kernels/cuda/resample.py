@@ -15,31 +15,10 @@ import numpy as np
 from ..layout import is_channels_last
 from ..tables import Table
 from . import copy, windows
-from .launch import cuda, kernel
 from .memory import Array, asarray, empty
-from .windows import COLUMN_PLACE, COLUMN_START, IMAGE, INNER, LENGTH, ROW_PLACE, ROW_START, ROWS, Lists
+from .windows import Lists
 
 TAPS = 16  # of an output, up to which all axes are done in one pass
-
-
-@kernel("iTiTTTI")
-def _weighted(rows, x, x0, row_weight, column_weight, y, plan):
-    # y = the sum over both lists, each with its weight
-    length, inner = plan[LENGTH], plan[INNER]
-    row_place, column_start, column_place = plan[ROW_PLACE], plan[COLUMN_START], plan[COLUMN_PLACE]
-    for row in range(cuda.blockIdx.x * cuda.blockDim.y + cuda.threadIdx.y, rows, cuda.gridDim.x * cuda.blockDim.y):
-        m, p = row // plan[ROWS], row % plan[ROWS]
-        for i in range(cuda.blockIdx.y * cuda.blockDim.x + cuda.threadIdx.x, length, cuda.gridDim.y * cuda.blockDim.x):
-            q, b = i // inner, i % inner
-            first, last = plan[column_start + q], plan[column_start + q + 1]
-            total = x.dtype.type(0)
-            for j in range(plan[ROW_START + p], plan[ROW_START + p + 1]):
-                line = x0 + m * plan[IMAGE] + plan[row_place + j] + b
-                part = x.dtype.type(0)
-                for k in range(first, last):
-                    part += column_weight[k] * x[line + plan[column_place + k]]
-                total += row_weight[j] * part
-            y[row * length + i] = total
 
 
 def _product(tables: Sequence[Table | None], sizes: Sequence[int]) -> tuple[Lists, np.ndarray]:
@@ -76,7 +55,7 @@ def _pass(x: Array, shape: list[int], tables: dict[int, Table]) -> Array:
         shape[axis] = table.output_size
     y = empty((math.prod(shape),), x.dtype)
     sizes = math.prod(shape[first:last]), shape[last] * inner
-    windows.run(_weighted[x.dtype], many, sizes, x.flat, x.offset, row_weight.flat, column_weight.flat, y.flat, plan.flat)
+    windows.sums(x, y, many, sizes, inner, plan, (row_weight, column_weight))
     return y
 
 

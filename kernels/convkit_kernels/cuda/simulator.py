@@ -25,9 +25,9 @@ class _Alone:
     """What a kernel sees as `cuda` where it is run by a single thread."""
 
     def __init__(self) -> None:
-        from numba.cuda.simulator.kernelapi import FakeCUDALocal
+        from numba.cuda.simulator.kernelapi import FakeCUDAAtomic, FakeCUDALocal
 
-        self.local = FakeCUDALocal()
+        self.local, self.atomic = FakeCUDALocal(), FakeCUDAAtomic()
 
     def grid(self, dimensions: int) -> int:
         return 0

@@ -89,5 +89,5 @@ def fold(y: Array, input_size: Sequence[int], window: Window) -> Array:
     x = empty((y.shape[0], y.shape[1] // math.prod(window.size), *size), y.dtype)
     if x.size:
         plan = _fold_plan(window, size, window.output_size(size))
-        windows.sums(contiguous(y), x, x.shape[0] * x.shape[1], (math.prod(size[:-1]), size[-1]), plan)
+        windows.sums(contiguous(y), x, x.shape[0] * x.shape[1], (math.prod(size[:-1]), size[-1]), 1, plan)
     return x

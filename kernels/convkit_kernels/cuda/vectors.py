@@ -6,6 +6,8 @@ of 16 bytes (for float32): i must be a multiple of 4 elements from an address th
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -13,8 +15,9 @@ from llvmlite import ir
 from numba import types
 
 from . import driver, simulator
+from . import mathfunctions as m
 
-BYTES = 16  # of one access
+BYTES = 16  # of one access; fewer if four numbers have fewer
 ALIGNED_BY = None if driver.is_simulated() else BYTES  # shared arrays; the simulator knows no alignment
 
 if driver.is_simulated():
@@ -68,6 +71,7 @@ if driver.is_simulated():
 
 else:
     from numba.cuda.extending import intrinsic
+    from numba.np.numpy_support import as_dtype
 
     def _pointer(context: Any, builder: Any, kind: Any, array: Any, index: Any, count: int) -> Any:
         data = context.make_array(kind)(context, builder, array).data
@@ -75,12 +79,16 @@ else:
         element = context.get_data_type(kind.dtype)
         return place if count == 1 else builder.bitcast(place, ir.VectorType(element, count).as_pointer(getattr(data.type, "addrspace", 0)))
 
+    def _alignment(kind: Any) -> int:
+        return min(BYTES, 4 * as_dtype(kind.dtype).itemsize)
+
     @intrinsic
     def load(typing_context, a, i):
         """a[i]."""
 
         def generate(context, builder, signature, args):
-            return builder.load(_pointer(context, builder, signature.args[0], *args, 1))
+            read = builder.load(_pointer(context, builder, signature.args[0], *args, 1))
+            return context.data_model_manager[a.dtype].from_data(builder, read)
 
         return a.dtype(a, types.int64), generate
 
@@ -89,8 +97,9 @@ else:
         """(a[i], a[i + 1], a[i + 2], a[i + 3])."""
 
         def generate(context, builder, signature, args):
-            read = builder.load(_pointer(context, builder, signature.args[0], *args, 4), align=BYTES)
-            four = [builder.extract_element(read, ir.IntType(32)(n)) for n in range(4)]
+            read = builder.load(_pointer(context, builder, signature.args[0], *args, 4), align=_alignment(a))
+            model = context.data_model_manager[a.dtype]
+            four = [model.from_data(builder, builder.extract_element(read, ir.IntType(32)(n))) for n in range(4)]
             return context.make_tuple(builder, signature.return_type, four)
 
         return types.UniTuple(a.dtype, 4)(a, types.int64), generate
@@ -100,10 +109,11 @@ else:
         """a[i : i + 4] = v0, v1, v2, v3."""
 
         def generate(context, builder, signature, args):
-            four = ir.Constant(ir.VectorType(args[2].type, 4), ir.Undefined)
+            model = context.data_model_manager[a.dtype]
+            four = ir.Constant(ir.VectorType(model.get_data_type(), 4), ir.Undefined)
             for n in range(4):
-                four = builder.insert_element(four, args[2 + n], ir.IntType(32)(n))
-            builder.store(four, _pointer(context, builder, signature.args[0], args[0], args[1], 4), align=BYTES)
+                four = builder.insert_element(four, model.as_data(builder, args[2 + n]), ir.IntType(32)(n))
+            builder.store(four, _pointer(context, builder, signature.args[0], args[0], args[1], 4), align=_alignment(a))
             return context.get_dummy_value()
 
         return types.none(a, types.int64, a.dtype, a.dtype, a.dtype, a.dtype), generate
@@ -148,3 +158,35 @@ else:
             return context.make_tuple(builder, signature.return_type, [builder.extract_value(value, i) for i in range(4)])
 
         return types.UniTuple(types.float32, 4)(*[types.uint32] * 6, *[types.float32] * 4), generate
+
+
+# ------------------------------------------------------------------------------- one or four at once
+def fits(size: int, *arrays: Any) -> bool:
+    """Can lines of `size` neighbours, one behind the other, be read four at a time?"""
+    return size % 4 == 0 and all(a.offset % 4 == 0 for a in arrays)  # a buffer begins at a multiple of 16 bytes
+
+
+@functools.cache
+def reader(count: int) -> Callable:
+    """The function (a, i) -> the `count` elements of a from i on, 1 or 4 of them, as a tuple."""
+
+    @m.device
+    def one(a, i):
+        return (load(a, i),)
+
+    return one if count == 1 else load4
+
+
+@functools.cache
+def writer(count: int) -> Callable:
+    """The function (a, i, values) that writes as many."""
+
+    @m.device
+    def one(a, i, values):
+        a[i] = values[0]
+
+    @m.device
+    def four(a, i, values):
+        store4(a, i, values[0], values[1], values[2], values[3])
+
+    return one if count == 1 else four
