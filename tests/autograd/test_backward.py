@@ -1,7 +1,6 @@
 """The walk back: order, sums, roots, grad(), second derivatives."""
 
 import threading
-import time
 
 import numpy as np
 import pytest
@@ -18,7 +17,6 @@ def leaf(*values, dtype=np.float64):
 @pytest.mark.cpu  # about the walk, not about kernels, of which a simulator would run a hundred thousand
 def test_a_hundred_thousand_operations():
     x = leaf(1.0)
-    start = time.perf_counter()
     y = x
     for _ in range(100_000):
         y = y + 1.0
@@ -29,7 +27,6 @@ def test_a_hundred_thousand_operations():
     for _ in range(100_000):
         y = y * 1.0  # saves arrays
     del y  # without a backward
-    assert time.perf_counter() - start < 60
 
 
 def test_a_long_ladder_is_walked_once():
