@@ -10,6 +10,7 @@ assembles it for the first of them (for all, the kernels of `MAIN`).
 from __future__ import annotations
 
 import ast
+import ctypes
 import functools
 import json
 import os
@@ -21,6 +22,7 @@ import time
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -51,27 +53,67 @@ class Noted:
         self.kernel, self.calls, self.threads, self.wrong = kernel, set(), 0, []  # type: ignore[var-annotated]
         self.every[kernel] = self
 
-    def __getitem__(self, launch: tuple) -> Any:
-        grid, threads = (tuple(n) if isinstance(n, tuple) else (n,) for n in launch)
+    def asked(self, grid: Any, threads: Any, args: tuple, launch: Any) -> None:
+        """A launch of the kernel's; `launch()` makes it, and comes to `launched`."""
         self.calls.add(self.calling)
-        self.threads = max(self.threads, int(np.prod(threads)))
-        if not (0 < np.prod(grid) and grid[0] < 2**31 and all(n < 2**16 for n in grid[1:]) and 0 < np.prod(threads) <= 1024):
-            self.wrong.append(f"{grid} blocks of {threads} threads")
-        return self._check
-
-    def _check(self, *args: Any) -> None:
         if len(args) != len(self.kernel.types):
             self.wrong.append(f"{len(args)} arguments for {len(self.kernel.types)}")
         for i, (kind, arg) in enumerate(zip(self.kernel.types, args, strict=False)):
             if not _fits(kind, arg):
                 self.wrong.append(f"argument {i} is {type(arg).__name__} {getattr(arg, 'dtype', arg)!r} for {kind}")
+        self.args = args
+        try:
+            launch()
+        except RuntimeError as error:
+            self.wrong.append(str(error))
+
+    def launched(self, grid: tuple, threads: tuple, parameters: int) -> None:
+        """What the driver is asked for."""
+        self.threads = max(self.threads, int(np.prod(threads)))
+        if not (0 < np.prod(grid) and grid[0] < 2**31 and all(n < 2**16 for n in grid[1:]) and 0 < np.prod(threads) <= 1024):
+            self.wrong.append(f"{grid} blocks of {threads} threads")
+        ours, numbas = packed(parameters, self.kernel.layout.sizes), numba_packs(self.kernel.types, self.args)
+        self.wrong += [f"parameter {i} is {a!r}, for Numba {b!r}" for i, (a, b) in enumerate(zip(ours, numbas, strict=True)) if a != b]
+
+
+def packed(parameters: Any, sizes: list[int]) -> list[bytes]:
+    """What the driver reads for each parameter, given `Parameters` or their address."""
+    places = (ctypes.c_void_p * len(sizes)).from_address(getattr(parameters, "address", parameters))
+    return [ctypes.string_at(place, size) for place, size in zip(places, sizes, strict=True)]
+
+
+def numba_packs(kinds: tuple, args: tuple) -> list[bytes]:
+    """The same of a launch by Numba, by its own functions: kernels bring arguments to parameters, cuda.core parameters to memory."""
+    from cuda.core._kernel_arg_handler import ParamHolder
+    from numba.cuda import types
+    from numba.cuda.args import ArgHint
+    from numba.cuda.dispatcher import _Kernel
+
+    class Given(ArgHint):
+        def to_device(self, retr: Any, stream: Any = 0) -> Any:
+            layout = SimpleNamespace(strides_in_bytes=None, is_contiguous_c=True, is_contiguous_f=True)
+            flat = self.value
+            return SimpleNamespace(size=flat.size, dtype=flat.dtype, ptr=flat.address, shape=(flat.size,), _layout=layout)
+
+    numba = _Kernel.__new__(_Kernel)
+    numba.extensions = []
+    numbers: list[Any] = []
+    sizes = []
+    for kind, arg in zip(kinds, args, strict=True):
+        numba._prepare_args(kind, Given(arg) if isinstance(kind, types.Array) else arg, 0, [], numbers)
+        parts = list(kind) if isinstance(kind, types.BaseTuple) else [kind]
+        sizes += [n for part in parts for n in ([8] * 7 if isinstance(part, types.Array) else [1 if part == types.boolean else part.bitwidth // 8])]
+    holder = ParamHolder(tuple(numbers))
+    return packed(holder.ptr, sizes)
 
 
 def _fits(kind: Any, arg: Any) -> bool:
     from numba import from_dtype, types
 
+    from convkit_kernels.cuda import driver
+
     if isinstance(kind, types.Array):
-        return isinstance(arg, np.ndarray) and arg.ndim == kind.ndim and from_dtype(arg.dtype) == kind.dtype and arg.flags.c_contiguous
+        return isinstance(arg, driver.Flat) and kind.ndim == 1 and from_dtype(arg.dtype) == kind.dtype
     if isinstance(kind, types.UniTuple):
         return isinstance(arg, tuple) and len(arg) == kind.count and all(_fits(kind.dtype, x) for x in arg)
     if isinstance(kind, types.BaseTuple):
@@ -91,14 +133,16 @@ def without_gpu() -> None:
     numba.cuda.dispatcher.get_current_device = lambda: type("Device", (), {"compute_capability": (9, 0)})
     driver.allocate = lambda size: np.zeros(size, np.uint8)
     driver.address = lambda block: block.ctypes.data
-    driver.typed = lambda block, dtype: block[: block.size // dtype.itemsize * dtype.itemsize].view(dtype)
     driver.to_device = lambda block, data: None
     driver.to_host = lambda block, offset, data: data.fill(0)
     driver.synchronize = lambda: None
     driver.trouble = lambda: None
     noted = functools.cached_property(Noted)
-    noted.__set_name__(launch.Kernel, "_compiled")
-    launch.Kernel._compiled = noted
+    noted.__set_name__(launch.Kernel, "bound")
+    launch.Kernel.bound = noted
+    plain = launch.Kernel.run
+    launch.Kernel.run = lambda self, *launch: self.bound.asked(*launch, lambda: plain(self, *launch))
+    driver.launch = lambda function, *launch: function.launched(*launch)
 
 
 def launches(names: list[str], dtypes: tuple[str, ...]) -> list[Noted]:
@@ -132,12 +176,20 @@ def compiled(noted: Noted, assemble: tuple = TARGETS[:1]) -> dict[str, Any]:
         for target in TARGETS:
             if target >= getattr(kernel, "capability", (0, 0)):
                 found["ptx"][target] = ptx = library.get_asm_str(cc=target)
+                if (sizes := parameters(ptx)) != kernel.layout.sizes:
+                    found["wrong"].append(f"parameters of {kernel.layout.sizes} bytes, in PTX of {sizes}")
                 if target in assemble:
                     found["assembled"][target] = assembled(ptx, target, kernel.registers)
     except Exception as error:  # the compiler says anything
         found["failed"] = f"{type(error).__name__}: {error}"
     found["seconds"] = time.perf_counter() - begin
     return found
+
+
+def parameters(ptx: str) -> list[int]:
+    """Bytes of each parameter of the only kernel in PTX; what is no plain number of its own has none."""
+    (text,) = re.findall(r"\.entry [^(]*\(([^)]*)\)", ptx)
+    return [int(re.fullmatch(r"\s*\.param \.[usbf](\d+)(?: \.ptr \.align \d+)? \w+\s*", line)[1]) // 8 for line in text.split(",")]  # type: ignore[index]
 
 
 @functools.cache

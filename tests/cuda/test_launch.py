@@ -61,21 +61,13 @@ def test_an_error_is_told_where_it_was_caused(monkeypatch):
     """CONVKIT_CUDA_SYNC=1: the launch itself says which kernel it was, and how it was launched."""
     monkeypatch.setattr(launch, "WAIT", True)
 
-    class Failing:
-        def __getitem__(self, _):
-            return self._run
-
-        def _run(self, *args):
-            pass
-
-    waited = launch._Waiting(_scaled[np.dtype(np.float32)], Failing())
-
     def fail():
         raise ValueError("an illegal memory access was encountered")
 
     monkeypatch.setattr(launch.driver, "synchronize", fail)
+    x = memory.empty((3,), np.float32)
     with pytest.raises(RuntimeError, match=r"cuda: test_launch\._scaled\(.*\) on 2 blocks of 4 threads: an illegal memory access"):
-        waited[2, 4]()
+        _scaled[x.dtype].blocks(2, 4, 0, x.flat, 0, 2.0)
 
 
 def test_the_environment_asks_for_it(python):

@@ -63,5 +63,5 @@ for noted in Noted.every.values():
 """
     doubled, in_memory = map(ast.literal_eval, python(code).stdout.splitlines())
     assert len(doubled) == 1 and doubled[0].startswith("float64 in a kernel of float32")
-    wrong = ["4 arguments for 5", "argument 0 is ndarray", "argument 2 is float", "70000", "256 bytes of local arrays"]
+    wrong = ["4 arguments for 5", "argument 0 is Flat", "argument 2 is float", "70000", "256 bytes of local arrays"]
     assert all(any(what in line for line in in_memory) for what in wrong), in_memory

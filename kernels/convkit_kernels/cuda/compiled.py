@@ -20,13 +20,10 @@ from . import driver
 
 
 def compiled(function: Callable, kinds: Sequence[Any], registers: int | None) -> Any:
-    """Numba's dispatcher of a kernel for arguments of these types, and of no others: a launch does not look at them again."""
+    """Numba's kernel for arguments of these types."""
     dispatcher = driver.module().jit(max_registers=registers)(function)
     dispatcher._cache = _cache()(function, registers)
-    dispatcher.compile(tuple(kinds))
-    dispatcher._specialized = True
-    dispatcher.disable_compile()
-    return dispatcher
+    return dispatcher.compile(tuple(kinds))
 
 
 @functools.cache

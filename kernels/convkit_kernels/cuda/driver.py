@@ -16,7 +16,9 @@ from __future__ import annotations
 import ctypes
 import functools
 import importlib.metadata
+import threading
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import numba
@@ -86,6 +88,70 @@ def caches() -> tuple[Any, Any]:
     return CUDACache, CUDACacheImpl
 
 
+# ---------------------------------------------------------------------------------------- launches
+@functools.cache
+def bindings() -> Any:
+    """The driver's functions, by the package through which Numba calls them, too."""
+    from cuda.bindings import driver
+
+    return driver
+
+
+def check(result: tuple) -> Any:
+    """What a function of the driver's gave; RuntimeError with the name of its error."""
+    if result[0] != 0:
+        raise RuntimeError(result[0].name)
+    return result[1] if len(result) == 2 else result[1:]
+
+
+def function(compiled: Any, sizes: Sequence[int]) -> Any:
+    """The CUfunction of a kernel that Numba has compiled, in its context; RuntimeError if its parameters have other sizes."""
+    _enter()
+    driver = bindings()
+    try:
+        library, simple = compiled.library, not compiled.cooperative and not compiled.debug
+        get = library.get_cufunc
+    except AttributeError as error:
+        raise RuntimeError(f"numba-cuda {version()} does not tell what the driver calls a kernel ({error}); versions 0.30 do") from error
+    handle = get().handle
+    found = check(driver.cuKernelGetFunction(handle)) if isinstance(handle, driver.CUkernel) else driver.CUfunction(int(handle))
+    if not simple or check(driver.cuDriverGetVersion()) >= 12040 and _sizes(found) != list(sizes):  # what tells sizes came with CUDA 12.4
+        raise RuntimeError(f"numba-cuda {version()} gives a kernel parameters of other sizes than {list(sizes)}, or more to do; versions 0.30 do not")
+    return found
+
+
+def _sizes(function: Any) -> list[int]:
+    found: list[int] = []
+    while (told := bindings().cuFuncGetParamInfo(function, len(found)))[0] == 0:
+        found.append(told[2])
+    return found
+
+
+class _Thread(threading.local):
+    entered = False
+
+
+_thread = _Thread()
+
+
+def _enter() -> None:
+    """The driver knows a context for each thread; Numba makes its own the thread's, as for its own launches."""
+    module().current_context()
+    _thread.entered = True
+
+
+def launch(function: Any, grid: Sequence[int], threads: Sequence[int], parameters: int) -> None:
+    """Queue a kernel on the stream on which Numba queues copies; `parameters`: where the pointers to them are, which are read now."""
+    if not _thread.entered:
+        _enter()
+    check(bindings().cuLaunchKernel(function, *grid, *threads, 0, _stream(), parameters, 0))
+
+
+@functools.cache
+def _stream() -> Any:
+    return bindings().CUstream(0)
+
+
 # ------------------------------------------------------------------------------------------ memory
 def allocate(size: int) -> Any:
     """A block of `size` bytes on the device."""
@@ -104,7 +170,9 @@ def is_full(error: Exception) -> bool:
 
 
 def address(block: Any) -> int:
-    """Where a block begins."""
+    """Where a block, or a flat array, begins."""
+    if type(block) is Flat:
+        return block.address
     return block._ary.ctypes.data if is_simulated() else int(block.device_ctypes_pointer.value or 0)
 
 
@@ -117,12 +185,24 @@ def borrow(address: int, size: int, owner: Any) -> Any:
     return module().from_cuda_array_interface(interface, owner=owner)
 
 
+class Flat:
+    """GPU memory as a flat array that kernels take; whoever made it has the memory."""
+
+    __slots__ = ("address", "size", "dtype")
+
+    def __init__(self, address: int, size: int, dtype: np.dtype):
+        self.address, self.size, self.dtype = address, size, dtype
+
+    def __repr__(self) -> str:
+        return f"{self.dtype}[{self.size}] at {self.address:#x}"
+
+
 def typed(block: Any, dtype: np.dtype) -> Any:
     """A block as a flat array that kernels take."""
     count = block.size // dtype.itemsize
     if is_simulated():
         return type(block)(block._ary[: count * dtype.itemsize].view(dtype))
-    return block[: count * dtype.itemsize].view(dtype)
+    return Flat(address(block), count, dtype)
 
 
 def to_device(block: Any, data: np.ndarray) -> None:

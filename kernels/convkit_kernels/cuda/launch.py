@@ -15,7 +15,7 @@ import functools
 import os
 import types as python_types
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numba
 import numpy as np
@@ -23,20 +23,22 @@ from numba import types
 
 from . import driver, simulator
 from .compiled import compiled as compile_kernel
+from .parameters import Layout, Parameters, layout
 
 cuda = driver.module()
-if driver.is_simulated():
+SIMULATED = driver.is_simulated()
+if SIMULATED:
     simulator.hasten()
 
 # Threads of a block where a kernel does not say otherwise.  The simulator's threads are Python's, and cost as much as many elements.
-THREADS = 4 if driver.is_simulated() else 256
+THREADS = 4 if SIMULATED else 256
 # Blocks of a kernel whose threads walk over the work: enough to fill a large GPU several times over.
-BLOCKS = 2 if driver.is_simulated() else 2048
+BLOCKS = 2 if SIMULATED else 2048
 
 # Launches only queue work: an error shows where somebody next waits.  With CONVKIT_CUDA_SYNC=1 it shows at the operation that caused it.
 WAIT = os.environ.get("CONVKIT_CUDA_SYNC", "0") not in ("", "0")
 # Elements that the simulator leaves to one thread.
-FEW = 24 if driver.is_simulated() else 0
+FEW = 24 if SIMULATED else 0
 
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 _LETTERS = {
@@ -44,6 +46,15 @@ _LETTERS = {
     "B": types.uint8[::1], "?": types.boolean[::1], "u": types.uint64,
     "d": types.float64, "D": types.float64[::1], "f": types.float32, "F": types.float32[::1],
 }  # fmt: skip
+
+
+class Launch(NamedTuple):
+    """What the driver needs for a launch, or for a node of a graph; it reads `parameters.address`, and no dynamic shared memory."""
+
+    function: Any  # CUfunction
+    grid: tuple[int, int, int]
+    threads: tuple[int, int, int]
+    parameters: Parameters
 
 
 class Kernel:
@@ -54,18 +65,6 @@ class Kernel:
 
     def __repr__(self) -> str:
         return f"{self.function.__module__.rsplit('.', 1)[-1]}.{self.function.__qualname__}({', '.join(map(str, self.types))})"
-
-    @functools.cached_property
-    def _compiled(self) -> Any:
-        if driver.is_simulated():
-            compiled = cuda.jit(_silent(self.function))
-        else:
-            compiled = compile_kernel(self.function, self.types, self.registers)
-        return _Waiting(self, compiled) if WAIT else compiled
-
-    @functools.cached_property
-    def _alone(self) -> Any:
-        return simulator.alone(self.function)
 
     def __call__(self, count: int, *args: Any) -> None:
         """Run a kernel that walks over `count` elements: `for i in range(cuda.grid(1), count, cuda.gridsize(1))`."""
@@ -80,27 +79,48 @@ class Kernel:
 
     def run(self, grid: Any, threads: Any, args: tuple) -> None:
         """A launch; with 0 threads, of a single one that does all the work, in the simulator."""
-        if threads:
-            self._compiled[grid, threads](*args)
-        else:
-            self._alone(*args)
-
-
-class _Waiting:
-    """A compiled kernel each of whose launches waits for its end, so that what goes wrong in it is told here."""
-
-    def __init__(self, kernel: Kernel, compiled: Any):
-        self.kernel, self.compiled = kernel, compiled
-
-    def __getitem__(self, launch: Any) -> Callable:
-        def run(*args: Any) -> None:
-            try:
-                self.compiled[launch](*args)
+        try:
+            if not SIMULATED:
+                ready = self.prepared(grid, threads, args)
+                driver.launch(ready.function, ready.grid, ready.threads, ready.parameters.address)
+                self.layout.free(ready.parameters)
+            elif threads:
+                self._compiled[grid, threads](*args)
+            else:
+                self._alone(*args)
+            if WAIT:
                 driver.synchronize()
-            except Exception as error:
-                raise RuntimeError(f"cuda: {self.kernel!r} on {launch[0]} blocks of {launch[1]} threads: {error}") from error
+        except Exception as error:
+            if SIMULATED and not WAIT:
+                raise  # a debugger of the kernel's wants the error itself
+            raise RuntimeError(f"cuda: {self!r} on {grid} blocks of {threads} threads: {error}") from error
 
-        return run
+    @functools.cached_property
+    def _compiled(self) -> Any:
+        return cuda.jit(_silent(self.function)) if SIMULATED else compile_kernel(self.function, self.types, self.registers)
+
+    @functools.cached_property
+    def _alone(self) -> Any:
+        return simulator.alone(self.function)
+
+    # ---------------------------------------------------------------------------------------- on a GPU
+    @functools.cached_property
+    def layout(self) -> Layout:
+        """Of the parameters."""
+        return layout(self.types)
+
+    @functools.cached_property
+    def bound(self) -> Any:
+        """The driver's handle of the compiled kernel."""
+        return driver.function(self._compiled, self.layout.sizes)
+
+    def prepared(self, grid: Any, threads: Any, args: tuple) -> Launch:
+        """A launch as the driver takes it; its parameters are the caller's until `layout.free`."""
+        return Launch(self.bound, _three(grid), _three(threads), self.layout.filled(args))
+
+
+def _three(n: Any) -> tuple[int, int, int]:
+    return (*n, 1, 1)[:3] if isinstance(n, tuple) else (n, 1, 1)
 
 
 class Family(dict[np.dtype, Kernel]):
