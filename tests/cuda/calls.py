@@ -62,6 +62,7 @@ def _two(name: str) -> tuple[Callable, ...]:
     return (
         lambda k, a: getattr(k, name)(a(600), a(600)),
         lambda k, a: getattr(k, name)(a.image(2, 3, 5, 5), a(3, 1, 1)),
+        lambda k, a: getattr(k, name)(a.image(2, 4, 5, 5), a(4, 1, 1)),
         lambda k, a: getattr(k, name)(a(600), 2),
     )
 
@@ -87,14 +88,14 @@ LOSSES = ("mse", "smooth_l1", "huber", "bce", "bce_with_logits", "kl_div", "kl_d
 
 def _activations(k: Any, a: Make) -> None:
     for name in ACTIVATIONS:
-        k.activation(name, a.image(2, 3, 5, 5), 0.5, 1.0, 2.0)
+        k.activation(name, a.image(2, 4, 5, 5), 0.5, 1.0, 2.0)
     k.activation("leaky_relu", a.image(2, 3, 5, 5), a(3, 1, 1))
     k.activation("gelu", a(4, 5)[:, 1:])
 
 
 def _activation_grads(k: Any, a: Make) -> None:
     for name in ACTIVATIONS:
-        k.activation_grad(name, a.image(2, 3, 5, 5), a.image(2, 3, 5, 5), 0.5, 1.0, 2.0)
+        k.activation_grad(name, a.image(2, 4, 5, 5), a.image(2, 4, 5, 5), 0.5, 1.0, 2.0)
     k.activation_grad("leaky_relu", a.image(2, 3, 5, 5), a.image(2, 3, 5, 5), a(3, 1, 1))
     k.activation_grad("gelu", a.image(2, 3, 5, 5), a(2, 3, 5, 5))
 

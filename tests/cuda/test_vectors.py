@@ -41,3 +41,19 @@ def test_images(channels, begin, fits, dtype):
             np.testing.assert_allclose(result.get(), expected, rtol=1e-6, atol=1e-6)
     walk = [None, None, *(tables.interpolation("linear", n, n + 2, None, False) for n in (4, 5))]
     np.testing.assert_allclose(cuda.resample(there, walk).get(), cpu.resample(x, walk), rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("begin", [0, 4, 2, 1])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int64, np.int32, np.uint8, np.bool_])
+def test_elementwise(begin, dtype):
+    x, there = image(3, (2, 8, 2, 3), begin, dtype)
+    k, k_there = image(4, (2, 8, 2, 3), 0, np.float32)
+    bias, few = k[:1, :, :1, :1], k[:, :, :1, :1]
+    for expected, got in (
+        (x * k, there * k_there), (x > k, there > k_there), (x + bias, there + k_there[:1, :, :1, :1]), (x * few, there * k_there[:, :, :1, :1]),
+        (np.where(x > 0, k, few), cuda.where(there > 0, k_there, k_there[:, :, :1, :1])), (x.astype(np.int64), there.astype(np.int64)),
+        (x.astype(np.float32), there.astype(np.float32)), (x == 1, there == 1),
+        (x[:, 2:], there[:, 2:].copy()), (x[..., ::-1], there[..., ::-1].copy()),
+    ):  # fmt: skip
+        assert got.dtype == expected.dtype
+        np.testing.assert_allclose(got.get(), expected, rtol=1e-6)
