@@ -17,6 +17,7 @@ import importlib.util
 import logging
 import os
 import sys
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
@@ -56,6 +57,17 @@ def machine() -> ModuleType:
 def of(array: Any) -> str:
     """Name of the device that holds `array`."""
     return array.device
+
+
+def may_be(test: Callable[[Any], Any], array: Any) -> bool:
+    """Could `test(array)` hold somewhere?  On the host it is looked up; on a GPU it could, as nobody waits there to learn it.
+
+    For what is done with less work where it does not hold.
+
+    >>> may_be(np.isnan, np.zeros(3))
+    False
+    """
+    return bool(np.any(test(array))) if array.device == "cpu" else True
 
 
 def move(array: Any, device: str) -> Any:

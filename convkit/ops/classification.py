@@ -6,8 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from convkit_kernels.layout import unsigned
-
 from ..autograd import Function, TensorBase, is_grad_enabled
 from ..device import kernels
 from . import checks
@@ -24,14 +22,9 @@ def _classes(op: str, x: Any, target: Any, ignore_index: int = -100) -> tuple[np
     t, (batch, classes, *places) = target.array, x.array.shape
     if t.shape != (batch, *places):
         raise ValueError(f"{op}: input {list(x.shape)} needs targets of shape {[batch, *places]}, got {list(t.shape)}")
-    checks.whole(op, "ignore_index", ignore_index)
-    if not 0 <= ignore_index < classes and (not t.size or unsigned(t.astype(np.int64, copy=False)).max() < classes):  # mostly
-        return t, None
-    counted = t != ignore_index
-    bad = t[counted & ((t < 0) | (t >= classes))]
-    if bad.size:
-        raise IndexError(f"{op}: targets must be classes 0 to {classes - 1} (or ignore_index {ignore_index}), got {int(bad[0])}")
-    return t, None if counted.all() else counted
+    text = f"{op}: targets must be classes 0 to {classes - 1} (or ignore_index {ignore_index}), got {{first}}"
+    t, none_ignored = kernels(t).inside(t, 0, classes - 1, IndexError, text, checks.whole(op, "ignore_index", ignore_index))
+    return t, None if none_ignored else t != ignore_index
 
 
 def _weight_of_classes(op: str, x: Any, weight: Any) -> np.ndarray | None:
@@ -49,19 +42,32 @@ def _targets(op: str, x: Any, target: Any, weight: Any, ignore_index: int) -> tu
     t, counted = _classes(op, x, target, ignore_index)
     per_class = _weight_of_classes(op, x, weight)
     if counted is None:
-        return t, per_class, None if per_class is None else per_class[t]
+        return t, per_class, None if per_class is None else _at(per_class, t)
     if per_class is None:
         return t, None, counted.astype(x.dtype)
-    return t, per_class, np.where(counted, per_class[np.where(counted, t, 0)], 0).astype(x.dtype)
+    return t, per_class, np.where(counted, _at(per_class, np.where(counted, t, 0)), 0).astype(x.dtype)
 
 
-def _factor(op: str, t: np.ndarray, share: np.ndarray | None, reduction: str, size_average: Switch, reduce: Switch) -> float | None:
+def _at(per_class: np.ndarray, t: np.ndarray) -> np.ndarray:
+    """per_class[t], of classes that were checked."""
+    return gathered(per_class, 0, t.reshape(-1), order(per_class)).reshape(t.shape)
+
+
+def _factor(op: str, t: np.ndarray, share: np.ndarray | None, reduction: str, size_average: Switch, reduce: Switch) -> Any:
     """What the sum of the losses is multiplied by, None for no sum; the mean is weighted by `share`, and nan over nothing."""
     check_reduction(op, reduction, size_average, reduce)
     if reduction == "none":
         return None
-    total = 1.0 if reduction == "sum" else float(t.size) if share is None else float(share.sum(dtype=np.float64))
-    return 1.0 / total if total else float("nan")
+    if reduction == "sum":
+        return 1.0
+    if share is None:
+        return 1.0 / t.size if t.size else float("nan")
+    with np.errstate(divide="ignore"):  # of nothing the sum is 0, and 0 times infinity nan
+        return checks.array((1.0 / share.sum(dtype=np.float64)).astype(share.dtype))
+
+
+def _times(g: Any, factor: Any) -> Any:
+    return g * (factor if isinstance(factor, float) else TensorBase.result(factor))
 
 
 def _batched(op: str, x: Any, target: Any) -> tuple[Any, Any, bool]:
@@ -85,10 +91,7 @@ class NegativeLikelihood(Function):
         if ignored is not None:
             target = np.where(ignored, 0, target)
         ctx.args, ctx.target, ctx.x = (share, factor), target, (x.shape, order(x))
-        if x.ndim == 2 and x.flags.c_contiguous:  # few numbers, far apart: done before threads awake
-            y = x.reshape(-1).take(target + np.arange(0, x.size, x.shape[1]))
-        else:
-            y = gathered(x, 1, target[:, None], ctx.x[1])[:, 0]
+        y = gathered(x, 1, target[:, None], ctx.x[1])[:, 0]
         if share is not None:
             y = np.where(ignored, share, k.mul(y, share))  # 0, whatever x is there
         return k.neg(y) if factor is None else k.mul(k.sum(y, tuple(range(y.ndim)), False), -factor)
@@ -96,7 +99,7 @@ class NegativeLikelihood(Function):
     @staticmethod
     def backward(ctx, g):
         (share, factor), index = ctx.args, ctx.target[:, None]
-        g = -g.unsqueeze(1) if factor is None else Expand.apply(g * -factor, index.shape)
+        g = -g.unsqueeze(1) if factor is None else Expand.apply(_times(g, -factor), index.shape)
         if share is not None:
             g = g * TensorBase.result(share[:, None])
         return ScatterAdd.apply(g, 1, index, *ctx.x), None, None, None, None
@@ -145,7 +148,7 @@ class CrossEntropy(Function):
         x, logs = ctx.saved_tensors
         nothing = (None,) * 5
         if ctx.share is not None:
-            g = Expand.apply(g * ctx.share, ctx.args[0].shape)
+            g = Expand.apply(_times(g, ctx.share), ctx.args[0].shape)
         if not is_grad_enabled():
             return TensorBase.result(kernels(g.array).cross_entropy_grad(g.array, logs.array, *ctx.args)), *nothing
         # gx = g * (softmax(x) * sum(q) - q), in operations that can be differentiated again; q does not depend on x.
@@ -255,7 +258,7 @@ def multi_margin_loss(
         raise ValueError(f"{op}: input must be [N, C] or [C] with some classes, got shape {list(input.shape)}")
     t, per_class, share = _targets(op, x, target, weight, ignore_index=-(1 << 62))
     z = relu(x - (Gather.apply(x, 1, t[:, None]) - checks.number(op, "margin", margin)))
-    others = (np.arange(x.shape[1]) != t[:, None]).astype(x.dtype)
+    others = (np.arange(x.shape[1], like=t) != t[:, None]).astype(x.dtype)
     losses = sum((z if p == 1 else z * z) * TensorBase.result(others), 1) * (1.0 / x.shape[1])
     loss = reduced(op, losses if share is None else losses * TensorBase.result(share), reduction, size_average, reduce)
     return loss.squeeze(0) if alone and reduction == "none" else loss
@@ -367,7 +370,7 @@ def focal_loss(input: Any, target: Any, alpha: Any = None, gamma: float = 2.0, r
         losses = cross_entropy(input, target, reduction="none")
         losses = _modulated(losses, 1.0 - exp(-losses), gamma)
         per_class = _weight_of_classes(op, input, alpha)
-        return reduced(op, losses if per_class is None else losses * TensorBase.result(per_class[target.array]), reduction)
+        return reduced(op, losses if per_class is None else losses * TensorBase.result(_at(per_class, target.array)), reduction)
     x, t = of_one_shape(op, input, target)
     # 1 - q, without the loss of digits of 1 - sigmoid(x) where that is small.
     losses = _modulated(Pointwise.apply(x, t, "bce_with_logits", 0.0), sigmoid(x) * (1.0 - t) + sigmoid(-x) * t, gamma)

@@ -72,14 +72,15 @@ class EmbeddingBag(Function):
                 gw = gw * _one_by_count(ctx.index, ctx.rows, gw.dtype)
         if need_scale:
             counts = np.diff(ctx.start)
-            bag = np.repeat(np.arange(counts.size), counts)
+            bag = np.repeat(np.arange(counts.size, like=counts), counts)
             gs = TensorBase.result(k.sum(k.mul(k.embedding(gy.array, bag), k.embedding(weight, ctx.index)), (1,), False))
         return gw, gs, None, None, None, None
 
 
 def _one_by_count(index: np.ndarray, rows: int, dtype: Any) -> Any:
     """1 / the number of places of each row, [rows, 1]."""
-    return TensorBase.result((1 / np.maximum(np.bincount(index.reshape(-1), minlength=rows), 1)).astype(dtype)[:, None])
+    counts = kernels(index).scatter(np.ones(index.size, like=index), index.reshape(-1), 0, rows)
+    return TensorBase.result((1 / np.maximum(counts, 1)).astype(dtype)[:, None])
 
 
 # ------------------------------------------------------------------------------------------ the checks
@@ -95,8 +96,8 @@ def _table(op: str, index: Any, weight: Any, padding_idx: int | None, sparse: bo
     if floating(op, weight).ndim != 2:
         raise ValueError(f"{op}: weight must be [rows, features], got shape {list(weight.shape)}")
     rows = weight.shape[0]
-    if i.size and (i.min() < 0 or i.max() >= rows):
-        raise IndexError(f"{op}: indices must be 0 to {rows - 1}, the rows of weight {list(weight.shape)}, got {int(i.min())} to {int(i.max())}")
+    text = f"{op}: indices must be 0 to {rows - 1}, the rows of weight {list(weight.shape)}, got {{least}} to {{most}}"
+    i, _ = kernels(i).inside(i, 0, rows - 1, IndexError, text)
     if padding_idx is not None:
         padding_idx = checks.whole(op, "padding_idx", padding_idx)
         if not -rows <= padding_idx < rows:
@@ -228,13 +229,11 @@ def one_hot(input: Any, num_classes: int = -1) -> Any:
     i, num_classes = input.array, checks.whole("one_hot", "num_classes", num_classes)
     if not i.size and num_classes <= 0:
         raise ValueError("one_hot: num_classes must be given for a tensor without elements")
-    if i.size and i.min() < 0:
-        raise ValueError(f"one_hot: indices must not be negative, got {int(i.min())}")
+    i, _ = kernels(i).inside(i, 0, 2**63 - 1, ValueError, "one_hot: indices must not be negative, got {least}")
     if num_classes != -1 and num_classes < 1:
         raise ValueError(f"one_hot: num_classes must be positive, or -1 for as many as needed, got {num_classes}")
     if num_classes == -1:
         num_classes = int(i.max()) + 1
     geometry.fits("one_hot", (*i.shape, num_classes))
-    if i.size and i.max() >= num_classes:
-        raise ValueError(f"one_hot: indices must be below num_classes {num_classes}, got {int(i.max())}")
+    i, _ = kernels(i).inside(i, 0, num_classes - 1, ValueError, f"one_hot: indices must be below num_classes {num_classes}, got {{most}}")
     return TensorBase.result(indexing.one_hot(i.astype(np.int64), num_classes, np.int64))

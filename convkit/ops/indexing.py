@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from convkit_kernels.layout import order_of, unsigned
+from convkit_kernels.layout import order_of
 
 from ..autograd import Function, TensorBase
 from ..device import kernels
@@ -149,12 +149,21 @@ def _lists(key: Key) -> tuple[tuple, list[np.ndarray], bool]:
     return parts, lists, all(k.dtype == np.bool_ for k in lists)
 
 
+def _within(key: Key, shape: tuple[int, ...]) -> Key:
+    """The key; IndexError if one of its lists leaves its dimension."""
+    parts, lists, _ = _lists(key)
+    if len(lists) < len(parts):
+        return key  # which will be looked up
+    text = "index {{first}} is out of bounds for axis {} with size {}"
+    return tuple(kernels(k).inside(k, -n, n - 1, IndexError, text.format(d, n))[0] for d, (k, n) in enumerate(zip(lists, shape, strict=False)))
+
+
 def added(x: np.ndarray, key: Key, values: Any) -> np.ndarray:
     """A copy of x with `values` added at `key`: where an element is named twice, both count."""
     once = _lists(key)[2]
     if x.dtype in FLOATS and x.size and not once:
         values = np.asarray(values, x.dtype, like=x)
-        return kernels(x).add(x, placed(values, key, x.shape))
+        return kernels(x).add(x, placed(values, _within(key, x.shape), x.shape))
     y = copied(x)
     if once:
         y[key] += values
@@ -304,15 +313,8 @@ def _whole(op: str, index: Any) -> np.ndarray:
 
 def _inside(op: str, index: np.ndarray, n: int, d: int, negative: bool = False) -> np.ndarray:
     """The index; IndexError if it leaves 0 .. n-1 (or -n .. n-1)."""
-    if not index.size:
-        return index
-    everywhere = tuple(range(index.ndim))
-    if not negative and index.dtype == np.int64:  # one look: what is negative is very large as an unsigned number
-        if kernels(index).amax(unsigned(index), everywhere, False) < n:
-            return index
-    if index.min() < (-n if negative else 0) or index.max() >= n:
-        raise IndexError(f"{op}: indices {int(index.min())} to {int(index.max())} leave dimension {d} of size {n}")
-    return index
+    text = f"{op}: indices {{least}} to {{most}} leave dimension {d} of size {n}"
+    return kernels(index).inside(index, -n if negative else 0, n - 1, IndexError, text)[0]
 
 
 def _smaller(op: str, x: Any, dim: int, index: Any) -> tuple[int, np.ndarray]:
@@ -322,7 +324,7 @@ def _smaller(op: str, x: Any, dim: int, index: Any) -> tuple[int, np.ndarray]:
         return d, np.zeros((0,) * max(x.array.ndim, 1), np.int64, like=i)
     if max(i.ndim, 1) != max(x.array.ndim, 1):
         raise ValueError(f"{op}: index must hold integers and have {x.array.ndim} dimensions, got {i.dtype} of shape {list(i.shape)}")
-    _inside(op, i, x.array.shape[d] if x.array.ndim else 1, d)
+    i = _inside(op, i, x.array.shape[d] if x.array.ndim else 1, d)
     if any(k != d and m > n for k, (n, m) in enumerate(zip(x.array.shape, i.shape, strict=False))):
         raise ValueError(f"{op}: index {list(i.shape)} is larger than the input {list(x.array.shape)}")
     return d, i
@@ -478,6 +480,4 @@ def narrow(input: Any, dim: int, start: Any, length: int) -> Any:
 
 def one_hot(index: np.ndarray, classes: int, dtype: Any) -> np.ndarray:
     """[*index.shape, classes] with a one at each index."""
-    y = filled((*index.shape, classes), 0, index, dtype)
-    np.put_along_axis(y, index[..., None], 1, -1)
-    return y
+    return (index[..., None] == np.arange(classes, like=index)).astype(dtype)

@@ -238,8 +238,7 @@ def binary_cross_entropy(
         raise TypeError(f"{op}: target must be a tensor of the input's dtype {x.dtype}, got {getattr(t, 'dtype', type(t).__name__)}")
     x, t = of_one_shape(op, x, t)
     for name, a in (("input", x.array), ("target", t.array)):
-        if a.size and not (a.min() >= 0 and a.max() <= 1):
-            raise ValueError(f"{op}: all elements of {name} must be between 0 and 1, got {a.min():g} to {a.max():g}")
+        kernels(a).inside(a, 0, 1, ValueError, f"{op}: all elements of {name} must be between 0 and 1, got {{least:g}} to {{most:g}}")
     values = Pointwise.apply(x, t, "bce", 0.0)
     return reduced(op, values if weight is None else values * _weight(op, "weight", weight, x), reduction, size_average, reduce)
 

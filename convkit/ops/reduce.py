@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..autograd import Function, TensorBase, enable_grad, grad, is_grad_enabled
-from ..device import kernels
+from ..device import kernels, may_be
 from . import checks
 from .elementwise import Cast, Expand, as_float, floating, maximum, minimum, where
 from .indexing import Gather
@@ -84,8 +84,7 @@ class NanSum(Sum):
     def backward(ctx, gy):
         x = ctx.saved_tensors[0].array
         gx, *_ = Sum.backward(ctx, gy)
-        missing = np.isnan(x)
-        return where(TensorBase.result(~missing), gx, 0.0) if missing.any() else gx, None, None
+        return where(TensorBase.result(~np.isnan(x)), gx, 0.0) if may_be(np.isnan, x) else gx, None, None
 
 
 class _Extreme(Function):
@@ -105,11 +104,11 @@ class _Extreme(Function):
     def backward(ctx, gy):
         x, y = (t.array for t in ctx.saved_tensors)
         wins = x == y
-        if np.isnan(y).any():
+        if may_be(np.isnan, y):
             wins |= np.isnan(x) & np.isnan(y)
         won = wins.astype(x.dtype)
         gy = gy.reshape(ctx.kept)
-        if np.count_nonzero(wins) > y.size:  # some tie
+        if may_be(lambda wins: np.count_nonzero(wins) > y.size, wins):  # some tie
             gy = gy * TensorBase.result(1 / kernels(x).sum(won, ctx.axes, True))
         return gy * TensorBase.result(won), None, None
 
@@ -155,7 +154,7 @@ class Length(Function):
     @staticmethod
     def backward(ctx, gy):
         x, y = ctx.saved_tensors
-        if y.array.all():
+        if not may_be(np.logical_not, y.array):
             return x * (gy / y), None
         still = TensorBase.result(y.array == 0)
         return x * where(still, 0.0, gy / where(still, 1.0, y)), None
@@ -176,7 +175,9 @@ class LogSumExp(Function):
     @staticmethod
     def backward(ctx, gy):
         x, y = ctx.saved_tensors
-        shift = y if np.isfinite(y.array).all() else where(TensorBase.result(np.isfinite(y.array)), y, 0.0)  # over nothing but -inf: no nan
+        shift = (
+            y if not may_be(lambda y: ~np.isfinite(y), y.array) else where(TensorBase.result(np.isfinite(y.array)), y, 0.0)
+        )  # over nothing but -inf: no nan
         return gy * (x - shift).exp(), None
 
 
@@ -417,7 +418,7 @@ def var(input: Any, dim: Dim = None, unbiased: bool | None = None, keepdim: bool
 
 def _root(v: Any) -> Any:
     """Square root whose gradient at 0 is 0, not inf."""
-    if (v.array != 0).all():
+    if not may_be(np.logical_not, v.array):
         return v.sqrt()
     still = TensorBase.result(v.array == 0)
     return where(still, 0.0, where(still, 1.0, v).sqrt())
@@ -469,8 +470,9 @@ def norm(input: Any, p: float | str | None = "fro", dim: Dim = None, keepdim: bo
     if abs(p) == float("inf"):
         return (amax if p > 0 else amin)(input.abs(), over, keepdim)
     zero = TensorBase.result(input.array == 0)
-    size = input.abs() if not zero.array.any() else where(zero, 0.0 if p > 0 else float("inf"), where(zero, 1.0, input).abs())
-    total = sum((where(zero, 0.0, where(zero, 1.0, size) ** p) if p > 0 and zero.array.any() else size**p), over, True)
+    some = may_be(np.logical_not, input.array)
+    size = input.abs() if not some else where(zero, 0.0 if p > 0 else float("inf"), where(zero, 1.0, input).abs())
+    total = sum((where(zero, 0.0, where(zero, 1.0, size) ** p) if p > 0 and some else size**p), over, True)
     nothing = TensorBase.result(total.array == 0)
     return _dropped(where(nothing, 0.0, where(nothing, 1.0, total) ** (1.0 / p)), over, keepdim)
 

@@ -377,6 +377,11 @@ CALLS: dict[str, tuple[Callable[[Any, Make], Any], ...]] = {
     "grid_sample_input_grad": _samples(
         lambda k, a, x, grid, *how: k.grid_sample_input_grad(a.image(*x.shape[:2], *grid.shape[1:-1]), grid, x.shape[2:], *how)
     ),
+    "inside": (
+        lambda k, a: k.inside(a(600), 0, 1, ValueError, ""),
+        lambda k, a: k.inside(a.index(600), 0, 9, IndexError, "", -1),
+        lambda k, a: k.inside(a.strided(3, 40), 0, 1, ValueError, ""),
+    ),
     "lerp": (lambda k, a: k.lerp(a(600), a(600), 0.5), lambda k, a: k.lerp(a(4, 5), a.strided(4, 5), a(4, 5))),
     "local_forward": (lambda k, a: _locals(k, a, "forward"),),
     "local_input_grad": (lambda k, a: _locals(k, a, "input"),),

@@ -135,7 +135,8 @@ def without_gpu() -> None:
     driver.address = lambda block: block.ctypes.data
     driver.to_device = lambda block, data: None
     driver.to_host = lambda block, offset, data: data.fill(0)
-    driver.synchronize = lambda: None
+    driver.mapped = lambda size: (np.zeros(size, np.uint8),) * 2
+    driver.synchronize = driver.wait = lambda: None
     driver.trouble = lambda: None
     noted = functools.cached_property(Noted)
     noted.__set_name__(launch.Kernel, "bound")

@@ -64,7 +64,7 @@ def test_an_error_is_told_where_it_was_caused(monkeypatch):
     def fail():
         raise ValueError("an illegal memory access was encountered")
 
-    monkeypatch.setattr(launch.driver, "synchronize", fail)
+    monkeypatch.setattr(launch.driver, "wait", fail)
     x = memory.empty((3,), np.float32)
     with pytest.raises(RuntimeError, match=r"cuda: test_launch\._scaled\(.*\) on 2 blocks of 4 threads: an illegal memory access"):
         _scaled[x.dtype].blocks(2, 4, 0, x.flat, 0, 2.0)

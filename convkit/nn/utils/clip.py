@@ -10,7 +10,7 @@ import numpy as np
 
 from ...autograd import no_grad, version_of
 from ...autograd.graph import listed
-from ...device import kernels
+from ...device import kernels, may_be
 from ...ops import checks
 from ...ops.creation import zeros
 from ...ops.shape import stack
@@ -35,8 +35,8 @@ def get_total_norm(tensors: Tensors, norm_type: float = 2.0, error_if_nonfinite:
     with no_grad():
         if p == 2 and all(t.is_floating_point() for t in parts):  # the usual case, without tensors on the way
             arrays = [t.array for t in parts]
-            squares = [float(kernels(a).sum(a, tuple(range(a.ndim)), False, "squares")) for a in arrays]
-            total = Tensor(np.array(math.sqrt(sum(squares)), arrays[0].dtype))
+            squares = np.stack([kernels(a).sum(a, tuple(range(a.ndim)), False, "squares") for a in arrays])
+            total = Tensor(checks.array(np.sqrt(squares.sum(dtype=np.float64)).astype(arrays[0].dtype)))
         else:
             norms = [_norm(t, p) for t in parts]
             total = norms[0] if len(norms) == 1 else _norm(stack([n.to(norms[0].dtype) for n in norms]), p)
@@ -47,13 +47,14 @@ def get_total_norm(tensors: Tensors, norm_type: float = 2.0, error_if_nonfinite:
 
 def clip_grads_with_norm_(parameters: Tensors, max_norm: float, total_norm: Tensor, foreach: bool | None = None) -> None:
     """Multiply the gradients by min(1, max_norm / (total_norm + 1e-6)), in place."""
-    factor = min(float(checks.number("clip_grads_with_norm_", "max_norm", max_norm)) / (float(total_norm) + 1e-6), 1.0)  # nan stays
-    if factor == 1:
+    limit, norm = float(checks.number("clip_grads_with_norm_", "max_norm", max_norm)), getattr(total_norm, "array", total_norm)
+    factor = checks.array(np.minimum(limit / (checks.array(norm).astype(np.float64) + 1e-6), 1.0))  # nan stays
+    if not may_be(lambda factor: factor != 1, factor):
         return
     for p in _listed(parameters):
         if p.grad is not None:
             grad = p.grad.array
-            grad[...] = kernels(grad).mul(grad, factor)  # inf * 0 is nan, as in torch
+            grad[...] = kernels(grad).mul(grad, np.asarray(factor.astype(grad.dtype), like=grad))  # inf * 0 is nan, as in torch
             version_of(p.grad)[0] += 1
 
 

@@ -18,7 +18,7 @@ import functools
 import importlib.metadata
 import threading
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numba
@@ -223,6 +223,16 @@ def to_host(block: Any, offset: int, data: np.ndarray) -> None:
         data[...] = block._ary[offset : offset + data.size]
     else:
         block[offset : offset + data.size].copy_to_host(data)
+    _look()
+
+
+def mapped(size: int) -> tuple[Any, np.ndarray]:
+    """A block of the host's memory in which kernels write, and the bytes as the host reads them when work is done."""
+    if is_simulated():
+        block = allocate(size)
+        return block, block._ary
+    memory = module().mapped_array(size, np.uint8)
+    return borrow(int(memory.device_ctypes_pointer.value), size, memory), np.asarray(memory)
 
 
 def shared() -> None:
@@ -239,6 +249,21 @@ def memory() -> str:
     return f"{free / 2**20:.0f} of the device's {total / 2**20:.0f} MiB are free"
 
 
-def synchronize() -> None:
+def wait() -> None:
     """Wait until all work is done."""
     module().synchronize()
+
+
+def synchronize() -> None:
+    """Wait until all work is done, and look whether it went well."""
+    wait()
+    _look()
+
+
+# What is to be looked at whenever the host has waited: whether kernels have found anything wrong.
+noticed: list[Callable[[], None]] = []
+
+
+def _look() -> None:
+    for look in noticed:
+        look()

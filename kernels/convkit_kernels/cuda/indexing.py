@@ -2,7 +2,7 @@
 
 A key is integers, slices, None, `...`, and arrays of integers or booleans on either side.  What has no arrays is a view of memory (`Array`); of
 arrays, the places in memory are numbers that a kernel computes.  A result's size depends on what is in a mask, so that the host waits for its
-count; and it waits to learn whether places that are computed on the device lie inside, as an IndexError is to be raised where they do not.
+count.  Whether places that are computed on the device lie inside is checked there, and told later (`checks.py`).
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numba
 import numpy as np
 
+from . import checks
 from . import elementwise as e
 from .copy import assign
 from .embedding import scatter_places
@@ -30,25 +31,22 @@ KINDS = (np.float32, np.float64, np.int64, np.int32, np.uint8, np.bool_)
 def _chosen(dtype: np.dtype, read: bool) -> Kernel:
     """y[...] = x[..., index[...], ...] or, without `read`, the place in memory of what stands there.
 
-    `size` and `step` are those of the dimension chosen from; with size 0 all places are known to be inside.
+    `size` and `step` are those of the dimension chosen from, where negative numbers count from its end.
     """
 
-    def chosen(n, dims, s, x, x0, u, index, i0, v, size, step, y, y0, w, bad):
+    def chosen(n, dims, s, x, x0, u, index, i0, v, size, step, y, y0, w):
         for i in range(cuda.grid(1), n, cuda.gridsize(1)):
             at = e._coordinates(i, dims, s)
             k = index[e._place(i0, at, v)]
-            if size and k < 0:
+            if k < 0:
                 k += size
-            if size and (k < 0 or k >= size):
-                bad[0] = 1
-                k = 0
             place = e._place(x0, at, u) + k * step
             y[e._place(y0, at, w)] = x[place] if read else place
 
     chosen.__name__ = chosen.__qualname__ = "chosen" if read else "places"
     kind, ints = numba.from_dtype(dtype)[::1], _i[::1]
     sizes = numba.types.UniTuple(numba.uint32, e.RANK)
-    return Kernel(chosen, [_i, _i, sizes, kind, _i, _steps, ints, _i, _steps, _i, _i, kind if read else ints, _i, _steps, ints])
+    return Kernel(chosen, [_i, _i, sizes, kind, _i, _steps, ints, _i, _steps, _i, _i, kind if read else ints, _i, _steps])
 
 
 @kernel("iITTi", KINDS)
@@ -63,9 +61,8 @@ class _Places(NamedTuple):
 
     rest: Array
     places: Array  # of the result's shape
-    size: int  # of the dimension; 0 if all places are known to be inside
+    size: int  # of the dimension: negative places count from its end
     step: int
-    known: bool  # are all places inside?
     once: bool  # is nothing named twice?
 
 
@@ -112,7 +109,7 @@ def _resolved(a: Array, key: Any) -> _Places:
     view = a._as(a.view[tuple(basic)])
     together = order == list(range(order[0], order[-1] + 1))
 
-    index, size, step, known = None, 0, 0, True
+    index, size, step = None, 0, 0
     first: list[Any] = [slice(None)] * view.ndim
     arrays = [(d, part) for d, part in chosen if not isinstance(part, int)]
     for d, part in chosen:
@@ -120,14 +117,14 @@ def _resolved(a: Array, key: Any) -> _Places:
     shape = np.broadcast_shapes(*((p.array if isinstance(p, _Inside) else p).shape for _, p in arrays))
     for d, part in arrays:
         inside = isinstance(part, _Inside)
-        places = (part.array if inside else part).astype(np.int64, copy=False)
         n, s = view.shape[d], view.steps[d]
+        places = (
+            part.array if inside else checks.inside(part, -n, n - 1, IndexError, f"index {{first}} is out of bounds for a dimension of size {n}")[0]
+        )
         if len(arrays) == 1:
-            index, size, step, known = places, 0 if inside else n, s, inside
+            index, size, step = places, n, s
         else:
-            if not inside:
-                places = _checked(places, n)
-            places = places * s  # type: ignore[operator]
+            places = (places if inside else places % n) * s  # type: ignore[operator]
             index, size, step = places if index is None else index + places, 0, 1  # type: ignore[operator]
     lengths = [n for d, n in enumerate(view.shape) if isinstance(first[d], slice)]
     if math.prod(shape) and any(not view.shape[d] for d, _ in arrays):
@@ -136,10 +133,10 @@ def _resolved(a: Array, key: Any) -> _Places:
     whole = (*lengths[:result_at], *shape, *lengths[result_at:])
     if not math.prod(whole):
         nothing = empty(whole, a.dtype)
-        return _Places(nothing, empty(whole, np.int64), 0, 0, True, once)
+        return _Places(nothing, empty(whole, np.int64), 0, 0, once)
     rest = _spread(view.view[(*first, Ellipsis)], result_at, shape)
     index = index._as(np.broadcast_to(_spread(index.view, index.ndim, (1,) * (len(lengths) - result_at)), whole))  # type: ignore[union-attr]
-    return _Places(view._as(rest), index, size, step, known, once)
+    return _Places(view._as(rest), index, size, step, once)
 
 
 def _spread(view: np.ndarray, at: int, shape: tuple[int, ...]) -> np.ndarray:
@@ -160,15 +157,6 @@ def _floats(key: Any) -> Any:
     raise IndexError("arrays used as indices must be of integer (or boolean) type")
 
 
-def _checked(index: Array, n: int) -> Array:
-    """The index counted from the front; IndexError if it leaves 0 .. n-1."""
-    if index.size:
-        low, high = (f(index).item() for f in (np.min, np.max))  # type: ignore[call-overload]
-        if low < -n or high >= n:
-            raise IndexError(f"index {low if low < -n else high} is out of bounds for a dimension of size {n}")
-    return index % n  # type: ignore[operator,return-value]
-
-
 def _walk(chosen: _Places, y: Array) -> tuple[tuple, tuple]:
     sizes, rest, index, steps = e._joined(y.shape, chosen.rest.steps, chosen.places.steps, y.steps)
     if len(sizes) > e.RANK:
@@ -180,23 +168,12 @@ def _walk(chosen: _Places, y: Array) -> tuple[tuple, tuple]:
     )
 
 
-def _flag(known: bool, index: Array) -> Array:
-    return index if known else e.fill(empty((1,), np.int64), 0)
-
-
-def _verify(chosen: _Places, bad: Array) -> None:
-    if not chosen.known and bad.item():
-        raise IndexError(f"an index is out of bounds for a dimension of size {chosen.size}")
-
-
 def _run(a: Array, chosen: _Places, read: bool) -> Array:
     """What is chosen of a or, without `read`, its places in a's buffer, in C order."""
     y = empty(chosen.rest.shape, a.dtype if read else np.int64)
     if y.size:
         head, tail = _walk(chosen, y)
-        bad = _flag(chosen.known, chosen.places)
-        _chosen(a.dtype, read)(y.size, y.size, *head, *tail, bad.flat)
-        _verify(chosen, bad)
+        _chosen(a.dtype, read)(y.size, y.size, *head, *tail)
     return y
 
 

@@ -89,7 +89,7 @@ class Kernel:
             else:
                 self._alone(*args)
             if WAIT:
-                driver.synchronize()
+                driver.wait()
         except Exception as error:
             if SIMULATED and not WAIT:
                 raise  # a debugger of the kernel's wants the error itself

@@ -6,6 +6,7 @@ array's `view`.  Any other function is a TypeError: nothing is copied to the hos
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -28,6 +29,7 @@ UFUNCS: dict[np.ufunc, Callable] = {
     **{f: (lambda a, name=name: e.unary(name, a)) for name, f in e.cpu._UNARY.items()},
 }  # fmt: skip
 
+FEW = 4096  # numbers that stay on the device for the next time they are asked for
 VIEWS = (np.broadcast_to, np.diagonal, np.expand_dims, np.flip, np.moveaxis, np.squeeze, np.swapaxes, np.transpose, np.atleast_1d)
 
 
@@ -252,6 +254,16 @@ def _made(make: Callable) -> Callable:
     return lambda *args, **options: asarray(make(*args, **options))
 
 
+def _arange(*args: Any, **options: Any) -> Array:
+    numbers = np.arange(*args, **options)
+    return _kept(numbers.tobytes(), numbers.dtype).copy() if numbers.size <= FEW else asarray(numbers)
+
+
+@functools.lru_cache(maxsize=256)
+def _kept(content: bytes, dtype: np.dtype) -> Array:
+    return asarray(np.frombuffer(content, dtype))
+
+
 def _as_array(a: Any, dtype: Any = None, **_: Any) -> Array:
     if not isinstance(a, Array):
         a = np.asarray(a, dtype)
@@ -328,7 +340,7 @@ FUNCTIONS: dict[Any, Callable] = {
     np.argsort: _argsort, np.sort: _sorted, np.unique: _unique,
     np.partition: lambda a, kth, axis=-1: _sorted(a, axis),
     # creation, like an array of the device
-    np.asarray: _as_array, np.array: _as_array, np.arange: _made(np.arange), np.eye: _made(np.eye), np.tri: _made(np.tri),
+    np.asarray: _as_array, np.array: _as_array, np.arange: _arange, np.eye: _made(np.eye), np.tri: _made(np.tri),
     np.empty: lambda shape, dtype=np.float64, **_: empty((shape,) if isinstance(shape, int) else shape, dtype),
     np.zeros: lambda shape, dtype=np.float64, **_: _full(shape, 0, dtype),
     np.ones: lambda shape, dtype=None, **_: _full(shape, 1, dtype or np.float64),
