@@ -151,7 +151,7 @@ def _each_convolution(call: Callable) -> tuple[Callable, ...]:
 POOLS = (
     ((4, 8, 12, 12), window("pool", (2, 2), 2)), ((4, 8, 12, 12), window("pool", (3, 3), 2, 1, ceil_mode=True)),
     ((2, 3, 20), window("pool", (3,), 1)), ((2, 3, 6, 6, 6), window("pool", (2, 2, 2), 2)), ((4, 8, 12, 12), Grid((5, 5))),
-    ((4, 64, 7, 7), Grid((1, 1))), ((1, 2, 40, 40), window("pool", (20, 20), 1)),
+    ((4, 64, 7, 7), Grid((1, 1))), ((1, 4, 40, 40), window("pool", (20, 20), 1)), ((1, 2, 40, 40), window("pool", (20, 20), 1)),
 )  # fmt: skip
 
 
@@ -192,7 +192,8 @@ def _samples(call: Callable) -> tuple[Callable, ...]:
             for padding in ("zeros", "border", "reflection"):
                 for align in (False, True):
                     call(k, a, a.image(2, 3, 8, 9), a(2, 5, 6, 2), mode, padding, align)
-        call(k, a, a.image(2, 3, 4, 5, 6), a(2, 3, 4, 5, 3), "bilinear", "zeros", False)
+        for mode in ("nearest", "bilinear"):
+            call(k, a, a.image(2, 3, 4, 5, 6), a(2, 3, 4, 5, 3), mode, "zeros", False)
         call(k, a, a.image(2, 32, 8, 9), a(2, 5, 6, 2), "bilinear", "zeros", False)
 
     return (run,)
@@ -327,6 +328,8 @@ def _scatters(k: Any, a: Make) -> None:
         k.scatter(a(30, 8), a.index(30, 8), 0, 50, None, put)
         k.scatter(a(30, 8), a.index(30), 0, 50, a(50, 8), put)
         k.scatter(a(5, 30), a.index(5, 30), 1, 50, None, put)
+        k.scatter(a(3, 5, 1 << 14), a.index(3, 5, 1 << 14), 1, 7, None, put)
+    a(50)[a.index(7)] = 1
 
 
 def _sorts(k: Any, a: Make) -> None:
@@ -334,6 +337,15 @@ def _sorts(k: Any, a: Make) -> None:
         for descending in (False, True):
             k.argsort(a(*shape), axis, descending)
         k.argsort(a(*shape), axis, True, 3)
+
+
+def _found(k: Any, a: Make) -> None:
+    # What follows where there is something: how much, only a kernel that runs could tell.
+    from convkit_kernels.cuda import reduce
+
+    mask, places, y = a(600, dtype=bool), a.index(600), a.index(600)
+    reduce._numbered[reduce._ANY](600, 600, mask.flat, mask.offset, places.flat, places.offset, y.flat)
+    reduce._unraveled[reduce._ANY](300, 300, places.flat, a.index(2).flat, 2, y.flat)
 
 
 CALLS: dict[str, tuple[Callable[[Any, Make], Any], ...]] = {
@@ -353,7 +365,11 @@ CALLS: dict[str, tuple[Callable[[Any, Make], Any], ...]] = {
     "clamp": (lambda k, a: k.clamp(a(600), 0, None), lambda k, a: k.clamp(a.strided(3, 40), 0, 1)),
     "clamp_grad": (lambda k, a: k.clamp_grad(a(600), a(600), 0, None), lambda k, a: k.clamp_grad(a(4, 5), a.strided(4, 5), 0, 1)),
     "concatenate": (lambda k, a: k.concatenate([a(2, 3), a.strided(2, 4)], 1), lambda k, a: k.concatenate([a(2, 3), a(4, 3)], 0)),
-    "contiguous": (lambda k, a: k.contiguous(a.strided(2, 3)), lambda k, a: k.contiguous(a.image(2, 3, 4, 5))),
+    "contiguous": (
+        lambda k, a: k.contiguous(a.strided(2, 3)),
+        lambda k, a: k.contiguous(a.image(2, 3, 4, 5)),
+        lambda k, a: k.contiguous(a.image(2, 40, 7, 7)),
+    ),
     "conv_forward": _each_convolution(_forward),
     "conv_input_grad": _each_convolution(_input_grad),
     "conv_weight_grad": _each_convolution(_weight_grad),
@@ -409,7 +425,7 @@ CALLS: dict[str, tuple[Callable[[Any, Make], Any], ...]] = {
     "minimum": _two("minimum"),
     "mul": _two("mul"),
     "neg": _one("neg"),
-    "nonzero": (lambda k, a: k.nonzero(a(6, 100, dtype=bool)), lambda k, a: k.nonzero(a(3, 4, 5))),
+    "nonzero": (lambda k, a: k.nonzero(a(6, 100, dtype=bool)), lambda k, a: k.nonzero(a(3, 4, 5)), _found),
     "norm": (_norms,),
     "norm_grad": (_norm_grads,),
     "norm_stats": tuple(

@@ -161,6 +161,23 @@ def launches(names: list[str], dtypes: tuple[str, ...]) -> list[Noted]:
     return [noted for kernel, noted in Noted.every.items() if kernel not in before]
 
 
+def untried() -> list[str]:
+    """The families of kernels that no call has launched, of those that files name; not of what functions make as it is asked for."""
+    from convkit_kernels.cuda.launch import Family
+
+    def families(value: Any) -> Iterator[Family]:
+        if isinstance(value, Family):
+            yield value
+        elif isinstance(value, (list, tuple, dict)):
+            for part in value.values() if isinstance(value, dict) else value:
+                yield from families(part)
+
+    modules = [module for name, module in sorted(sys.modules.items()) if name.startswith("convkit_kernels.cuda.")]
+    tried = {kernel.function for kernel in Noted.every}
+    found = {id(f): f for module in modules for value in vars(module).values() for f in families(value)}
+    return [f"{f.function.__module__}.{f.function.__qualname__}" for f in found.values() if f.function not in tried]
+
+
 # ---------------------------------------------------------------------------------- compiled all the same
 def compiled(noted: Noted, assemble: tuple = TARGETS[:1]) -> dict[str, Any]:
     """What is to be known of a kernel; PTX under `ptx`, by target."""

@@ -34,6 +34,19 @@ def test_the_calls_name_every_public_kernel():
     assert {name for names in exports("cuda").values() for name in names} <= set(calls.CALLS)
 
 
+def test_the_calls_launch_every_kernel(python):
+    code = """
+from tests.cuda.compiling import *
+without_gpu()
+from tests.cuda import calls
+for names in exports("cuda").values():
+    launches(names, (*calls.FLOATS, *calls.WHOLE))
+print(untried())
+"""
+    nowhere = {f"convkit_kernels.cuda.grid.grid_grad_nearest_{rank}d" for rank in (2, 3)}  # the gradient is zero, which needs no kernel
+    assert set(ast.literal_eval(python(code, NUMBA_ENABLE_CUDASIM=None).stdout)) == nowhere
+
+
 def test_what_is_wrong_is_seen(python):
     code = """
 from tests.cuda.compiling import *

@@ -20,6 +20,7 @@ from .launch import cuda, kernel
 from .memory import Array, asarray, empty
 
 TILE, LINES = (4, 2) if driver.is_simulated() else (32, 8)  # a tile has TILE x TILE elements; a block, TILE x LINES threads
+PITCH = TILE + 1  # from a tile's row to the next: the elements of a column are in different banks
 NARROW = TILE // 2  # fewer rows or columns than this fill no tile
 
 _BITS = {n: np.dtype(f"u{n}") for n in (1, 2, 4, 8)}  # what is copied is bits
@@ -79,7 +80,7 @@ def _tiles(shape: tuple[int, ...], xs: tuple[int, ...], ys: tuple[int, ...]) -> 
 @kernel("TiTiI", dtypes=tuple(_BITS.values()))
 def _turn(x, x0, y, y0, plan):
     # plan: I, J, from one i to the next in y, from one j to the next in x; then of each axis of p its size and its strides in x and y
-    tile = cuda.shared.array((TILE, TILE + 1), x.dtype)  # one more, so that the elements of a column are in different banks
+    tile = cuda.shared.array((TILE, PITCH), x.dtype)
     t, u, p = cuda.threadIdx.x, cuda.threadIdx.y, cuda.blockIdx.x
     I, J = plan[0], plan[1]
     many_i, many_j = (I + TILE - 1) // TILE, (J + TILE - 1) // TILE
