@@ -24,6 +24,7 @@ from .memory import Array, asarray, empty, empty_like
 from .reduce import sum
 
 THREADS, LINES = (4, 2) if driver.is_simulated() else (256, 32)
+TOGETHER = 4  # numbers that a thread reads before it writes: a read does not pass a write, so that only these are on their way at the same time
 LEAST, BLOCKS = (2, 8) if driver.is_simulated() else (8, 2048)  # numbers that a thread takes at least, where it can; blocks that fill a GPU
 
 
@@ -247,6 +248,7 @@ def _affine(x, center, rate, w, b):
 @kernel("TiTiTiTiTiTiI")
 def _norm(x, x0, mean, m0, inv_std, v0, weight, w0, bias, b0, y, y0, plan):
     # y = (x - mean) inv_std weight + bias
+    here = cuda.local.array(TOGETHER, x.dtype)
     zero, lanes, step = x.dtype.type(0), plan[5], plan[4]
     o, lane = _mine(plan)
     low, high = _range(plan, lane)
@@ -254,9 +256,13 @@ def _norm(x, x0, mean, m0, inv_std, v0, weight, w0, bias, b0, y, y0, plan):
     place = o // plan[2] * plan[3] + o % plan[2]
     if low < high:
         _, center, rate, w, b = _numbers(n, c, mean, m0, inv_std, v0, weight, w0, bias, b0, plan)
-        for r in range(low, high, lanes):
-            value = _affine(x[x0 + place + r * step], center, rate, w, b)
-            y[y0 + place + r * step] = zero if plan[RELU] and value <= zero else value
+        for first in range(low, high, TOGETHER * lanes):
+            for k in range(TOGETHER):
+                here[k] = x[x0 + place + min(first + k * lanes, high - 1) * step]
+            for k in range(TOGETHER):
+                if first + k * lanes < high:
+                    value = _affine(here[k], center, rate, w, b)
+                    y[y0 + place + (first + k * lanes) * step] = zero if plan[RELU] and value <= zero else value
 
 
 def norm(x: Array, mean: Array, inv_std: Array, weight: Array | None, bias: Array | None, relu: bool) -> Array:
@@ -330,8 +336,9 @@ _SUMS = [_sums_kernel(kind) for kind in (SAME, ROWS, COLUMNS)]
 
 @kernel("TiTiTiTiTiTiTitTiI")
 def _grad(gy, g0, x, x0, mean, m0, inv_std, v0, weight, w0, bias, b0, sums, s0, share, gx, y0, plan):
-    # gx = inv_std (gy weight - first - xhat second), the means of gy weight and gy weight xhat: sums [2, blocks, G] times `share`, and times weight
+    # gx = inv_std (gy weight - mean_g - xhat mean_gx), the means of gy weight and gy weight xhat: sums [2, blocks, G] times `share`, and times weight
     # where each channel is a group.
+    here, g = cuda.local.array(TOGETHER, x.dtype), cuda.local.array(TOGETHER, x.dtype)
     zero, lanes, step = x.dtype.type(0), plan[5], plan[4]
     o, lane = _mine(plan)
     low, high = _range(plan, lane)
@@ -340,13 +347,17 @@ def _grad(gy, g0, x, x0, mean, m0, inv_std, v0, weight, w0, bias, b0, sums, s0, 
     if low < high:
         at, center, rate, w, b = _numbers(n, c, mean, m0, inv_std, v0, weight, w0, bias, b0, plan)
         factor = share * w if plan[GROUPS] == plan[CHANNELS] else share
-        first = sums[s0 + at] * factor if plan[CENTRED] else zero
-        second = sums[s0 + plan[CENTRED + 1] + at] * factor
-        for r in range(low, high, lanes):
-            here, g = x[x0 + place + r * step], gy[g0 + place + r * step]
-            if plan[RELU] and _affine(here, center, rate, w, b) <= zero:
-                g = zero
-            gx[y0 + place + r * step] = rate * (g * w - first - (here - center) * rate * second)
+        mean_g = sums[s0 + at] * factor if plan[CENTRED] else zero
+        mean_gx = sums[s0 + plan[CENTRED + 1] + at] * factor
+        for first in range(low, high, TOGETHER * lanes):
+            for k in range(TOGETHER):
+                to = place + min(first + k * lanes, high - 1) * step
+                here[k], g[k] = x[x0 + to], gy[g0 + to]
+            for k in range(TOGETHER):
+                if plan[RELU] and _affine(here[k], center, rate, w, b) <= zero:
+                    g[k] = zero
+                if first + k * lanes < high:
+                    gx[y0 + place + (first + k * lanes) * step] = rate * (g[k] * w - mean_g - (here[k] - center) * rate * mean_gx)
 
 
 def norm_grad(

@@ -28,6 +28,9 @@ LANES, LINES = (2, 2) if driver.is_simulated() else (32, 8)  # threads of a bloc
 THREADS = LANES * LINES
 MANY = 8 if driver.is_simulated() else 1 << 14  # results that fill the device, a thread each
 PART = 8 if driver.is_simulated() else 4096  # elements of r that one block takes at least, where there are many
+# Elements of r that a thread adds up at least, where there are many, and at most; those that it adds up first: the more numbers one is added to, the
+# more digits the sum loses; elements of a whole array that are too few for a thread each of their columns.
+LEAST, MOST, TOGETHER, SMALL = (2, 16, 4, 32) if driver.is_simulated() else (16, 1024, 32, 1 << 18)
 
 
 # ------------------------------------------------------------------------------------- what is done
@@ -64,14 +67,21 @@ def _reduction(term: Callable, combine: Callable, first: float, dtype: np.dtype,
 
     of_block = tree(join)
 
+    @m.device
+    def so_far(x, start, sr, begin, end, step):
+        value = first
+        for group in range(begin, end, TOGETHER * step):
+            some = first
+            for r in range(group, min(end, group + TOGETHER * step), step):
+                some = combine(some, term(number(x[start + r * sr])))
+            value = combine(value, some)
+        return value
+
     def rows(x, x0, y, A, R, B, sa, sr, sb, length):
         shared = cuda.shared.array(THREADS, kind)
         t, o, part = cuda.threadIdx.x, cuda.blockIdx.x, cuda.blockIdx.y
         start = x0 + o // B * sa + o % B * sb
-        value = first
-        for r in range(part * length + t, min(R, (part + 1) * length), THREADS):
-            value = combine(value, term(number(x[start + r * sr])))
-        shared[t] = value
+        shared[t] = so_far(x, start, sr, part * length + t, min(R, (part + 1) * length), THREADS)
         of_block(shared, t, t, THREADS, 1)
         if t == 0:
             y[part * A * B + o] = shared[0]
@@ -83,8 +93,7 @@ def _reduction(term: Callable, combine: Callable, first: float, dtype: np.dtype,
         value = first
         if o < A * B:
             start = x0 + o // B * sa + o % B * sb
-            for r in range(part * length + u, min(R, (part + 1) * length), LINES):
-                value = combine(value, term(number(x[start + r * sr])))
+            value = so_far(x, start, sr, part * length + u, min(R, (part + 1) * length), LINES)
         shared[u, t] = value
         cuda.syncthreads()
         if u == 0 and o < A * B:
@@ -150,9 +159,9 @@ def _reduce(
     if not A * B:
         return empty(shape, result)
     while True:
-        across = B > 1 and sb == 1
-        blocks = -(-A * B // LANES) if across else A * B
-        parts = max(1, min(-(-R // PART), 1024 // blocks, 65535))
+        across = B > 1 and sb == 1 and (R <= LANES or A * R * B > SMALL)
+        blocks, along = (-(-A * B // LANES), LINES) if across else (A * B, THREADS)
+        parts = max(1, min(-(-R // (LEAST * along)), 1024 // blocks), min(-(-R // (MOST * along)), 65535))
         length = -(-R // parts) if R else 1
         parts = max(1, -(-R // length))
         y = empty((parts, A * B), total)
