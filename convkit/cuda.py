@@ -84,5 +84,10 @@ def _tensorcore() -> ModuleType:
     return importlib.import_module("convkit_kernels.cuda.tensorcore")
 
 
+def recordings() -> ModuleType:
+    """What notes the launches of a step and repeats them: a GPU that is in use has it."""
+    return importlib.import_module("convkit_kernels.cuda.graph")
+
+
 def _in_use() -> bool:
     return "convkit_kernels.cuda" in sys.modules

@@ -26,6 +26,7 @@ from .callbacks import Callback, Run
 from .checkpoint import FOLDER, Checkpoint, load_checkpoint, needs_safetensors, save_checkpoint
 from .history import History
 from .progress import reporter
+from .step import Plain, Replayed, to_device
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 Metric = Callable[[Tensor, Tensor], float]
@@ -74,6 +75,7 @@ def fit(
     resume: str | os.PathLike[str] | Checkpoint | None = None,
     about: Mapping[str, Any] | None = None,
     progress: bool = True,
+    graph: bool | None = None,
 ) -> History:
     """Trains `model` in place and gives its `History`.
 
@@ -95,10 +97,13 @@ def fit(
         callbacks: see `Callback`.
         about: kept in checkpoints: numbers, texts, lists and dictionaries of these.
         progress: a bar on a terminal (with rich), a line for each epoch elsewhere; False prints nothing.
+        graph: on a GPU, record forward, loss and backward of a batch and repeat the launches for batches of the same shape, without Python between
+            them and with the same bits.  None: where the step can be repeated; if it cannot, a warning of the logger "convkit" says why.
+            False: never.  True: RuntimeError where it cannot.  See docs/gpu.md for what a step may do.
 
     Raises:
         ValueError: empty data, epochs < 1, an optimizer of another model, or a resumed run that is another one.
-        RuntimeError: the loss or a weight became nan or infinite; the checkpoint of the epoch before is kept.
+        RuntimeError: the loss or a weight became nan or infinite; the checkpoint of the epoch before is kept.  graph=True, and it cannot be.
         OSError: a checkpoint could not be written; the one before is unharmed.
         Interrupted: Ctrl-C.
     """
@@ -113,11 +118,14 @@ def fit(
     own = {id(p) for p in model.parameters()}
     if not any(id(p) in own for group in optimizer.param_groups for p in group["params"]):
         raise ValueError("fit: the optimizer has none of this model's parameters; make it with model.parameters()")
+    measures: dict[str, Metric] = {"accuracy": accuracy} if metrics is None else dict(metrics)
+    step = _step(model, loss, optimizer, graph, kept=any(metric is not accuracy for metric in measures.values()))
     folder = None if out is None else _writable(Path(out).expanduser())
     loop = _Loop(
         run=Run(model, optimizer, scheduler, loader, epochs, len(loader)),
+        gradients=step,
         loss=loss,
-        metrics={"accuracy": accuracy} if metrics is None else dict(metrics),
+        metrics=measures,
         validation=measured,
         each_batch=scheduler is not None and (schedule_each or ("batch" if isinstance(scheduler, (OneCycleLR, CyclicLR)) else "epoch")) == "batch",
         callbacks=list(callbacks),
@@ -136,6 +144,7 @@ def fit(
             loop.all_epochs()
     finally:
         shown.close()
+        step.close()
         _set_modes(modes)
     return loop.run.history
 
@@ -177,6 +186,7 @@ class _Loop:
     def __init__(
         self,
         run: Run,
+        gradients: Plain,
         loss: Loss,
         metrics: dict[str, Metric],
         validation: DataLoader | None,
@@ -185,7 +195,8 @@ class _Loop:
         out: Path | None,
         about: dict[str, Any],
     ) -> None:
-        self.run, self.loss, self.metrics, self.validation, self.each_batch = run, loss, metrics, validation, each_batch
+        self.run, self.gradients, self.loss, self.metrics = run, gradients, loss, metrics
+        self.validation, self.each_batch = validation, each_batch
         self.callbacks, self.out, self.about = callbacks, out, about
         self.watchers: list[Callback] = []
         self.ctrl_c: _CtrlC
@@ -206,6 +217,7 @@ class _Loop:
         run = self.run
         run.epoch = self.done + 1
         self._tell("on_epoch_start")
+        self.gradients.new_epoch()
         start, compiled = time.perf_counter(), compile_seconds()
         already, compiled_already = self.seconds, self.compiling
         with closing(run.loader.iterate(self.done, run.batch)) as batches:
@@ -250,14 +262,11 @@ class _Loop:
     def step(self, batch: Any) -> tuple[int, dict[str, float]]:
         """Learns from one batch; gives its number of items and its loss and metrics before the step."""
         run = self.run
-        inputs, targets = _to_device(run.model, batch)
         run.optimizer.zero_grad()
-        outputs = run.model(*inputs)
-        value = self.loss(outputs, targets)
+        inputs, targets, outputs, value = self.gradients(batch)
         number = float(value.item())
         if not math.isfinite(number):
             raise RuntimeError(self._why_not_finite(number, inputs))
-        value.backward()
         run.optimizer.step()
         if self.each_batch:
             run.scheduler.step()
@@ -392,7 +401,7 @@ def _measure(model: Module, loader: DataLoader, loss: Loss, metrics: Mapping[str
     try:
         with no_grad(), closing(loader.iterate(0)) as batches:
             for batch in batches:
-                inputs, targets = _to_device(model, batch)
+                inputs, targets = to_device(model, batch)
                 outputs = model(*inputs)
                 means = {"loss": loss(outputs, targets).item(), **{name: metric(outputs, targets) for name, metric in metrics.items()}}
                 sums.add(len(targets), {name: float(mean) for name, mean in means.items()})
@@ -403,13 +412,11 @@ def _measure(model: Module, loader: DataLoader, loss: Loss, metrics: Mapping[str
     return sums
 
 
-def _to_device(model: Module, batch: Any) -> tuple[list[Any], Any]:
-    """The inputs and the targets of a batch, where the model is."""
-    if not isinstance(batch, tuple | list) or len(batch) < 2:
-        raise ValueError("fit: a batch must be (inputs, ..., targets); the data set gives no targets")
-    device = next((p.device for p in model.parameters()), "cpu")
-    *inputs, targets = (part.to(device) for part in batch)
-    return inputs, targets
+def _step(model: Module, loss: Loss, optimizer: Optimizer, graph: bool | None, kept: bool) -> Plain:
+    where = next((p.device for p in model.parameters()), "cpu")
+    if where == "cpu" and graph:
+        raise RuntimeError("fit: graph=True needs a model on a GPU; this one is on the CPU")
+    return Plain(model, loss) if where == "cpu" or graph is False else Replayed(model, loss, optimizer, bool(graph), kept)
 
 
 def _modes(model: Module) -> list[tuple[Module, bool]]:

@@ -1,18 +1,25 @@
 """Recordings of a step of work and their replays, and `train.fit`, which makes and replays them."""
 
 import gc
+import random
+import re
+import signal
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 import convkit
-from convkit import cuda
+from convkit import cuda, nn, optim, train
+from convkit.nn import functional as F
+from convkit.train import loop, step
 from tests import backend
 
 DEVICE = backend.gpu()
 
 from convkit_kernels.cuda import driver, memory, uniform  # noqa: E402
 from convkit_kernels.cuda.graph import Recording  # noqa: E402
+from convkit_kernels.cuda.optimizer import _table  # noqa: E402
 
 
 def device(values, dtype=np.float32):
@@ -168,3 +175,252 @@ def test_out_of_memory_takes_that_of_recordings(monkeypatch):
     cuda.empty_cache()
     monkeypatch.setattr(driver, "allocate", allocate)
     assert memory.empty((1 << 20,), np.float32).size == 1 << 20 and recording.trouble == "the device had no memory left"
+
+
+def test_what_the_driver_is_given(monkeypatch):
+    """On a GPU: a chain of kernel nodes, whose parameters it copies at once; then a single call for all of them."""
+    calls, ok = [], type("Status", (int,), {"name": "CUDA_ERROR_OF_A_TEST"})
+
+    class Bindings:
+        CUDA_KERNEL_NODE_PARAMS, CUstream = SimpleNamespace, int
+        status = ok(0)
+
+        def __getattr__(self, name):
+            return lambda *args: (calls.append((name, *args)), (self.status, f"{name}{len(calls)}"))[1]
+
+        def cuGraphAddKernelNode(self, graph, before, count, node):
+            calls.append((graph, before, count, *vars(node).values()))
+            return ok(0), f"node{len(calls)}"
+
+    found = Bindings()
+    monkeypatch.setattr(driver, "bindings", lambda: found)
+    monkeypatch.setattr(driver, "_enter", lambda: calls.append("enter"))
+    monkeypatch.setattr(driver, "_thread", driver._Thread())
+    driver._stream.cache_clear()
+    ready = driver.Graph([("f", (1, 2, 3), (4, 5, 6), 0x77), ("g", (7, 1, 1), (8, 1, 1), 0x78)])
+    ready.launch()
+    driver._stream.cache_clear()
+    del ready
+    gc.collect()
+    assert calls == [
+        "enter", ("cuGraphCreate", 0),
+        ("cuGraphCreate2", [], 0, "f", 0x77, 0, 1, 2, 3, 4, 5, 6), ("cuGraphCreate2", ["node3"], 1, "g", 0x78, 0, 7, 1, 1, 8, 1, 1),
+        ("cuGraphInstantiate", "cuGraphCreate2", 0), ("cuGraphDestroy", "cuGraphCreate2"),
+        "enter", ("cuGraphLaunch", "cuGraphInstantiate5", 0), ("cuGraphExecDestroy", "cuGraphInstantiate5"),
+    ]  # fmt: skip
+    Bindings.status = ok(801)
+    with pytest.raises(RuntimeError, match="CUDA_ERROR_OF_A_TEST"):
+        driver.Graph([])
+
+
+# -------------------------------------------------------------------------------------------- fit
+RANDOM = np.random.default_rng(5)
+DATA = RANDOM.standard_normal((9, 3)).astype(np.float32), RANDOM.standard_normal((9, 2)).astype(np.float32)
+IMAGES = RANDOM.standard_normal((9, 1, 4, 4)).astype(np.float32), DATA[1]
+
+
+@pytest.fixture
+def fit(monkeypatch):
+    """`fit(make, data, ...)`: the history, what the model and the optimiser are then, and how often it replayed."""
+    made = []
+
+    class Watched(step.Replayed):
+        def __init__(self, *args):
+            super().__init__(*args)
+            made.append(self)
+
+    monkeypatch.setattr(loop, "Replayed", Watched)
+
+    def run(make, data=DATA, epochs=2, optimizer=optim.SGD, lr=0.1, schedule=None, callbacks=lambda model: [], seed=3, **options):
+        convkit.manual_seed(seed)
+        model = make().to(DEVICE)
+        learner = optimizer(model.parameters(), lr=lr)
+        options = {"batch_size": 2, "progress": False, "loss": F.mse_loss, "metrics": {}, **options}
+        scheduler = None if schedule is None else schedule(learner)
+        history = train.fit(model, data, epochs=epochs, optimizer=learner, scheduler=scheduler, callbacks=callbacks(model), **options)
+        state = [value.cpu().numpy() for value in model.state_dict().values()]
+        state += [value.cpu().numpy() for kept in learner.state.values() for value in kept.values() if isinstance(value, convkit.Tensor)]
+        numbers = [{k: v for k, v in record.items() if k not in ("seconds", "images_per_second")} for record in history]
+        replays, reason = (made[0].replays, made[0].reason) if made else (None, None)
+        made.clear()
+        return SimpleNamespace(numbers=numbers, state=state, offset=convkit.random.default_generator.offset, replays=replays, reason=reason)
+
+    return run
+
+
+def same(a, b):
+    """Are two runs the same, bit for bit?"""
+    return a.numbers == b.numbers and a.offset == b.offset and all(map(np.array_equal, a.state, b.state)) and len(a.state) == len(b.state)
+
+
+def images():
+    return nn.Sequential(
+        nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.ReLU(), nn.MaxPool2d(2, 1), nn.Flatten(), nn.Dropout(0.5), nn.Linear(2, 2)
+    )  # fmt: skip
+
+
+class Words(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.table, self.out = nn.Embedding(5, 3), nn.Linear(3, 2)
+
+    def forward(self, x):
+        return self.out(self.table(x).sum(1))
+
+
+def dense():
+    return nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2))
+
+
+def one_cycle(learner):
+    return optim.lr_scheduler.OneCycleLR(learner, 0.1, total_steps=10)
+
+
+NETS = {
+    "images": (images, IMAGES, {"optimizer": optim.Adam, "schedule": one_cycle, "validation": IMAGES}),
+    "dense": (dense, DATA, {"optimizer": optim.Adam, "epochs": 3}),
+}
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_fit_with_replays_is_the_same_bit_for_bit(fit, name):
+    make, data, options = NETS[name]
+    plain = fit(make, data, graph=False, **options)
+    _table.cache_clear()
+    gc.collect()
+    used = cuda.memory_allocated()
+    replayed = fit(make, data, **options)
+    # Of an epoch's five batches the last is smaller; the first one runs as ever, two are recorded, and one of each later epoch.
+    assert plain.replays is None and replayed.reason is None and replayed.replays == 1 + 3 * (len(plain.numbers) - 1)
+    assert same(plain, replayed)
+    _table.cache_clear()
+    gc.collect()
+    assert cuda.memory_allocated() == used
+
+
+def test_ctrl_c_and_a_resumed_run(fit, tmp_path):
+    def metric(outputs, targets):
+        if asked and asked.pop():
+            signal.raise_signal(signal.SIGINT)
+        return (outputs - targets).sum().item()
+
+    options = {"metrics": {"difference": metric}, "data": IMAGES}
+    asked = []
+    plain = fit(images, graph=False, **options)
+    asked = [True, False, False, False]
+    with pytest.raises(train.Interrupted, match="after batch 4 of 5"):
+        fit(images, out=tmp_path, **options)
+    assert same(plain, fit(images, resume=tmp_path, seed=4, **options))
+
+
+# What cannot be replayed, and why.
+class Dense(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.inner, self.calls, self.list, self.kept = nn.Linear(3, 2), 0, [0], None
+        self.generator, self.host = convkit.random.Generator(9), np.random.default_rng(3)
+
+    def forward(self, x):
+        return self.inner(x)
+
+
+class Reads(Dense):
+    def forward(self, x):
+        return self.inner(x) * (2.0 if x.sum().item() > 0 else 1.0)
+
+
+class Sends(Dense):
+    def forward(self, x):
+        return self.inner(x + convkit.from_numpy(np.ones((1, 3), np.float32)).to(x.device))
+
+
+class Counts(Dense):
+    def forward(self, x):
+        self.calls += 1
+        return self.inner(x) * (1.0 if self.calls < 5 else -1.0)
+
+
+class CountsInAList(Dense):
+    def forward(self, x):
+        self.list[0] += 1
+        return self.inner(x) * (1.0 if self.list[0] < 5 else -1.0)
+
+
+calls = 0
+
+
+class CountsOutside(Dense):
+    def forward(self, x):
+        global calls
+        calls += 1
+        return self.inner(x) * (1.0 if calls % 100 < 5 else -1.0)
+
+
+class Alternates(Dense):
+    def forward(self, x):
+        self.list.append(0)
+        del self.list[len(self.list) % 2 :]
+        return self.inner(x) if len(self.list) else -self.inner(x)
+
+
+class DrawsOnTheHost(Dense):
+    def forward(self, x):
+        return self.inner(x) * (1.0 if self.host.random() < 2 else -1.0)
+
+
+class DrawsByPython(Dense):
+    def forward(self, x):
+        return self.inner(x) * (1.0 if random.random() < 2 else -1.0)
+
+
+class DrawsElsewhere(Dense):
+    def forward(self, x):
+        return self.inner(x + convkit.rand(1, 3, generator=self.generator, device=x.device))
+
+
+class Keeps(Dense):
+    def forward(self, x):
+        y = self.inner(x)
+        outside.append(y.detach())
+        return y
+
+
+outside = []
+
+
+class Recurs(Dense):
+    def forward(self, x):
+        y = self.inner(x)
+        y = y if self.kept is None else y + self.kept.sum()
+        self.kept = y.detach()
+        return y
+
+
+def hooked():
+    model = Dense()
+    model.inner.register_forward_hook(lambda module, args, output: output * 2)
+    return model
+
+
+@pytest.mark.parametrize(
+    "make, reason",
+    [
+        (Reads, r"it reads from the device \(test_graph.py:\d+, in forward\)"),
+        (Sends, r"it sends numbers to the device \(test_graph.py:\d+, in forward\)"),
+        (Counts, "Counts.calls changed in the step"), (CountsInAList, "CountsInAList.list changed in the step"),
+        (CountsOutside, r"what CountsOutside.forward names changed in the step"), (Alternates, "Alternates.list changed in the step"),
+        (DrawsOnTheHost, "random numbers were drawn on the host"), (DrawsByPython, "random numbers were drawn on the host"),
+        (DrawsElsewhere, "it draws random numbers from a generator of its own"), (Keeps, "Keeps.forward changed in the step"),
+        (Recurs, "Recurs.kept changed in the step"), (hooked, "Linear has hooks"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_replayed_runs_as_ever(fit, caplog, make, reason):
+    global calls
+    calls = 0
+    options = {"data": [np.concatenate([a, a[:3]]) for a in DATA], "epochs": 1}
+    plain = fit(make, graph=False, **options)
+    calls = 0
+    tried = fit(make, **options)
+    assert re.search(reason, tried.reason) and tried.replays == 0 and same(plain, tried)
+    assert [record.getMessage() for record in caplog.records] == [f"fit: steps are not replayed as a CUDA graph: {tried.reason}"]
+    outside.clear()

@@ -18,7 +18,8 @@ import functools
 import importlib.metadata
 import threading
 import warnings
-from collections.abc import Callable, Sequence
+import weakref
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numba
@@ -145,6 +146,36 @@ def launch(function: Any, grid: Sequence[int], threads: Sequence[int], parameter
     if not _thread.entered:
         _enter()
     check(bindings().cuLaunchKernel(function, *grid, *threads, 0, _stream(), parameters, 0))
+
+
+class Graph:
+    """Launches one after the other, which the driver makes in one call: (function, grid, threads, where the pointers to its parameters are) each.
+
+    The driver copies parameters when it is told of them.
+    """
+
+    def __init__(self, launches: Iterable[tuple[Any, Sequence[int], Sequence[int], int]]):
+        _enter()
+        driver = bindings()
+        graph = check(driver.cuGraphCreate(0))
+        try:
+            before: list[Any] = []
+            for function, grid, threads, parameters in launches:
+                node = driver.CUDA_KERNEL_NODE_PARAMS()
+                node.func, node.kernelParams, node.sharedMemBytes = function, parameters, 0
+                node.gridDimX, node.gridDimY, node.gridDimZ = grid
+                node.blockDimX, node.blockDimY, node.blockDimZ = threads
+                before = [check(driver.cuGraphAddKernelNode(graph, before, len(before), node))]
+            self._ready = check(driver.cuGraphInstantiate(graph, 0))
+        finally:
+            driver.cuGraphDestroy(graph)
+        weakref.finalize(self, driver.cuGraphExecDestroy, self._ready)  # if it is under way, when that is over
+
+    def launch(self) -> None:
+        """Queue them on the stream of all other work."""
+        if not _thread.entered:
+            _enter()
+        check(bindings().cuGraphLaunch(self._ready, _stream()))
 
 
 @functools.cache

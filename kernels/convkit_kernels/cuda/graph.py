@@ -11,7 +11,8 @@ of the recording's own, `Private`, where nothing else is ever put as long as the
 computes would stay what they were.  Of these the library has one, the counter of random numbers: while a recording is made, kernels are given it
 relative to `offset`, which lies in device memory and is set before each replay.
 
-CUDA can record what is queued on a stream by itself.  That forbids much while it lasts (allocation, compiling, copies); notes forbid nothing.
+On a GPU the notes become a CUDA graph, a chain of kernels that the driver launches in one call; in the simulator they are run one by one.  (CUDA can
+also record by itself what is queued on a stream.  That forbids much while it lasts, allocation, compiling and copies; notes forbid nothing.)
 """
 
 from __future__ import annotations
@@ -21,14 +22,15 @@ import os
 import sys
 import threading
 import weakref
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 from numba import types
 
 from . import driver, memory
-from .launch import WAIT, Kernel, cuda, kernel
-from .memory import Array, Buffer
+from .launch import SIMULATED, WAIT, Kernel, cuda, kernel
+from .memory import Array, Buffer, overwrite  # noqa: F401 (to put what a replay reads in its place)
 
 _here = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 _live: weakref.WeakSet[Recording] = weakref.WeakSet()
@@ -96,6 +98,7 @@ class Recording:
         self._made: dict[int, int] = {}  # address of what was made: which one in order, the last that was there
         self._count = 0
         self._counter: Array | None = None
+        self._graph: driver.Graph | None = None
         self._thread: int | None = None
         self._frame: Any = None
 
@@ -140,7 +143,7 @@ class Recording:
             self.launches.append(Launch(kernel, grid, threads, args, means))
 
     def _place(self, array: Any) -> tuple[str, int]:
-        address = driver.address(array)
+        address = array.address if isinstance(array, driver.Flat) else driver.address(array)
         if address == self._counter.buffer.address:  # type: ignore[union-attr]
             return "counter", 0
         made = self._made.get(address)
@@ -163,7 +166,7 @@ class Recording:
     def again(self, seed: int = 0, offset: int = 0) -> Recording:
         """Another recording, to be made in the memory of this one, which is not to be replayed any more."""
         other = Recording(self.private, seed, offset)
-        self.private, self.trouble = None, "it was recorded anew"
+        self.private, self._graph, self.trouble = None, None, "it was recorded anew"
         _live.discard(self)
         return other
 
@@ -188,19 +191,34 @@ class Recording:
         return None
 
     # ------------------------------------------------------------------------------------ again
+    def prepare(self) -> None:
+        """Let the driver have the launches; RuntimeError if it does not take them.  The first replay does so, too."""
+        if self._graph is None and not SIMULATED:
+            self._graph = driver.Graph(self._prepared())
+
+    def _prepared(self) -> Iterator[tuple]:
+        for launch in self.launches:
+            ready = launch.kernel.prepared(launch.grid, launch.threads, launch.args)
+            yield ready.function, ready.grid, ready.threads, ready.parameters.address
+            launch.kernel.layout.free(ready.parameters)
+
     def replay(self, offset: int = 0) -> None:
         """The step once more; random numbers are drawn from `offset` on."""
         if self.trouble is not None:
             raise RuntimeError(f"cuda: this recording cannot be replayed: {self.trouble}")
         if self.draws:
             _set(self._counter, offset)  # type: ignore[arg-type]
+        self.prepare()
+        if self._graph is not None:
+            self._graph.launch()
+            return
         for launch in self.launches:
             launch.kernel.run(launch.grid, launch.threads, launch.args)
 
     def drop(self, reason: str) -> None:
         """Never replay it again, and give its memory back."""
         self.trouble = self.trouble or reason
-        self.launches, self._kept, self._counter = [], {}, None
+        self.launches, self._kept, self._counter, self._graph = [], {}, None, None
         _live.discard(self)
         self._close()
 

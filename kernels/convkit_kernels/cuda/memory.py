@@ -365,14 +365,30 @@ def empty_like(a: Array, dtype: Any = None, shape: Sequence[int] | None = None) 
 
 def asarray(a: np.ndarray) -> Array:
     """A host array's copy on the device, in the same memory order if it is dense, else in C order."""
-    a = normal(a)
-    if order_of(a) is None:
-        a = np.ascontiguousarray(a)
+    a = _dense(a)
     y = empty_like(a)  # type: ignore[arg-type]
-    if a.size:
-        line = flat(a)
-        driver.to_device(y.buffer.block, line.view(np.uint8))  # type: ignore[union-attr]
+    _send(y, a)
     return y
+
+
+def overwrite(y: Array, a: np.ndarray) -> None:
+    """y[...] = a, of the same shape and dtype; sent to where it is to be, if a is an array of the host like that of which `asarray` has made y."""
+    if type(a) is np.ndarray:
+        a = _dense(a)
+        if order_of(a) == order_of(y) and not y.offset:  # type: ignore[arg-type]
+            _send(y, a)
+            return
+    protocol().setitem(y, ..., a)
+
+
+def _dense(a: np.ndarray) -> np.ndarray:
+    a = normal(a)
+    return a if order_of(a) is not None else np.ascontiguousarray(a)
+
+
+def _send(y: Array, a: np.ndarray) -> None:
+    if a.size:
+        driver.to_device(y.buffer.block, flat(a).view(np.uint8))  # type: ignore[union-attr]
 
 
 def reshaped(view: np.ndarray, shape: tuple[int, ...]) -> np.ndarray | None:
