@@ -410,6 +410,7 @@ CALLS: dict[str, tuple[Callable[[Any, Make], Any], ...]] = {
         lambda k, a: k.matmul(a(7, 5), a(5, 3)),
         lambda k, a: k.matmul(a(128, 256), a(512, 256).T),
         lambda k, a: k.matmul(a(256, 128).T, a(256, 512)),
+        lambda k, a: k.matmul(a(256, 128).T, a(512, 256).T),
         lambda k, a: k.matmul(a(4, 1, 7, 5), a(3, 5, 9)),
         lambda k, a: k.matmul(a(64, 4096), a(4096, 10), a(10)),
         lambda k, a: k.matmul(a(1, 40), a(40, 1)),

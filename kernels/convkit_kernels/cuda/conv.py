@@ -4,7 +4,8 @@
     input gradient     the same sum of gy, in phases: pixels a, a + stride, a + 2*stride ... of the input see the same taps
     weight gradient    gw[k, c, t] = sum over places m of  gy[m, k] x[o*stride + t, c], in parts, which are added in a fixed order
 
-Weights are written once as [group, tap, channel, column] for the first two.  Groups and phases are jobs of one launch.
+Where pixels are read four channels at a time, weights are first written as [group, tap, channel, column] for the first two, so that they can be,
+too; else they are read where they lie.  Groups and phases are jobs of one launch.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ def conv_forward(
             multiple = w.shape[0] // window.groups
             depthwise.run(plan.sums, vector and multiple == 1, x, _arranged(w, plan.weights), _flat(bias), add, y, 1, multiple)
         else:
-            tiles.run_and_finish(plan.sums, x, _arranged(w, plan.weights), _flat(bias), add, relu, y, w.shape[0])
+            tiles.run_and_finish(plan.sums, x, _arranged(w, plan.weights) if vector else w, _flat(bias), add, relu, y, w.shape[0])
     return _result(y, window)
 
 
@@ -68,7 +69,7 @@ def conv_input_grad(gy: Array, w: Array, bias: Array | None, input_size: Sequenc
             multiple = w.shape[0] // window.groups
             depthwise.run(plan.sums, vector and multiple == 1, gy, _arranged(w, plan.weights), _flat(bias), None, gx, multiple, 1)
         else:
-            tiles.run_and_finish(plan.sums, gy, _arranged(w, plan.weights), _flat(bias), None, False, gx, channels)
+            tiles.run_and_finish(plan.sums, gy, _arranged(w, plan.weights) if vector else w, _flat(bias), None, False, gx, channels)
     return _result(gx, window)
 
 
@@ -236,10 +237,12 @@ def _plan_forward(
     inside, out = _three(x[2:]), _three(window.output_size(x[2:]))
     steps, places, wide = _steps(x, x_steps), x[0] * math.prod(out), -(-k // 4) * 4
     y_steps = (math.prod(out) * filters, out[1] * out[2] * filters, out[2] * filters, filters)
-    view = tiles.view(places, out, inside, window.canonical[1], steps, c, offsets, k, wide, 1, y_steps)
-    jobs = [(g * c * steps[4], g * len(taps) * c * wide, g * k, g * k, 0) for g in range(groups)]
-    aligned = k % 4 == 0
-    sums = tiles.prepare(True, False, vector, dtype, [view], np.array(jobs), places * filters, not alone, aligned, epilogue, terms)
+    arranged = vector or alone
+    of_w = (wide, 1, y_steps) if arranged else (w_steps[1], w_steps[0], y_steps, True, _tap_places(window, w_steps, taps))
+    view = tiles.view(places, out, inside, window.canonical[1], steps, c, offsets, k, *of_w)
+    group = len(taps) * c * wide if arranged else k * w_steps[0]
+    jobs = [(g * c * steps[4], g * group, g * k, g * k, 0) for g in range(groups)]
+    sums = tiles.prepare(True, not arranged, vector, dtype, [view], np.array(jobs), places * filters, not alone, k % 4 == 0, epilogue, terms)
     return _Plan(sums._replace(blocks=1) if alone else sums, weights)
 
 
@@ -252,6 +255,7 @@ def _plan_backward(
     size, stride, padding, dilation = window.canonical
     whole, out, steps, channels, wide = _three(inside), _three(gy[2:]), _steps(gy, gy_steps), c * groups, -(-c // 4) * 4
     alone = groups == channels > 1
+    arranged = vector or alone
     if alone:  # one job a phase, whose columns are all channels
         groups, c, wide = 1, channels, channels
     of_pixel = (math.prod(whole) * channels, whole[1] * whole[2] * channels, whole[2] * channels, channels)
@@ -270,16 +274,18 @@ def _plan_backward(
         here = list(product(*seen))
         offsets = [tuple(t for _, t in tap) for tap in here]
         y_steps = (of_pixel[0], *(s * p for s, p in zip(stride, of_pixel[1:], strict=True)))
-        view = tiles.view(gy[0] * math.prod(sizes), sizes, out, (1, 1, 1), steps, k, offsets, c, wide, 1, y_steps, linear=stride == (1, 1, 1))
+        pixels, linear, chosen = gy[0] * math.prod(sizes), stride == (1, 1, 1), [tuple(r for r, _ in tap) for tap in here]
+        of_w = (wide, 1, y_steps, linear) if arranged else (w_steps[0], w_steps[1], y_steps, linear, _tap_places(window, w_steps, chosen))
         begins = sum(a * p for a, p in zip(first, of_pixel[1:], strict=True))
-        jobs += [(g * k * steps[4], len(taps) * k * wide, begins + g * c, g * c, len(views), g) for g in range(groups)]
-        views.append(view)
-        taps += [tuple(r for r, _ in tap) for tap in here]
+        begins_w = len(taps) * k * wide if arranged else 0
+        jobs += [(g * k * steps[4], begins_w, begins + g * c, g * c, len(views), g) for g in range(groups)]
+        views.append(tiles.view(pixels, sizes, out, (1, 1, 1), steps, k, offsets, c, *of_w))
+        taps += chosen
     table = np.array(jobs)
-    table[:, tiles.W] += table[:, 5] * (len(taps) * k * wide)
+    table[:, tiles.W] += table[:, 5] * (len(taps) * k * wide if arranged else k * w_steps[0])
     weights = _weights(window, w, w_steps, taps, True, alone)
     split = stride == (1, 1, 1) and not alone
-    sums = tiles.prepare(True, False, vector, dtype, views, table[:, :5], gy[0] * of_pixel[0], split, c % 4 == 0, epilogue, terms)
+    sums = tiles.prepare(True, not arranged, vector, dtype, views, table[:, :5], gy[0] * of_pixel[0], split, c % 4 == 0, epilogue, terms)
     return _Plan(sums._replace(blocks=len(views)) if alone else sums, weights)
 
 

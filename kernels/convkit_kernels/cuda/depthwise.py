@@ -27,6 +27,7 @@ from .tiles import (
     INSIDE0,
     JOB,
     LINEAR,
+    OFFSET,
     OFFSETS,
     PLACES,
     RELU,
@@ -86,7 +87,7 @@ def family(vector: bool) -> Family:
             begin = x0 + plan[job + X] + image * plan[view + SN] + divide(k * rows, multiple) * plan[view + SC]
             v0, v1, v2, v3 = zero, zero, zero, zero
             for tap in range(taps):
-                offset = view + OFFSETS + 3 * tap
+                offset = view + OFFSETS + OFFSET * tap
                 p0, p1, p2 = o0 + plan[offset], o1 + plan[offset + 1], o2 + plan[offset + 2]
                 inside = p0 >= 0 and p0 < plan[view + INSIDE0] and p1 >= 0 and p1 < plan[view + INSIDE0 + 1]
                 if inside and p2 >= 0 and p2 < plan[view + INSIDE0 + 2]:
@@ -140,7 +141,7 @@ def _outer(x, x0, gy, g0, y, multiple, plan):
     value = x.dtype.type(0)
     if k < columns:
         stop = min(plan[view + PLACES], (part + 1) * each)
-        offset = view + OFFSETS + 3 * tap
+        offset = view + OFFSETS + OFFSET * tap
         begin = x0 + divide(k, multiple) * plan[view + SC]
         r = part * each + line
         q = divide(r, size2)

@@ -39,8 +39,6 @@ def multiply(a: Array, b: Array, bias: Array | None, y: Array, add: Array | None
     """y [..., M, N], in C order, = a [..., M, K] times b [..., K, N] + bias [N] + add [..., M, N], and max(y, 0) with `relu`."""
     if not y.size:
         return
-    if a.steps[-1] != 1 and a.steps[-2] == 1 and b.steps[-1] != 1:  # the only directions that no kernel reads
-        b = contiguous(b)
     add = None if add is None else contiguous(add)
     bias = None if bias is None else contiguous(bias)
     aligned = not (a.offset % 4 or b.offset % 4 or y.offset % 4)

@@ -9,9 +9,11 @@ w is a matrix in memory.  x is what windows see of pixels, and is never written 
 
     see(m, tap) = place(m) * stride + offset[tap] in each of three dimensions; 0 where that is outside
 
-A plain matrix is pixels in a row, seen through one tap.  A block computes ROWS x COLUMNS results, each thread TALL x WIDE, from tiles of x and w
-in shared memory, DEPTH steps at a time: while it multiplies one tile, the numbers of the next are on their way to registers, and go to the other
-half of shared memory.  Each sum is taken step by step, in the same order in every kind of tile but those of tensor cores (`tensorcore.py`).
+Steps run over taps and channels without gaps, so few channels (the first layer of a network) waste nothing: neighbouring threads then fetch
+neighbouring steps number by number, where four channels at a time are 16 bytes.  A plain matrix is pixels in a row, seen through one tap.
+A block computes ROWS x COLUMNS results, each thread TALL x WIDE, from tiles of x and w in shared memory, DEPTH steps at a time: while it
+multiplies one tile, the numbers of the next are on their way to registers, and go to the other half of shared memory.  Each sum is taken step by
+step, in the same order in every kind of tile but those of tensor cores (`tensorcore.py`).
 
 In shared memory tiles lie as [step, row].  A thread that fetched 4 neighbouring steps of one row (16 bytes) writes them into 4 lines; so that 32
 threads do that in different banks, the rows of steps 4 to 7 are exchanged in blocks of 8, and so on (`place ^ mixed(step)`).
@@ -30,7 +32,7 @@ from . import driver, tensorcore
 from . import mathfunctions as m
 from .launch import Family, cuda, kernel
 from .memory import Array, asarray, empty
-from .vectors import ALIGNED_BY, divide, load, load4, store4
+from .vectors import ALIGNED_BY, divide, load, load4, store4, within
 
 
 class Tile(NamedTuple):
@@ -50,16 +52,21 @@ class Tile(NamedTuple):
 
 if driver.is_simulated():
     TENSOR = Tile(16, 16, 4, 2, 8)
-    LARGE, MIDDLE, NARROW, DOUBLE = Tile(32, 16, 8, 4, 8), Tile(16, 16, 4, 4, 8), Tile(16, 8, 8, 4, 8), Tile(16, 16, 4, 4, 4)
+    LARGE, MIDDLE, NARROW = Tile(32, 16, 8, 4, 8), Tile(16, 16, 4, 4, 8), Tile(16, 8, 8, 4, 8)
+    SINGLE, SLIM, DOUBLE = Tile(16, 16, 4, 4, 8), Tile(16, 16, 4, 4, 4), Tile(16, 16, 4, 4, 4)  # of numbers that are read one by one
 else:
     TENSOR = Tile(128, 64, 8, 4, 16)
-    LARGE, MIDDLE, NARROW, DOUBLE = Tile(128, 128, 8, 8, 8), Tile(64, 64, 8, 4, 16), Tile(128, 32, 8, 4, 16), Tile(64, 64, 4, 4, 16)
+    LARGE, MIDDLE, NARROW = Tile(128, 128, 8, 8, 8), Tile(64, 64, 8, 4, 16), Tile(128, 32, 8, 4, 16)
+    SINGLE, SLIM, DOUBLE = Tile(64, 64, 8, 4, 8), Tile(64, 32, 4, 4, 8), Tile(64, 64, 4, 4, 16)  # of numbers that are read one by one
 
-# Places in a plan: of all jobs; of a job (a group, a product, a phase ...); of how a job sees pixels, before the offsets of its taps.
+# Places in a plan: of all jobs; of a job (a group, a product, a phase ...); of how a job sees pixels, before what is known of its taps: three offsets
+# and where the tap's first line of w begins, which matters where w is read by steps (deep) as x is.
 TILES, ACROSS, JOBS, EACH, PART, BIAS, ADD, RELU, ALIGNED, HEAD = range(10)
 X, W, Y, B, VIEW, JOB = range(6)
 (PLACES, SIZE0, SIZE1, SIZE2, INSIDE0, INSIDE1, INSIDE2, STRIDE0, STRIDE1, STRIDE2, SN, S0, S1, S2, SC, CHANNELS, TAPS, COLUMNS, W_STEP, W_COLUMN,
  LINEAR, YN, Y0, Y1, Y2, OFFSETS) = range(26)  # fmt: skip
+OFFSET, TAP_W = 4, 3  # numbers of a tap; the place of w among them
+NOWHERE = np.int64(-(2**62))  # a place outside of x, however far one goes from there
 
 
 @functools.cache
@@ -80,6 +87,7 @@ def family(deep_x: bool, deep_w: bool, vector: bool, tile: Tile, terms: int = 0)
     HALF, LAST, LINE_Y = ROWS // HALVES, TALL - 4, COLS + 4
     ROOM = max(ROOM_X + 2 * DEPTH * LINE_W, HALF * LINE_Y)
     GAP_X, GAP_W = ROWS // max(1, TALL // 4), COLS // max(1, WIDE // 4)  # between the fours of a thread
+    TOGETHER = deep_x and deep_w  # a thread fetches the same steps of x and w
     LANES = min(8, COLS // WIDE)
     WARPS = COLS // WIDE // LANES
     assert_fits = X_LOADS * THREADS * UNIT == ROWS * DEPTH and W_LOADS * THREADS * UNIT == COLS * DEPTH and X_PACE and W_PACE
@@ -116,6 +124,20 @@ def family(deep_x: bool, deep_w: bool, vector: bool, tile: Tile, terms: int = 0)
             for step in range(DEPTH):
                 total += a[step, :, None] * b[step]
 
+    @m.device
+    def advance(at, image, i, n, size0, size1, size2):
+        # `at[:, i]` of `image[i]` is the place of a window; n places further.
+        at[2, i] += n
+        while at[2, i] >= size2:
+            at[2, i] -= size2
+            at[1, i] += 1
+            if at[1, i] >= size1:
+                at[1, i] = 0
+                at[0, i] += 1
+                if at[0, i] >= size0:
+                    at[0, i] = 0
+                    image[i] += 1
+
     TOTAL, PART_X, BITS = (TALL, WIDE), TALL, 1
     lay = mixed
     if terms:
@@ -130,8 +152,8 @@ def family(deep_x: bool, deep_w: bool, vector: bool, tile: Tile, terms: int = 0)
         part_x, part_w = cuda.local.array(PART_X, x.dtype), cuda.local.array(WIDE, x.dtype)
         bits = cuda.local.array((2, BITS), numba.uint32)
         next_x, next_w = cuda.local.array(NEXT_X, x.dtype), cuda.local.array(NEXT_W, x.dtype)
-        here = cuda.local.array(X_LOADS, numba.int64)  # where each pixel that is fetched begins; -1 outside
-        image = cuda.local.array(X_LOADS, numba.int64)
+        here = cuda.local.array(X_LOADS, numba.int64)  # where each pixel that is fetched begins; negative outside
+        image = cuda.local.array(X_LOADS, numba.int64)  # deep: where each begins; wide: which
         at = cuda.local.array((3, X_LOADS), numba.int32)  # deep: place * stride of each row; wide: place of each step
         for i in range(TOTAL_I):
             for j in range(TOTAL_J):
@@ -161,26 +183,32 @@ def family(deep_x: bool, deep_w: bool, vector: bool, tile: Tile, terms: int = 0)
             c = first_row + lane_x
         tap = divide(c, C)
         c -= tap * C
-        for i in range(X_LOADS):
-            p = line_x + i * X_PACE + (first_row if deep_x else start)
-            q = divide(p, size2)
-            at[2, i] = p - q * size2
-            p = divide(q, size1)
-            at[1, i] = q - p * size1
-            q = divide(p, plan[view + SIZE0])
-            at[0, i] = p - q * plan[view + SIZE0]
-            image[i] = q
-            if deep_x:
+        p = line_x + (first_row if deep_x else start)
+        q = divide(p, size2)
+        at[2, 0] = p - q * size2
+        p = divide(q, size1)
+        at[1, 0] = q - p * size1
+        image[0] = divide(p, plan[view + SIZE0])
+        at[0, 0] = p - image[0] * plan[view + SIZE0]
+        for i in range(1, X_LOADS):
+            at[0, i], at[1, i], at[2, i], image[i] = at[0, i - 1], at[1, i - 1], at[2, i - 1], image[i - 1]
+            advance(at, image, i, X_PACE, plan[view + SIZE0], size1, size2)
+        if deep_x:
+            for i in range(X_LOADS):
+                image[i] = x0 + plan[job + X] + image[i] * plan[view + SN]
                 for d in range(3):
                     at[d, i] *= plan[view + STRIDE0 + d]
-                image[i] = x0 + plan[job + X] + q * plan[view + SN] if first_row + line_x + i * X_PACE < rows else -1
+                if first_row + line_x + i * X_PACE >= rows:
+                    image[i] = NOWHERE
         step_w, column_w = plan[view + W_STEP], plan[view + W_COLUMN]
         from_w = w0 + plan[job + W]
-        if deep_w:
+        if TOGETHER:
+            from_w += (first_column + line_w) * column_w
+        elif deep_w:
             from_w += (start + lane_w) * step_w + (first_column + line_w) * column_w
         else:
             from_w += (start + line_w) * step_w + (first_column + lane_w) * column_w
-        moved = True
+        moved, tap_w, of_w = True, numba.int64(0), from_w
 
         row = (t // 32 // WARPS * (32 // LANES) + t % 32 // LANES) * 4  # of the tile, this thread's first four
         column = (t // 32 % WARPS * LANES + t % LANES) * 4
@@ -190,15 +218,18 @@ def family(deep_x: bool, deep_w: bool, vector: bool, tile: Tile, terms: int = 0)
             if coming < stop:
                 if deep_x:
                     if moved and tap < plan[view + TAPS]:
-                        offset = view + OFFSETS + 3 * tap
+                        offset = view + OFFSETS + OFFSET * tap
                         for i in range(X_LOADS):
                             here[i] = image[i]
-                            for d in range(3):
-                                p = at[d, i] + plan[offset + d]
-                                if p < 0 or p >= plan[view + INSIDE0 + d]:
-                                    here[i] = -1
-                                elif here[i] >= 0:
-                                    here[i] += p * plan[view + S0 + d]
+                        for d in range(3):
+                            p = plan[offset + d]
+                            for i in range(X_LOADS):
+                                to = at[d, i] + p
+                                here[i] = here[i] + to * plan[view + S0 + d] if within(to, plan[view + INSIDE0 + d]) else NOWHERE
+                        if TOGETHER:
+                            tap_w = plan[offset + TAP_W]
+                    if TOGETHER:
+                        of_w = from_w + tap_w + c * step_w
                     for i in range(X_LOADS):
                         inside = here[i] >= 0 and coming + lane_x < stop
                         if vector:
@@ -213,14 +244,14 @@ def family(deep_x: bool, deep_w: bool, vector: bool, tile: Tile, terms: int = 0)
                         c -= C
                         tap += 1
                 else:
-                    offset = view + OFFSETS + 3 * tap
+                    offset = view + OFFSETS + OFFSET * tap
                     for i in range(X_LOADS):
                         inside = first_row + lane_x < rows and coming + line_x + i * X_PACE < stop
                         place = x0 + plan[job + X] + image[i] * plan[view + SN] + c * plan[view + SC]
                         if inside:
                             for d in range(3):
                                 p = at[d, i] * plan[view + STRIDE0 + d] + plan[offset + d]
-                                inside = inside and p >= 0 and p < plan[view + INSIDE0 + d]
+                                inside = inside and within(p, plan[view + INSIDE0 + d])
                                 place += p * plan[view + S0 + d]
                         if vector:
                             next_x[4 * i], next_x[4 * i + 1], next_x[4 * i + 2], next_x[4 * i + 3] = (
@@ -228,20 +259,11 @@ def family(deep_x: bool, deep_w: bool, vector: bool, tile: Tile, terms: int = 0)
                             )
                         else:
                             next_x[i] = load(x, place) if inside else zero
-                        at[2, i] += DEPTH
-                        while at[2, i] >= size2:
-                            at[2, i] -= size2
-                            at[1, i] += 1
-                            if at[1, i] >= size1:
-                                at[1, i] = 0
-                                at[0, i] += 1
-                                if at[0, i] >= plan[view + SIZE0]:
-                                    at[0, i] = 0
-                                    image[i] += 1
+                        advance(at, image, i, DEPTH, plan[view + SIZE0], size1, size2)
                 for i in range(W_LOADS):
                     if deep_w:
                         inside = coming + lane_w < stop and first_column + line_w + i * W_PACE < columns
-                        place = from_w + i * W_PACE * column_w
+                        place = (of_w if TOGETHER else from_w) + i * W_PACE * column_w
                     else:
                         inside = coming + line_w + i * W_PACE < stop and first_column + lane_w < columns
                         place = from_w + i * W_PACE * step_w
@@ -251,7 +273,8 @@ def family(deep_x: bool, deep_w: bool, vector: bool, tile: Tile, terms: int = 0)
                         )
                     else:
                         next_w[i] = load(w, place) if inside else zero
-                from_w += DEPTH * step_w
+                if not TOGETHER:
+                    from_w += DEPTH * step_w
 
             if step >= start:
                 multiply(total, room, half * DEPTH * LINE_X, ROOM_X + half * DEPTH * LINE_W, t, row, column, part_x, part_w, bits)
@@ -353,14 +376,17 @@ class Sums(NamedTuple):
 def view(
     places: int, sizes: Sequence[int], inside: Sequence[int], stride: Sequence[int], steps: Sequence[int], channels: int,
     offsets: Sequence[Sequence[int]], columns: int, w_step: int, w_column: int, y_steps: Sequence[int], linear: bool = True,
+    taps_w: Sequence[int] | None = None,
 ) -> list[int]:  # fmt: skip
     """The numbers of a view: windows at `places`, `sizes` of them in each dimension, over pixels of sizes `inside`.
 
     `steps` are the pixels' strides of n, the dimensions and c, those of y are of n and the dimensions; `linear`: y's rows follow each other.
+    `taps_w`: where each tap of w begins; one after the other, by default.
     """
     seen = offsets if channels else ()
-    return [places, *sizes, *inside, *stride, *steps, max(1, channels), len(seen), columns, w_step, w_column, linear, *y_steps,
-            *(o for offset in seen for o in offset)]  # fmt: skip
+    begins = (tap * channels * w_step for tap in range(len(seen))) if taps_w is None else taps_w
+    return [places, *(max(1, n) for n in sizes), *inside, *stride, *steps, max(1, channels), len(seen), columns, w_step, w_column, linear, *y_steps,
+            *(number for offset, w in zip(seen, begins, strict=False) for number in (*offset, w))]  # fmt: skip
 
 
 def prepare(
@@ -376,7 +402,8 @@ def prepare(
     places, seen = max(v[PLACES] for v in views), max(v[CHANNELS] * v[TAPS] for v in views)
     rows, steps = (places, seen) if deep_x else (seen, places)
     columns = views[0][COLUMNS]
-    tile = tile_for(rows, columns, len(jobs), vector, bool(split))
+    tile = tile_for(rows, columns, len(jobs), dtype, vector, bool(split))
+    tile = MIDDLE if tile is LARGE and deep_w and not deep_x else tile  # where LARGE has too few registers
     terms = terms if vector and columns > NARROW.columns else 0
     tile = TENSOR if terms else tile
     across = -(-columns // tile.columns)
@@ -393,10 +420,12 @@ def prepare(
     return Sums(asarray(numbers), family(deep_x, deep_w, vector, tile, terms), tile.threads, tiles * len(jobs) * parts, parts, results)
 
 
-def tile_for(rows: int, columns: int, jobs: int, vector: bool, split: bool) -> Tile:
+def tile_for(rows: int, columns: int, jobs: int, dtype: np.dtype, vector: bool, split: bool) -> Tile:
     """The tile that wastes little and still gives every multiprocessor work."""
-    if not vector:
+    if dtype != np.float32:
         return DOUBLE
+    if not vector:
+        return SLIM if columns <= SLIM.columns else SINGLE
     if columns <= NARROW.columns:
         return NARROW
     tiles = -(-rows // LARGE.rows) * -(-columns // LARGE.columns)

@@ -42,6 +42,12 @@ if driver.is_simulated():
         """a // b of numbers from 0 to 2^31."""
         return a // b
 
+    def within(i, n):
+        """0 <= i < n, for i that 32 bits hold and n from 0 to 2^31 - 1."""
+        if not -(2**31) <= i < 2**31:
+            raise OverflowError(f"within: {i} has more than 32 bits")
+        return 0 <= i < n
+
     def split(x):
         """(big, small): x rounded to TF32, and what is left of it rounded to TF32 (0 where x is infinite), as bits."""
         big = _tf32(x)
@@ -127,6 +133,15 @@ else:
             return builder.zext(builder.udiv(*narrow), ir.IntType(64))
 
         return types.int64(types.int64, types.int64), generate
+
+    @intrinsic
+    def within(typing_context, i, n):
+        """0 <= i < n, for i that 32 bits hold and n from 0 to 2^31 - 1."""
+
+        def generate(context, builder, signature, args):
+            return builder.icmp_unsigned("<", *(builder.trunc(v, ir.IntType(32)) for v in args))
+
+        return types.boolean(types.int64, types.int64), generate
 
     @intrinsic
     def split(typing_context, x):
