@@ -48,6 +48,7 @@ from .runtime import digest, kept
 
 # Steps ahead that a tile asks for w, which comes from the second-level cache or beyond: by itself a core fetches 2 lines every 14 cycles too late.
 AHEAD = 32
+BETWEEN = 8  # FMAs that a core begins until the first is done: two a cycle, which take four
 CACHE_LINE = 64  # bytes
 
 
@@ -108,6 +109,11 @@ class Tile:
         return replace(self, vectors=-(-(columns % self.columns or self.columns) // self.lanes))
 
 
+def _late(across: int) -> int:
+    """After how many more rows a tile takes a row's second tap, and likewise its third: a sum's next FMA then need not wait for its last."""
+    return BETWEEN // across
+
+
 MOST_ALONG = 8  # columns of a tile along the sum
 
 
@@ -116,7 +122,8 @@ def tile_for(rows: int, columns: int, dtype: np.dtype, run: int = 0, ntaps: int 
     """The tile that computes `rows` x `columns` sums in the least time, empty lanes included; `run` if each of `ntaps` reads so many neighbours of
     both operands, so that vectors may lie along the sum; `across` if so many taps of a row may be taken at once.
 
-    A step of a tile of height h and v vectors takes h*v FMAs and h + v loads, which most machines do two of in a cycle, and one cycle more.
+    A step of a tile of height h and v vectors takes h*v FMAs and h + v loads, which most machines do two of in a cycle, and one cycle more,
+    and three quarters of one for each further tap that it takes at once.
     So 14 rows are best in one tile of two vectors (30 half cycles), but 16 rows in 6 + 5 + 5 of four, not in 8 + 8 of two.
     """
     this = isa()
@@ -131,7 +138,7 @@ def tile_for(rows: int, columns: int, dtype: np.dtype, run: int = 0, ntaps: int 
         )
         choices += [Tile(1, v, h) for v, h in heights]
     if 1 < across <= registers // 4:
-        choices.append(Tile(lanes, 1, registers - across - 2, across))
+        choices.append(Tile(lanes, 1, registers - across - 2 - (across - 1) * _late(across), across))
 
     def time(tile: Tile) -> float:
         height, many, tiles = row_split(rows, tile.rows)
@@ -142,7 +149,7 @@ def tile_for(rows: int, columns: int, dtype: np.dtype, run: int = 0, ntaps: int 
             return sum(n * count * (steps * (max(h * v, h + v) + 2) + 5 * h * v + 8 * h + 20) for h, n in heights for v, count in blocks)
         a = tile.across
         steps_each = max(1, run) * ntaps / a
-        return sum(n * count * (steps_each * (max(h * v * a, h + a - 1 + a * v) + 2)) for h, n in heights for v, count in blocks)
+        return sum(n * count * (steps_each * (max(h * v * a, h + a - 1 + a * v) + 2 + 1.5 * (a - 1))) for h, n in heights for v, count in blocks)
 
     return min(choices, key=time)
 
@@ -256,6 +263,8 @@ def _emit(tile: Tile, rows: int, dtype: np.dtype, unit_rows: bool, masked: bool,
     grid = [(i, j) for i in range(rows) for j in range(vectors)]
     masks = [below(b, cols, lanes, j * lanes) for j in range(vectors)]
     whole = b.icmp_signed(">=", cols, const(tile.columns))
+    for i, j in () if unit_rows else grid:  # y is written long after: by then it is there.  (Sums of outer products begin with what they find in y.)
+        fetch(b, at(y, i, j, ldy), to_write=True)
     b.cbranch(whole, whole_start, part_start)
 
     b.position_at_end(whole_start)
@@ -276,14 +285,19 @@ def _emit(tile: Tile, rows: int, dtype: np.dtype, unit_rows: bool, masked: bool,
     sums = {ij: b.phi(vec) for ij in grid}
     ask_for_weights(wt)
     weights = [[load(b.gep(tap_at(wt, s), [const(j * lanes)]), masks[j] if masked else None) for j in range(vectors)] for s in range(across)]
-    new = dict(sums)
-    for m in range(rows + across - 1):
-        place = row_at(xt, m)
-        row = None if lanewise else splat(b, b.load(place), lanes)
+    new, values, late = dict(sums), {}, _late(across)
+    for m in range(rows + (across - 1) * (late + 1)):
         for j in range(vectors):
-            value = load(b.gep(place, [const(j * lanes)]), masks[j] if masked else None) if lanewise else row
-            for s in range(max(0, m - rows + 1), min(across, m + 1)):
-                new[m - s, j] = b.call(fma, [value, weights[s][j], new[m - s, j]])
+            if m < rows + across - 1:
+                place = row_at(xt, m)
+                if lanewise:
+                    values[m, j] = load(b.gep(place, [const(j * lanes)]), masks[j] if masked else None)
+                else:
+                    values[m, j] = values[m, 0] if j else splat(b, b.load(place), lanes)
+            for s in range(across):
+                if 0 <= m - s * (late + 1) < rows:
+                    i = m - s * (late + 1)
+                    new[i, j] = b.call(fma, [values[i + s, j], weights[s][j], new[i, j]])
     t_next, x_next, w_next = b.add(t, const(1)), b.gep(xt, [xinc]), b.gep(wt, [winc])
     b.cbranch(b.icmp_signed("<", t_next, run), inner, tap_end)
 
