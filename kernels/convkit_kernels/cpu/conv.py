@@ -59,8 +59,9 @@ from .bands import (
 )
 from .choice import Taps, chosen, estimates, spacing
 from .copy import channels_last, contiguous
+from .finish import finish_kernel
 from .matmul import finish, matmul, multiply, pack
-from .microkernel import address, call_code, clear_bytes, finish_kernel, row_split, split_kernels, tile_for
+from .microkernel import address, call_code, clear_bytes, row_split, split_kernels, tile_for
 
 PARTIAL_BYTES = 1 << 23  # for the partial sums of a weight gradient
 SLICE_BYTES = 1 << 19  # of one partial sum that a thread works on at a time

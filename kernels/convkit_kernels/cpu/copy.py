@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 import itertools
 import math
-import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -243,18 +242,9 @@ def _turn(task, plan, index, x, y, c, d, e, f, g):
                              min(lanes, I - i), min(lanes, J - j)))  # fmt: skip
 
 
-_lock = threading.Lock()
-
-
 def turner(itemsize: int) -> int:
     """Address of the code that turns a block, compiled on first use.  It takes (x, row, y, row, I, J): addresses, bytes from a row to the next,
     and how many rows of y and of x the block has, at most as many as a vector has lanes."""
-    with _lock:
-        return _turner(itemsize)
-
-
-@functools.cache
-def _turner(itemsize: int) -> int:
     return compiled(f"turn-{itemsize}", lambda: _emit(itemsize))
 
 

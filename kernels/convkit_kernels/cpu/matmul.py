@@ -22,7 +22,8 @@ from numba import types
 
 from . import tasks
 from .copy import contiguous, turner
-from .microkernel import CACHE_LINE, address, call_code, clear_bytes, copy_bytes, finish_kernel, isa, row_split, split_kernels, tile_for
+from .finish import finish_kernel
+from .microkernel import CACHE_LINE, address, call_code, clear_bytes, copy_bytes, isa, row_split, split_kernels, tile_for
 from .runtime import MOST_THREADS
 
 PACK_FROM_ROWS = 128  # below, packing b costs more than its strided reads

@@ -15,9 +15,7 @@ Nothing is read outside the lines, and what a mask leaves out is not read either
 
 from __future__ import annotations
 
-import functools
 import math
-import threading
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -133,16 +131,7 @@ def run(op: str, walk: Walk, x: np.ndarray, y: np.ndarray, rows: np.ndarray, col
 
 
 # --------------------------------------------------------------------------------------- the code
-_lock = threading.Lock()
-
-
 def _walker(op: str, char: str, vectors: int, step: int, taps: int, size: int) -> int:
-    with _lock:
-        return _compiled(op, char, vectors, step, taps, size)
-
-
-@functools.cache
-def _compiled(op: str, char: str, vectors: int, step: int, taps: int, size: int) -> int:
     """Address of the walk as a task; compiled on first use, in about 20 ms."""
     return compiled(f"pool-{op}-{char}-{vectors}-{step}-{taps}-{size}", lambda: _emit(op, char, vectors, step, taps, size))
 

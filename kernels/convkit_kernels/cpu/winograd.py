@@ -18,8 +18,6 @@ that it makes for each tile, in which pixels outside the image are a row of zero
 
 from __future__ import annotations
 
-import functools
-import threading
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -31,8 +29,9 @@ from numba import prange
 
 from .choice import tiles_along
 from .denormals import flush_denormals, set_float_mode
+from .finish import positive
 from .lanes import I32, I64, accesses, below, fetch, splat
-from .microkernel import CACHE_LINE, address, call_code, clear_bytes, compiled, fetch_line, isa, positive, row_split, split_kernels, tile_for
+from .microkernel import CACHE_LINE, address, call_code, clear_bytes, compiled, fetch_line, isa, row_split, split_kernels, tile_for
 from .runtime import MOST_THREADS, inline, kernel
 
 LEAST_TILES = {"few": 28, "sums": 14, "outer": 56}  # that a block of transformed weights (few, or more) or weight gradients meets at once
@@ -108,7 +107,6 @@ CODELETS = {
     "weight_gradient": (_weight_gradient, 6, 3, "planes", "windows", False),
 }
 AHEAD = 8  # vectors: 36 planes of weights are more streams than a processor follows by itself, so each vector asks for one that comes later
-_lock = threading.Lock()
 
 
 def codelet(name: str, dtype: np.dtype, add: bool = False, relu: bool = False) -> int:
@@ -120,13 +118,8 @@ def codelet(name: str, dtype: np.dtype, add: bool = False, relu: bool = False) -
     whole, rest): tables of addresses and what is added to each, and the address of a table of where the window of each lane is, in bytes.
 
     With `add` something is added to each pixel; with `relu` what is not above 0 becomes 0."""
-    with _lock:
-        return _codelet(name, np.dtype(dtype).char, add, relu)
-
-
-@functools.cache
-def _codelet(name: str, char: str, added: bool, relu: bool) -> int:
-    return compiled(f"winograd-{name}-{char}-{added}-{relu}", lambda: _emit(name, char, added, relu))
+    char = np.dtype(dtype).char
+    return compiled(f"winograd-{name}-{char}-{add}-{relu}", lambda: _emit(name, char, add, relu))
 
 
 def _emit(name: str, char: str, added: bool, relu: bool) -> ir.Module:
