@@ -9,6 +9,7 @@ Tests that are about the CPU alone say so by `pytestmark = pytest.mark.cpu`, or 
 
 from __future__ import annotations
 
+import ctypes
 import importlib
 import os
 from typing import Any
@@ -63,16 +64,15 @@ def _to_device(value: Any) -> Any:
 
 def _as_it_lies(a: np.ndarray) -> Any:
     """A copy on the device, with gaps and backwards where `a` is."""
-    from convkit_kernels.cuda.memory import Array, _Place, asarray
+    from convkit_kernels.cuda.memory import asarray, place
     from convkit_kernels.layout import normal, order_of
 
     a = normal(a)
     if order_of(a) is not None or not a.size:
         return asarray(a)
     low, high = np.lib.array_utils.byte_bounds(a)
-    memory = asarray(np.asarray(_Place(low, (high - low,), None, np.dtype(np.uint8))).copy())
-    address = memory.buffer.address + a.__array_interface__["data"][0] - low
-    return Array(np.asarray(_Place(address, a.shape, a.strides, a.dtype)), memory.buffer)
+    memory = asarray(np.frombuffer((ctypes.c_uint8 * (high - low)).from_address(low), np.uint8).copy())
+    return place(memory.buffer, a.shape, a.strides, a.dtype, a.__array_interface__["data"][0] - low)
 
 
 def _to_host(value: Any) -> Any:

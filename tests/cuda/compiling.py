@@ -127,15 +127,18 @@ def without_gpu() -> None:
     """Replace the driver."""
     from convkit_kernels.cuda import driver, launch
 
+    def allocate(size: int) -> Any:
+        memory = np.zeros(size, np.uint8)
+        return driver.Block(memory, memory.ctypes.data, size)
+
     assert not driver.is_simulated()
     import numba.cuda.dispatcher
 
     numba.cuda.dispatcher.get_current_device = lambda: type("Device", (), {"compute_capability": (9, 0)})
-    driver.allocate = lambda size: np.zeros(size, np.uint8)
-    driver.address = lambda block: block.ctypes.data
+    driver.allocate = allocate
     driver.to_device = lambda block, data: None
     driver.to_host = lambda block, offset, data: data.fill(0)
-    driver.mapped = lambda size: (np.zeros(size, np.uint8),) * 2
+    driver.mapped = lambda size: (block := allocate(size), block.memory)
     driver.synchronize = driver.wait = lambda: None
     driver.trouble = lambda: None
     noted = functools.cached_property(Noted)

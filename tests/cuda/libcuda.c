@@ -54,6 +54,9 @@ R cuGetErrorString(int e, const char **s) { *s = "a fake error"; return 0; }
 // ---- memory
 R cuMemAlloc_v2(P *p, size_t n) { void *m; if (posix_memalign(&m, 512, n)) return 2; *p = (P)m; return 0; }
 R cuMemFree_v2(P p) { free((void *)p); return 0; }
+R cuMemHostAlloc(void **p, size_t n, U f) { *p = calloc(1, n); return 0; }
+R cuMemFreeHost(void *p) { free(p); return 0; }
+R cuMemHostGetDevicePointer_v2(P *d, void *p, U f) { *d = (P)p; return 0; }
 R cuMemcpyHtoD_v2(P d, const void *s, size_t n) { memcpy((void *)d, s, n); return 0; }
 R cuMemcpyDtoH_v2(void *d, P s, size_t n) { memcpy(d, (void *)s, n); return 0; }
 R cuMemGetInfo_v2(size_t *f, size_t *t) { *f = *t = 1ull << 36; return 0; }

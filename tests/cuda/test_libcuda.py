@@ -105,4 +105,4 @@ except RuntimeError as error:
 """
     counts, error = fake(code)
     assert counts == "True 4 1"
-    assert error.startswith("cuda: elementwise._mul_two(") and error.endswith("on 1 blocks of 256 threads: CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES")
+    assert error.startswith("cuda: elementwise._mul_two") and error.endswith("on 1 blocks of 256 threads: CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES")

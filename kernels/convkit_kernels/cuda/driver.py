@@ -39,6 +39,7 @@ def module() -> Any:
     return cuda
 
 
+@functools.cache
 def is_simulated() -> bool:
     """Does this process simulate its GPU?"""
     return hasattr(module(), "simulator") and bool(numba.config.ENABLE_CUDASIM)
@@ -184,9 +185,21 @@ def _stream() -> Any:
 
 
 # ------------------------------------------------------------------------------------------ memory
-def allocate(size: int) -> Any:
-    """A block of `size` bytes on the device."""
-    return module().device_array(size, np.uint8)
+class Block:
+    """Memory of the device, `size` bytes from `address` on; `memory` owns it, and `bytes` is the place of it for views, which nobody reads."""
+
+    __slots__ = ("memory", "address", "size", "bytes", "flats")
+
+    def __init__(self, memory: Any, address: int, size: int):
+        self.memory, self.address, self.size = memory, address, size
+        self.bytes: Any = (ctypes.c_uint8 * size).from_address(address) if size else b""
+        self.flats: dict[np.dtype, Any] = {}  # what kernels take
+
+
+def allocate(size: int) -> Block:
+    """Memory of the driver's."""
+    memory = module().device_array(size, np.uint8)
+    return Block(memory, memory._ary.ctypes.data if is_simulated() else int(memory.device_ctypes_pointer.value), size)
 
 
 def free() -> None:
@@ -200,20 +213,12 @@ def is_full(error: Exception) -> bool:
     return int(getattr(error, "code", 2)) == 2  # CUDA_ERROR_OUT_OF_MEMORY
 
 
-def address(block: Any) -> int:
-    """Where a block, or a flat array, begins."""
-    if type(block) is Flat:
-        return block.address
-    return block._ary.ctypes.data if is_simulated() else int(block.device_ctypes_pointer.value or 0)
-
-
-def borrow(address: int, size: int, owner: Any) -> Any:
-    """A block over memory of somebody else, which lives as long as `owner`."""
-    if is_simulated():
-        memory: Any = (ctypes.c_uint8 * size).from_address(address) if size else b""
-        return type(allocate(0))(np.frombuffer(memory, np.uint8))
-    interface = {"shape": (size,), "strides": None, "typestr": "|u1", "data": (address, False), "version": 3}
-    return module().from_cuda_array_interface(interface, owner=owner)
+def borrow(address: int, size: int, owner: Any) -> Block:
+    """Memory of somebody else, which lives as long as `owner`."""
+    if not is_simulated():
+        return Block(owner, address, size)
+    memory: Any = (ctypes.c_uint8 * size).from_address(address) if size else b""
+    return Block(type(module().device_array(0, np.uint8))(np.frombuffer(memory, np.uint8)), address, size)
 
 
 class Flat:
@@ -228,42 +233,55 @@ class Flat:
         return f"{self.dtype}[{self.size}] at {self.address:#x}"
 
 
-def typed(block: Any, dtype: np.dtype) -> Any:
-    """A block as a flat array that kernels take."""
+def typed(block: Block, dtype: np.dtype) -> Any:
+    """Memory as a flat array that kernels take."""
     count = block.size // dtype.itemsize
     if is_simulated():
-        return type(block)(block._ary[: count * dtype.itemsize].view(dtype))
-    return Flat(address(block), count, dtype)
+        return type(block.memory)(block.memory._ary[: count * dtype.itemsize].view(dtype))
+    return Flat(block.address, count, dtype)
 
 
-def to_device(block: Any, data: np.ndarray) -> None:
+def address(flat: Any) -> int:
+    """Where a flat array begins."""
+    return flat._ary.ctypes.data if is_simulated() else flat.address
+
+
+def to_device(block: Block, data: np.ndarray) -> None:
     """Copy bytes from the host to the beginning of a block."""
     if recording is not None:
         recording.refuse("sends numbers to the device")
     if is_simulated():
-        block._ary[: data.size] = data
+        block.memory._ary[: data.size] = data
     else:
-        block[: data.size].copy_to_device(data)
+        _copy("cuMemcpyHtoD", block, 0, data, block.address, data.ctypes.data)
 
 
-def to_host(block: Any, offset: int, data: np.ndarray) -> None:
+def to_host(block: Block, offset: int, data: np.ndarray) -> None:
     """Copy bytes from a block to the host, when all work before is done."""
     if recording is not None:
         recording.refuse("reads from the device")
     if is_simulated():
-        data[...] = block._ary[offset : offset + data.size]
+        data[...] = block.memory._ary[offset : offset + data.size]
     else:
-        block[offset : offset + data.size].copy_to_host(data)
+        _copy("cuMemcpyDtoH", block, offset, data, data.ctypes.data, block.address + offset)
     _look()
 
 
-def mapped(size: int) -> tuple[Any, np.ndarray]:
-    """A block of the host's memory in which kernels write, and the bytes as the host reads them when work is done."""
+def _copy(name: str, block: Block, offset: int, data: np.ndarray, to: int, source: int) -> None:
+    if data.dtype != np.uint8 or not data.flags.c_contiguous or offset + data.size > block.size:
+        raise ValueError(f"cuda: {data.dtype} {data.shape} are no {block.size - offset} bytes in a row")
+    if not _thread.entered:
+        _enter()
+    check(getattr(bindings(), name)(to, source, data.size))
+
+
+def mapped(size: int) -> tuple[Block, np.ndarray]:
+    """Memory of the host's in which kernels write, and the bytes as the host reads them when work is done."""
     if is_simulated():
         block = allocate(size)
-        return block, block._ary
+        return block, block.memory._ary
     memory = module().mapped_array(size, np.uint8)
-    return borrow(int(memory.device_ctypes_pointer.value), size, memory), np.asarray(memory)
+    return Block(memory, int(memory.device_ctypes_pointer.value), size), np.asarray(memory)
 
 
 def shared() -> None:

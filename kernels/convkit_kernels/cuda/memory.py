@@ -28,19 +28,19 @@ from . import driver
 class Buffer:
     """A block of device memory, which returns to the pool when nothing refers to it any more."""
 
-    __slots__ = ("block", "size", "address", "home", "_typed")
+    __slots__ = ("block", "size", "address", "home")
 
-    def __init__(self, block: Any, size: int, home: Any = None):
-        self.block, self.size, self.address, self.home = block, size, driver.address(block), home
-        self._typed: dict[np.dtype, Any] = {}
+    def __init__(self, block: driver.Block, size: int, home: Any = None):
+        self.block, self.size, self.address, self.home = block, size, block.address, home
 
     def typed(self, dtype: np.dtype) -> Any:
         """The block as a flat array of `dtype`, for kernels."""
         if driver.recording is not None:
             driver.recording.uses(self)
-        found = self._typed.get(dtype)
+        flats = self.block.flats
+        found = flats.get(dtype)
         if found is None:
-            found = self._typed[dtype] = driver.typed(self.block, dtype)
+            found = flats[dtype] = driver.typed(self.block, dtype)
         return found
 
     def __del__(self) -> None:
@@ -56,7 +56,7 @@ class Pool:
 
     def __init__(self) -> None:
         self._lock = threading.RLock()  # a buffer may die while another is asked for
-        self._free: dict[int, list[Any]] = {}
+        self._free: dict[int, list[driver.Block]] = {}
         self.allocated = 0  # bytes in use
         self.reserved = 0  # bytes in use or kept
 
@@ -65,24 +65,24 @@ class Pool:
         size = rounded(nbytes)
         with self._lock:
             free = self._free.get(size)
-            block = free.pop() if free else None
-        if block is None:
+            if free:
+                self.allocated += size
+                return Buffer(free.pop(), size, self)
+        try:
+            block = driver.allocate(size)
+        except Exception as error:
+            if not driver.is_full(error):
+                raise  # a kernel that failed before, say, of which the driver tells here
+            self.relief()
+            self.empty()
             try:
                 block = driver.allocate(size)
-            except Exception as error:
-                if not driver.is_full(error):
-                    raise  # a kernel that failed before, say, of which the driver tells here
-                self.relief()
-                self.empty()
-                try:
-                    block = driver.allocate(size)
-                except Exception:
-                    raise MemoryError(
-                        f"cuda: {nbytes / 2**20:.1f} MiB were asked for; {self.allocated / 2**20:.1f} MiB are in use by tensors; {driver.memory()}"
-                    ) from error
-            with self._lock:
-                self.reserved += size
+            except Exception:
+                raise MemoryError(
+                    f"cuda: {nbytes / 2**20:.1f} MiB were asked for; {self.allocated / 2**20:.1f} MiB are in use by tensors; {driver.memory()}"
+                ) from error
         with self._lock:
+            self.reserved += size
             self.allocated += size
         return Buffer(block, size, self)
 
@@ -110,13 +110,6 @@ pool = Pool()
 
 
 # ------------------------------------------------------------------------------------------- views
-class _Place:
-    """Tells NumPy of memory at an address that it is not to read."""
-
-    def __init__(self, address: int, shape: tuple[int, ...], strides: tuple[int, ...] | None, dtype: np.dtype):
-        self.__array_interface__ = {"data": (address, False), "shape": shape, "strides": strides, "typestr": dtype.str, "version": 3}
-
-
 def _transposed(order: Sequence[int]) -> list[int]:
     return sorted(range(len(order)), key=order.__getitem__)
 
@@ -124,11 +117,11 @@ def _transposed(order: Sequence[int]) -> list[int]:
 class Array:
     """A shape, strides and dtype over device memory; see the module."""
 
-    __slots__ = ("view", "buffer", "__weakref__")
+    __slots__ = ("view", "buffer", "_address", "__weakref__")
     __array_priority__ = 1000
 
-    def __init__(self, view: np.ndarray, buffer: Buffer):
-        self.view, self.buffer = view, buffer
+    def __init__(self, view: np.ndarray, buffer: Buffer, address: int | None = None):
+        self.view, self.buffer, self._address = view, buffer, address
 
     shape = property(lambda self: self.view.shape)
     strides = property(lambda self: self.view.strides)
@@ -140,14 +133,16 @@ class Array:
     flags = property(lambda self: self.view.flags)
     base = property(lambda self: self.buffer)
     device = property(lambda self: driver.name())
-    T = property(lambda self: self._as(self.view.T))
+    T = property(lambda self: self._again(self.view.T))
     # `isinstance(x, np.ndarray)` asks everywhere whether x is an array and not a number; NumPy itself asks for the type, and cannot read this.
     __class__ = property(lambda self: np.ndarray)  # type: ignore[assignment]
 
     @property
     def address(self) -> int:
         """Where the first element is."""
-        return self.view.__array_interface__["data"][0]
+        if self._address is None:
+            self._address = self.view.__array_interface__["data"][0]
+        return self._address
 
     @property
     def offset(self) -> int:
@@ -162,21 +157,25 @@ class Array:
     @property
     def steps(self) -> tuple[int, ...]:
         """Strides in elements."""
-        return tuple(s // self.view.itemsize for s in self.view.strides)
+        size = self.view.itemsize
+        return tuple([s // size for s in self.view.strides])
 
     def _as(self, view: np.ndarray) -> Array:
         return Array(view, self.buffer)
+
+    def _again(self, view: np.ndarray) -> Array:
+        return Array(view, self.buffer, self._address)  # which begins where this one does
 
     def __len__(self) -> int:
         return len(self.view)
 
     def transpose(self, *axes: Any) -> Array:
         """A view with the dimensions in another order."""
-        return self._as(self.view.transpose(*axes))
+        return self._again(self.view.transpose(*axes))
 
     def swapaxes(self, a: int, b: int) -> Array:
         """A view with two dimensions exchanged."""
-        return self._as(self.view.swapaxes(a, b))
+        return self._again(self.view.swapaxes(a, b))
 
     def squeeze(self, axis: Any = None) -> Array:
         """A view without dimensions of size 1."""
@@ -186,7 +185,7 @@ class Array:
         """A view where the memory allows it, else a copy."""
         wanted = shape[0] if len(shape) == 1 and not isinstance(shape[0], int) else shape
         view = reshaped(self.view, tuple(wanted))
-        return self._as(view) if view is not None else self.copy().reshape(wanted)
+        return self._again(view) if view is not None else self.copy().reshape(wanted)
 
     def ravel(self) -> Array:
         """One dimension, in C order; a view where the memory allows it."""
@@ -338,7 +337,7 @@ def exchange() -> Any:
 # ---------------------------------------------------------------------------------------- creation
 def place(buffer: Buffer, shape: tuple[int, ...], strides: tuple[int, ...] | None, dtype: np.dtype, begin: int = 0) -> Array:
     """An array over a buffer, `begin` bytes behind its beginning."""
-    return Array(np.asarray(_Place(buffer.address + begin, shape, strides, dtype)), buffer)
+    return Array(np.ndarray(shape, dtype, buffer.block.bytes, begin, strides), buffer, buffer.address + begin)
 
 
 def empty(shape: Sequence[int], dtype: Any) -> Array:

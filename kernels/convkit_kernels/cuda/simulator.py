@@ -70,18 +70,10 @@ def _answers(asked: list) -> list[tuple]:
 
 
 def hasten() -> None:
-    """Replace how the simulator runs a block, if greenlet is installed; and let the threads of a program launch kernels, one after the other."""
-    from numba.cuda.simulator import kernel
-
-    launched, lock = kernel.FakeCUDAKernel.__call__, threading.RLock()
-
-    def launch(self: Any, *args: Any) -> None:
-        with lock:  # what a kernel sees as `cuda` is put into the globals of its module while it runs
-            launched(self, *args)
-
-    kernel.FakeCUDAKernel.__call__ = launch
+    """Replace how the simulator runs a block, if greenlet is installed."""
     if greenlet is None:
         return
+    from numba.cuda.simulator import kernel
 
     def run(manager: Any, grid_point: Any, *args: Any) -> None:
         args = tuple(getattr(getattr(a, "_item", None), "_ary", a) for a in args)  # NumPy's arrays, without two wrappers around each access
