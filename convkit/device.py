@@ -70,6 +70,11 @@ def may_be(test: Callable[[Any], Any], array: Any) -> bool:
     return bool(np.any(test(array))) if array.device == "cpu" else True
 
 
+def number(array: Any) -> Any:
+    """The number in an array without dimensions; on a GPU, where nobody waits to learn it, the array itself."""
+    return array.item() if array.device == "cpu" else array
+
+
 def move(array: Any, device: str) -> Any:
     """`array` on another device, in the same memory order; itself if it is there."""
     if array.device == device:

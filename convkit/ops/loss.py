@@ -351,8 +351,8 @@ def gaussian_nll_loss(input: Any, target: Any, var: Any, full: bool = False, eps
     if not isinstance(var, TensorBase):
         var = TensorBase.result(np.full(floating(op, input).shape, float(checks.number(op, "var", var)), input.dtype, like=input.array))
     x, t, v = together(op, input, target, var)
-    if (v.array < 0).any():
-        raise ValueError(f"{op}: var must not be negative, got {v.array.min():g}")
+    below = np.where(v.array < 0, v.array, 0)  # nan is let through
+    kernels(below).inside(below, 0, math.inf, ValueError, f"{op}: var must not be negative, got {{least:g}}")
     if v.shape != x.shape:
         if v.shape == x.shape[:-1]:
             v = v.unsqueeze(-1)

@@ -131,7 +131,7 @@ def _images(op: str, x: Any, least: int = 2) -> None:
         raise ValueError(f"{op}: input must be [N, C, ...] of at least {least} dimensions, got shape {list(x.shape)}")
 
 
-def _track(running_mean: Any, running_var: Any, mean_: np.ndarray, var: np.ndarray, count: int, momentum: float) -> None:
+def _track(running_mean: Any, running_var: Any, mean_: np.ndarray, var: np.ndarray, count: int, momentum: Any) -> None:
     """Move running statistics [C] towards those of a batch, [1 or N, C] over `count` numbers each; their mean, if several."""
     if not count or not len(mean_):
         return
@@ -139,7 +139,8 @@ def _track(running_mean: Any, running_var: Any, mean_: np.ndarray, var: np.ndarr
         unbiased = count / (count - 1)
         for running, new in ((running_mean, mean_.mean(axis=0)), (running_var, var.mean(axis=0) * unbiased)):
             if running is not None:
-                checks.number("batch_norm", "momentum", momentum)
+                if not isinstance(momentum, np.ndarray):  # one on a device is a layer's own, which nobody waits for
+                    checks.number("batch_norm", "momentum", momentum)
                 running.array[...] = (1 - momentum) * running.array + momentum * new
                 version_of(running)[0] += 1
 

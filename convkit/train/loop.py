@@ -25,6 +25,7 @@ from ..tensor import Tensor
 from .callbacks import Callback, Run
 from .checkpoint import FOLDER, Checkpoint, load_checkpoint, needs_safetensors, save_checkpoint
 from .history import History
+from .measures import accuracy, part_right, read
 from .progress import reporter
 from .step import Plain, Replayed, to_device
 
@@ -45,16 +46,6 @@ class Evaluation(NamedTuple):
 
     loss: float
     accuracy: float
-
-
-def accuracy(outputs: Tensor, targets: Tensor) -> float:
-    """Part of the targets [N, ...] at which outputs [N, C, ...] are largest.
-
-    >>> import convkit
-    >>> accuracy(convkit.tensor([[0.1, 0.9], [0.8, 0.2]]), convkit.tensor([1, 1]))
-    0.5
-    """
-    return float((outputs.detach().cpu().numpy().argmax(1) == targets.cpu().numpy()).mean())
 
 
 def fit(
@@ -264,14 +255,14 @@ class _Loop:
         run = self.run
         run.optimizer.zero_grad()
         inputs, targets, outputs, value = self.gradients(batch)
-        number = float(value.item())
+        number, *right = read(value, *_known(self.metrics, outputs, targets))
         if not math.isfinite(number):
             raise RuntimeError(self._why_not_finite(number, inputs))
         run.optimizer.step()
         if self.each_batch:
             run.scheduler.step()
         with no_grad():
-            return len(targets), {"loss": number, **{name: float(metric(outputs, targets)) for name, metric in self.metrics.items()}}
+            return len(targets), {"loss": number, **_means(self.metrics, outputs, targets, right)}
 
     def _tell(self, what: str) -> None:
         for watcher in self.watchers:
@@ -289,8 +280,9 @@ class _Loop:
 
     def _refuse_infinite_weights(self) -> None:
         run = self.run
-        for name, tensor in run.model.state_dict().items():
-            if tensor.dtype.kind == "f" and not np.isfinite(tensor.cpu().numpy()).all():
+        state = {name: tensor for name, tensor in run.model.state_dict().items() if tensor.dtype.kind == "f"}
+        for name, finite in zip(state, read(*(np.isfinite(tensor.array).all() for tensor in state.values())), strict=True):
+            if not finite:
                 lr = run.optimizer.param_groups[0]["lr"]
                 raise RuntimeError(
                     f"fit: {name} became nan or infinite in epoch {run.epoch} (learning rate {lr:g}); "
@@ -397,19 +389,33 @@ def _writable(folder: Path) -> Path:
 def _measure(model: Module, loader: DataLoader, loss: Loss, metrics: Mapping[str, Metric], ctrl_c: _CtrlC | None = None) -> _Sums:
     """Loss and metrics over a loader; _Asked once `ctrl_c` was asked to stop."""
     sums, modes = _Sums(), _modes(model)
+    found: list[tuple[int, list[Any], dict[str, float]]] = []  # of each batch its size, what is to be read, and what was
     model.eval()
     try:
         with no_grad(), closing(loader.iterate(0)) as batches:
             for batch in batches:
                 inputs, targets = to_device(model, batch)
                 outputs = model(*inputs)
-                means = {"loss": loss(outputs, targets).item(), **{name: metric(outputs, targets) for name, metric in metrics.items()}}
-                sums.add(len(targets), {name: float(mean) for name, mean in means.items()})
+                values = [loss(outputs, targets), *_known(metrics, outputs, targets)]
+                found.append((len(targets), values, _means(metrics, outputs, targets, [math.nan])))
                 if ctrl_c is not None and ctrl_c.asked:
                     raise _Asked
     finally:
         _set_modes(modes)
+    for items, values, means in found:
+        number, *right = read(*values)
+        sums.add(items, {"loss": number, **{name: right[0] if metrics[name] is accuracy else mean for name, mean in means.items()}})
     return sums
+
+
+def _known(metrics: Mapping[str, Metric], outputs: Any, targets: Any) -> list[Any]:
+    """What can be read together with the loss: the accuracy, if it is asked for."""
+    return [part_right(outputs, targets)] if any(metric is accuracy for metric in metrics.values()) else []
+
+
+def _means(metrics: Mapping[str, Metric], outputs: Any, targets: Any, right: list[float]) -> dict[str, float]:
+    """The metrics of a batch, of which `right` was read."""
+    return {name: right[0] if metric is accuracy else float(metric(outputs, targets)) for name, metric in metrics.items()}
 
 
 def _step(model: Module, loss: Loss, optimizer: Optimizer, graph: bool | None, kept: bool) -> Plain:

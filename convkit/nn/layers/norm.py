@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ...device import number
 from ...ops.norm import normalized_sizes
 from ...tensor import Tensor
 from .. import functional as F
@@ -91,11 +92,11 @@ class _BatchNorm(_RunningNorm):
             raise ValueError(f"{type(self).__name__}: input must be {wanted} [N, C, ...], got shape {list(input.shape)}")
         if input.shape[1] != self.num_features:
             raise ValueError(f"{type(self).__name__}: input has {input.shape[1]} channels but num_features is {self.num_features}")
-        factor = 0.0 if self.momentum is None else self.momentum
+        factor: Any = 0.0 if self.momentum is None else self.momentum
         if self.training and self.num_batches_tracked is not None:
             self.num_batches_tracked.add_(1)
             if self.momentum is None:
-                factor = 1 / self.num_batches_tracked.item()
+                factor = number(1 / self.num_batches_tracked.array)
         by_batch = self.training or self.running_mean is None
         return F.batch_norm(input, self.running_mean, self.running_var, self.weight, self.bias, by_batch, factor, self.eps, relu=relu)
 
