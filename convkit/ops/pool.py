@@ -186,10 +186,9 @@ def max_unpool(rank: int, x: Any, indices: Any, kernel_size: Any, stride: Any, p
         return max_unpool(rank, x.unsqueeze(0), indices.unsqueeze(0), kernel_size, stride, padding, output_size).squeeze(0)
     _image(op, rank, x)
     size = _unpooled_size(op, x, pool_window(op, rank, kernel_size, stride, padding), output_size)
-    places = indices.array
-    if places.size and (places.min() < 0 or places.max() >= math.prod(size)):
-        raise IndexError(f"{op}: indices must be 0 to {math.prod(size) - 1}, for outputs of {list(size)}; got {places.min()} to {places.max()}")
-    return MaxUnpool.apply(x, indices, size)
+    text = f"{op}: indices must be 0 to {math.prod(size) - 1}, for outputs of {list(size)}; got {{least}} to {{most}}"
+    places, _ = kernels(indices.array).inside(indices.array, 0, math.prod(size) - 1, IndexError, text)
+    return MaxUnpool.apply(x, TensorBase.result(places), size)
 
 
 def _unpooled_size(op: str, x: Any, window: geometry.Window, output_size: Any) -> tuple[int, ...]:

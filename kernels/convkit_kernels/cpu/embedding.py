@@ -15,6 +15,7 @@ from numba import prange
 
 from ..layout import normal
 from . import mathfunctions as m
+from . import tasks
 from .copy import contiguous
 from .runtime import kernel
 
@@ -120,28 +121,29 @@ def _scatter(x, index, base, y, sizes):
                         y[to] = x[at + i] if put else y[to] + x[at + i]
 
 
-@kernel
-def _gather(x, index, y, sizes):
+def _gather(task, plan, index, x, y, c, d, e, f, g):
     # y[o, k, i] = x[o, index[o, k, i], i]; a task takes `block` pairs of o and k.
-    count, inner, rows = sizes[1], sizes[2], sizes[3]
-    po, pk, pi, block = sizes[4], sizes[5], sizes[6], sizes[7]
-    total = sizes[0] * count
-    for task in prange((total + block - 1) // block):
-        o, k = task * block // count, task * block % count
-        for u in range(task * block, min(total, (task + 1) * block)):
-            base, at, place = o * rows, np.uint64(u * inner), np.uint64(o * po + k * pk)
-            if inner == 1:
-                y[at] = x[np.uint64(base + index[place])]
-            elif pi == 0:
-                start = np.uint64((base + index[place]) * inner)
-                for i in range(np.uint64(inner)):
-                    y[at + i] = x[start + i]
-            else:
-                for i in range(np.uint64(inner)):
-                    y[at + i] = x[np.uint64((base + index[place + i]) * inner) + i]
-            k += 1
-            if k == count:
-                o, k = o + 1, 0
+    count, inner, rows = plan[1], plan[2], plan[3]
+    po, pk, pi, block = plan[4], plan[5], plan[6], plan[7]
+    u, end = task * block, min(plan[0] * count, (task + 1) * block)
+    o, k = u // count, u % count
+    while u < end:
+        base, place, length = o * rows, o * po + k * pk, min(count - k, end - u)
+        if inner == 1:
+            for v in range(length):
+                y[u + v] = x[base + index[place + v]]
+        else:
+            for v in range(length):
+                at, chosen = (u + v) * inner, place + v * pk
+                if pi == 0:
+                    start = (base + index[chosen]) * inner
+                    for i in range(inner):
+                        y[at + i] = x[start + i]
+                else:
+                    for i in range(inner):
+                        y[at + i] = x[(base + index[chosen + i]) * inner + i]
+        u += length
+        o, k = o + 1, 0
 
 
 def _ints(index: np.ndarray) -> np.ndarray:
@@ -191,8 +193,9 @@ def gather(x: np.ndarray, index: np.ndarray, axis: int) -> np.ndarray:
         return x.reshape(-1).take(first + index)
     if y.size:
         outer, count, inner, steps = _walk(y.shape, index, axis)
-        sizes = np.array([outer, count, inner, x.shape[axis], *steps, max(1, 4096 // inner)], np.int64)
-        _gather(x.reshape(-1), _ints(index), y.reshape(-1), sizes)
+        block = max(1, 4096 // inner)
+        plan = np.array([outer, count, inner, x.shape[axis], *steps, block])
+        tasks.run(tasks.compiled(_gather, x.dtype.char), -(-outer * count // block), plan, _ints(index), x, y)
     return y
 
 

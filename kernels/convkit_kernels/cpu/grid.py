@@ -15,27 +15,30 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numba
 import numpy as np
-from numba import prange, types
+from numba import types
+from numba.extending import intrinsic
 
 from ..layout import from_channels_last, normal
+from . import tasks
 from .copy import channels_last, contiguous
 from .microkernel import address, call_code
 from .resample import NARROW, _combine
-from .runtime import inline, kernel, native
+from .runtime import inline, native
 
 MODES = ("nearest", "bilinear", "bicubic")
 PADDINGS = ("zeros", "border", "reflection")
 NEAREST, LINEAR, CUBIC = 0, 1, 2
 BORDER, REFLECTION = 1, 2
 # Places side by side, and places that a task takes.
-CHUNK, TASK = 64, 1024
+CHUNK, TASK = 128, 1024
 # Channels that a task of the image's gradient takes, where there are few samples.
 BLOCK = 16
-# Places in the numbers that go to a kernel: the address of `_axes`; and what a task keeps in its copy: how many places, and rows an axis.
-AXES, COUNT, COUNTS, PLAN = 14, 15, 16, 19
+# In the numbers that go to a task: the address of `_axes`.
+AXES = 14
 
 
 @inline
@@ -74,10 +77,20 @@ def _whole(p, size):
     return np.int64(p) if (p >= 0) & (p < size) else np.int64(0) if p != p else np.int64(-1)
 
 
+@intrinsic
+def _number(typing_context: Any, numbers: Any, place: Any) -> Any:
+    """numbers[place] of a pointer, read alone: LLVM would gather four of them in a vector, in three times the time."""
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        return builder.load_atomic(builder.gep(values[0], [values[1]]), "monotonic", numbers.dtype.bitwidth // 8)
+
+    return numbers.dtype(numbers, types.intp), generate
+
+
 # Each loop of these two writes a row or two: of loops that write more LLVM does not find out that they may run in vectors.
 @inline
 def _axis(grid, start, step, count, length, mode, padding, align, a, index, weight, slope, place, x):
-    """Write what `count` places see of axis a to rows 4 a ...: indices, weights, and slopes d weight / d coordinate; give the number of rows."""
+    """Write what `count` places see of axis a to rows 4 a ...: indices, weights, and slopes d weight / d coordinate."""
     number = x.dtype.type
     one, half = number(1), number(0.5)
     size = number(length)
@@ -85,7 +98,9 @@ def _axis(grid, start, step, count, length, mode, padding, align, a, index, weig
     shift = number(0) if align else half
     r = 4 * a
     for p in range(count):
-        place[0, p] = (grid[start + p * step] + one) * scale - shift
+        place[1, p] = _number(grid, start + p * step)
+    for p in range(count):
+        place[0, p] = (place[1, p] + one) * scale - shift
     if padding == 0:
         for p in range(count):
             place[1, p] = one
@@ -97,8 +112,7 @@ def _axis(grid, start, step, count, length, mode, padding, align, a, index, weig
             index[r, p] = _whole(np.rint(place[0, p]), size)
         for p in range(count):
             weight[r, p] = one if place[0, p] == place[0, p] else place[0, p]
-        return 1
-    if mode == LINEAR:
+    elif mode == LINEAR:
         for p in range(count):
             index[r, p] = _whole(np.floor(place[0, p]), size)
         for p in range(count):
@@ -110,34 +124,31 @@ def _axis(grid, start, step, count, length, mode, padding, align, a, index, weig
         for p in range(count):
             slope[r, p] = -scale * place[1, p]
             slope[r + 1, p] = scale * place[1, p]
-        return 2
-    # Keys' cubic with a = -3/4: near at distances t and 1 - t, far at 1 + t and 2 - t.
-    c, five, eight = number(-0.75), number(5), number(8)
-    c2, c3 = c + number(2), c + number(3)
-    for k in range(4):
-        for p in range(count):
-            q, _ = _padded(np.floor(place[0, p]) + number(k - 1), size, padding, align, x)
-            index[r + k, p] = _whole(q, size)
-    for k in range(4):
-        near = (k == 1) | (k == 2)
-        sign = one if k < 2 else -one
-        for p in range(count):
-            t = place[0, p] - np.floor(place[0, p])
-            d = abs(t - number(k - 1))
-            weight[r + k, p] = (c2 * d - c3) * d * d + one if near else ((d - five) * d + eight) * d * c - number(4) * c
-        for p in range(count):
-            t = place[0, p] - np.floor(place[0, p])
-            d = abs(t - number(k - 1))
-            change = (number(3) * c2 * d - number(2) * c3) * d if near else ((number(3) * d - number(10)) * d + eight) * c
-            slope[r + k, p] = sign * change * scale
-    return 4
+    else:
+        # Keys' cubic with a = -3/4: near at distances t and 1 - t, far at 1 + t and 2 - t.
+        c, five, eight = number(-0.75), number(5), number(8)
+        c2, c3 = c + number(2), c + number(3)
+        for k in range(4):
+            for p in range(count):
+                q, _ = _padded(np.floor(place[0, p]) + number(k - 1), size, padding, align, x)
+                index[r + k, p] = _whole(q, size)
+        for k in range(4):
+            near = (k == 1) | (k == 2)
+            sign = one if k < 2 else -one
+            for p in range(count):
+                t = place[0, p] - np.floor(place[0, p])
+                d = abs(t - number(k - 1))
+                weight[r + k, p] = (c2 * d - c3) * d * d + one if near else ((d - five) * d + eight) * d * c - number(4) * c
+            for p in range(count):
+                t = place[0, p] - np.floor(place[0, p])
+                d = abs(t - number(k - 1))
+                change = (number(3) * c2 * d - number(2) * c3) * d if near else ((number(3) * d - number(10)) * d + eight) * c
+                slope[r + k, p] = sign * change * scale
 
 
-def _axes(grid, sizes, index, real):
-    # Fills the rows of all axes for sizes[COUNT] places; a place's coordinates come in the order width, height, depth.
-    sizes = numba.carray(sizes, PLAN)
-    rank, count = sizes[3], sizes[COUNT]
-    grid = numba.carray(grid, count * rank)
+def _axes(grid, sizes, index, real, count):
+    # Fills the rows of all axes for `count` places; a place's coordinates come in the order width, height, depth.
+    rank = sizes[3]
     index = numba.carray(index, (12, CHUNK))
     real = numba.carray(real, (26, CHUNK))
     weight, slope = real[:12], real[12:24]
@@ -148,21 +159,30 @@ def _axes(grid, sizes, index, real):
             weight[4 * a, p] = 1
             slope[4 * a, p] = 0
     for a in range(3 - rank, 3):
-        sizes[COUNTS + a] = _axis(grid, 2 - a, rank, count, sizes[a], sizes[4], sizes[5], sizes[6], a, index, weight, slope, place, grid)
+        _axis(grid, 2 - a, rank, count, sizes[a], sizes[4], sizes[5], sizes[6], a, index, weight, slope, place, place)
 
 
 @functools.cache
 def _compiled(char: str) -> int:
-    """The address of `_axes`, which takes most of the time to compile: the kernels share it."""
+    """The address of `_axes`, which takes most of the time to compile: the tasks share it."""
     real, whole = (types.CPointer(t) for t in (types.float32 if char == "f" else types.float64, types.int64))
-    return native(_axes, real, whole, whole, real)
+    return native(_axes, real, whole, whole, real, types.intp)
+
+
+_whole_room, _real_room = tasks.stack(29 * CHUNK), tasks.stack(46 * CHUNK)
 
 
 @inline
-def _look(grid, first, count, plan, index, real):
+def _rooms(sizes, x):
+    """(rows of indices, pixels of all taps; rows of reals, their weights and slopes, values of all taps, four rows to work in)."""
+    whole, real = numba.carray(_whole_room(sizes), (29, CHUNK)), numba.carray(_real_room(x), (46, CHUNK))
+    return whole[:12], whole[12:], real[:26], real[26:42], real[42:]
+
+
+@inline
+def _look(grid, first, count, sizes, index, real):
     """The rows of `count` places from place `first` of all on."""
-    plan[COUNT] = count
-    call_code(plan[AXES], (address(grid) + grid.itemsize * first * plan[3], address(plan), address(index), address(real)))
+    call_code(sizes[AXES], (address(grid) + real.itemsize * first * sizes[3], address(sizes), address(index), address(real), count))
 
 
 @inline
@@ -181,16 +201,22 @@ def _seen(x, base, pixel, m, count, seen):
     """What tap m of each place sees; of those outside the image anything.  Whether they are is asked in the next loop, which runs in vectors:
     here it would be guessed, wrongly for many places."""
     for p in range(count):
-        seen[p] = x[np.uint64(base + max(pixel[m, p], 0))]
+        seen[p] = _number(x, base + max(pixel[m, p], 0))
 
 
 @inline
-def _all_taps(counts, count, sizes, index, weight, pixel, value):
+def _rows(sizes, axis):
+    """How many rows an axis has: one, two or four, and one where it is not there."""
+    return 1 << sizes[4] if axis >= 3 - sizes[3] else 1
+
+
+@inline
+def _all_taps(count, sizes, index, weight, pixel, value):
     """All taps of `count` places; give their number."""
     m = 0
-    for i in range(counts[0]):
-        for j in range(counts[1]):
-            for k in range(counts[2]):
+    for i in range(_rows(sizes, 0)):
+        for j in range(_rows(sizes, 1)):
+            for k in range(_rows(sizes, 2)):
                 _taps(i, j, k, m, count, sizes, index, weight, pixel, value)
                 m += 1
     return m
@@ -207,159 +233,128 @@ def _present(pixel, value, taps, p, found, factor):
     return m
 
 
-# sizes = (D, H, W, rank, mode, padding, align, places of a sample, C, samples, and the distances in memory of pixels and of channels of x,
-# of places and of channels of y, and from AXES on what `_look` needs).  Where channels are many, they lie side by side.
-@kernel
-def _sample(x, grid, y, sizes):
+# sizes = (D, H, W, rank, mode, padding, align, places of a sample, C, samples, the distances in memory of pixels and of channels of x,
+# of places and of channels of y, the address of `_axes`, channels of a task).  Where channels are many, they lie side by side.
+def _sample(task, sizes, index, x, grid, y, d, e, f, g):
+    index, pixel, real, value, room = _rooms(sizes, x)
+    total, seen = room[0], room[1]
+    zero = type(x[0])(0)
     places, channels = sizes[7], sizes[8]
-    xc = sizes[11]
-    yp, yc = sizes[12], sizes[13]
-    tasks = (places + TASK - 1) // TASK
-    zero = x.dtype.type(0)
-    for task in prange(sizes[9] * tasks):
-        plan = sizes.copy()
-        index = np.empty((12, CHUNK), np.int64)
-        real = np.empty((26, CHUNK), x.dtype)
-        weight = real[:12]
-        counts = plan[COUNTS:]
-        pixel = np.empty((16, CHUNK), np.int64)
-        value = np.empty((16, CHUNK), x.dtype)
-        found = np.empty(17, np.int64)
-        factor = np.empty(17, x.dtype)
-        total = np.empty(CHUNK, x.dtype)
-        seen = np.empty(CHUNK, x.dtype)
-        sample = task // tasks
-        base, to = sample * sizes[0] * sizes[1] * sizes[2] * channels, sample * places * channels
-        stop = min(places, (task % tasks + 1) * TASK)
-        for first in range(task % tasks * TASK, stop, CHUNK):
-            count = min(CHUNK, stop - first)
-            _look(grid, sample * places + first, count, plan, index, real)
-            taps = _all_taps(counts, count, sizes, index, weight, pixel, value)
-            if channels < NARROW:
-                for c in range(channels):
-                    at = np.uint64(to + c * yc + first * yp)
-                    for m in range(taps):
-                        _seen(x, base + c * xc, pixel, m, count, seen)
-                        if m == 0:
-                            for p in range(count):
-                                total[p] = value[m, p] * seen[p] if pixel[m, p] >= 0 else zero
-                        else:
-                            for p in range(count):
-                                total[p] += value[m, p] * seen[p] if pixel[m, p] >= 0 else zero
-                    if yp == 1:
-                        for p in range(np.uint64(count)):
-                            y[at + p] = total[p]
-                    else:
-                        for p in range(np.uint64(count)):
-                            y[at + p * np.uint64(yp)] = total[p]
-            else:
-                for p in range(count):
-                    number = _present(pixel, value, taps, p, found, factor)
-                    _combine(x, base, 1, 0, number, found, factor, y, to + (first + p) * channels, channels)
-
-
-@kernel
-def _sample_input_grad(gy, grid, gx, sizes, block):
-    # gx is zero at first; a task takes channels `start` to `start + width` of one sample.
-    places, channels = sizes[7], sizes[8]
-    xc = sizes[11]
-    yp, yc = sizes[12], sizes[13]
-    blocks = (channels + block - 1) // block
-    for task in prange(sizes[9] * blocks):
-        plan = sizes.copy()
-        index = np.empty((12, CHUNK), np.int64)
-        real = np.empty((26, CHUNK), gy.dtype)
-        weight = real[:12]
-        counts = plan[COUNTS:]
-        pixel = np.empty((16, CHUNK), np.int64)
-        inside = np.empty(CHUNK + 1, np.int64)
-        value = np.empty((16, CHUNK), gy.dtype)
-        sample, start = task // blocks, task % blocks * block
-        width = min(block, channels - start)
-        base, to = sample * sizes[0] * sizes[1] * sizes[2] * channels, sample * places * channels
-        for first in range(0, places, CHUNK):
-            count = min(CHUNK, places - first)
-            _look(grid, sample * places + first, count, plan, index, real)
-            taps = _all_taps(counts, count, sizes, index, weight, pixel, value)
-            if channels < NARROW:
+    xc, yp, yc = sizes[11], sizes[12], sizes[13]
+    blocks = (places + TASK - 1) // TASK
+    sample = task // blocks
+    base, to = sample * sizes[0] * sizes[1] * sizes[2] * channels, sample * places * channels
+    stop = min(places, (task % blocks + 1) * TASK)
+    for first in range(task % blocks * TASK, stop, CHUNK):
+        count = min(CHUNK, stop - first)
+        _look(grid, sample * places + first, count, sizes, index, real)
+        taps = _all_taps(count, sizes, index, real, pixel, value)
+        if channels < NARROW:
+            for c in range(channels):
+                at = to + c * yc + first * yp
                 for m in range(taps):
-                    number = 0  # of places whose tap is inside the image: listed first, as to ask at each addition would be to guess
-                    for p in range(count):
-                        inside[number] = p
-                        number += 1 if pixel[m, p] >= 0 else 0
-                    for c in range(start, start + width):
-                        for k in range(number):
-                            p = inside[k]
-                            gx[np.uint64(base + c * xc + pixel[m, p])] += value[m, p] * gy[np.uint64(to + c * yc + (first + p) * yp)]
-            else:
-                n = np.uint64(width)
-                for p in range(count):
-                    b = np.uint64(to + (first + p) * channels + start)
-                    for m in range(taps):
-                        if pixel[m, p] >= 0:
-                            a = np.uint64(base + pixel[m, p] + start)
-                            v = value[m, p]
-                            for c in range(n):
-                                gx[a + c] += v * gy[b + c]
-
-
-@kernel
-def _sample_grid_grad(gy, x, grid, ggrid, sizes):
-    # ggrid = sum over the taps of (gy . pixel) * d weight / d coordinate; pixels outside the image do not count.
-    places, channels = sizes[7], sizes[8]
-    xc = sizes[11]
-    yp, yc = sizes[12], sizes[13]
-    rank = sizes[3]
-    tasks = (places + TASK - 1) // TASK
-    zero = x.dtype.type(0)
-    for task in prange(sizes[9] * tasks):
-        plan = sizes.copy()
-        index = np.empty((12, CHUNK), np.int64)
-        real = np.empty((26, CHUNK), x.dtype)
-        weight, slope = real[:12], real[12:24]
-        counts = plan[COUNTS:]
-        pixel = np.empty((1, CHUNK), np.int64)
-        value = np.empty((1, CHUNK), x.dtype)
-        dot = np.empty(CHUNK, x.dtype)
-        seen = np.empty(CHUNK, x.dtype)
-        slopes = np.empty((3, CHUNK), x.dtype)
-        sample = task // tasks
-        base, to = sample * sizes[0] * sizes[1] * sizes[2] * channels, sample * places * channels
-        stop = min(places, (task % tasks + 1) * TASK)
-        for first in range(task % tasks * TASK, stop, CHUNK):
-            count = min(CHUNK, stop - first)
-            _look(grid, sample * places + first, count, plan, index, real)
-            for a in range(3):
-                for p in range(count):
-                    slopes[a, p] = 0
-            for i in range(counts[0]):
-                for j in range(counts[1]):
-                    for k in range(counts[2]):
-                        _taps(i, j, k, 0, count, sizes, index, weight, pixel, value)
-                        if channels < NARROW:
-                            for p in range(count):
-                                dot[p] = 0
-                            for c in range(channels):
-                                _seen(x, base + c * xc, pixel, 0, count, seen)
-                                for p in range(count):
-                                    dot[p] += seen[p] * gy[np.uint64(to + c * yc + (first + p) * yp)] if pixel[0, p] >= 0 else zero
-                        else:
-                            n = np.uint64(channels)
-                            for p in range(count):
-                                sum = zero
-                                if pixel[0, p] >= 0:
-                                    a = np.uint64(base + pixel[0, p])
-                                    b = np.uint64(to + (first + p) * channels)
-                                    for c in range(n):
-                                        sum += gy[b + c] * x[a + c]
-                                dot[p] = sum
+                    _seen(x, base + c * xc, pixel, m, count, seen)
+                    if m == 0:
                         for p in range(count):
-                            slopes[0, p] += dot[p] * slope[i, p] * weight[4 + j, p] * weight[8 + k, p]
-                            slopes[1, p] += dot[p] * weight[i, p] * slope[4 + j, p] * weight[8 + k, p]
-                            slopes[2, p] += dot[p] * weight[i, p] * weight[4 + j, p] * slope[8 + k, p]
+                            product = value[m, p] * seen[p]
+                            total[p] = product if pixel[m, p] >= 0 else zero
+                    else:
+                        for p in range(count):
+                            product = value[m, p] * seen[p]
+                            total[p] += product if pixel[m, p] >= 0 else zero
+                if yp == 1:
+                    for p in range(count):
+                        y[at + p] = total[p]
+                else:
+                    for p in range(count):
+                        y[at + p * yp] = total[p]
+        else:
             for p in range(count):
-                for c in range(rank):
-                    ggrid[(sample * places + first + p) * rank + c] = slopes[2 - c, p]
+                number = _present(pixel, value, taps, p, pixel[16], room[2])
+                _combine(x, base, 1, 0, number, pixel[16], room[2], y, to + (first + p) * channels, channels)
+
+
+def _sample_input_grad(task, sizes, index, gy, grid, gx, d, e, f, g):
+    # gx is zero at first; a task takes `block` channels, those from `start` on, of one sample.
+    index, pixel, real, value, _ = _rooms(sizes, gy)
+    inside = pixel[16]
+    places, channels, block = sizes[7], sizes[8], sizes[AXES + 1]
+    xc, yp, yc = sizes[11], sizes[12], sizes[13]
+    blocks = (channels + block - 1) // block
+    sample, start = task // blocks, task % blocks * block
+    width = min(block, channels - start)
+    base, to = sample * sizes[0] * sizes[1] * sizes[2] * channels, sample * places * channels
+    for first in range(0, places, CHUNK):
+        count = min(CHUNK, places - first)
+        _look(grid, sample * places + first, count, sizes, index, real)
+        taps = _all_taps(count, sizes, index, real, pixel, value)
+        if channels < NARROW:
+            for m in range(taps):
+                number = 0  # of places whose tap is inside the image: listed first, as to ask at each addition would be to guess
+                for p in range(count):
+                    inside[number] = p
+                    number += 1 if pixel[m, p] >= 0 else 0
+                for c in range(start, start + width):
+                    for k in range(number):
+                        p = inside[k]
+                        at = base + c * xc + pixel[m, p]
+                        gx[at] = gx[at] + value[m, p] * gy[to + c * yc + (first + p) * yp]
+        else:
+            for p in range(count):
+                b = to + (first + p) * channels + start
+                for m in range(taps):
+                    if pixel[m, p] >= 0:
+                        a = base + pixel[m, p] + start
+                        v = value[m, p]
+                        for c in range(width):
+                            gx[a + c] = gx[a + c] + v * gy[b + c]
+
+
+def _sample_grid_grad(task, sizes, index, gy, x, grid, ggrid, e, f, g):
+    # ggrid = sum over the taps of (gy . pixel) * d weight / d coordinate; pixels outside the image do not count.
+    index, pixel, real, value, room = _rooms(sizes, x)
+    weight, slope = real[:12], real[12:24]
+    dot, seen, slopes = room[0], value[1], value[2:]  # there is room for more taps than the one at hand
+    rank, places, channels = sizes[3], sizes[7], sizes[8]
+    xc, yp, yc = sizes[11], sizes[12], sizes[13]
+    zero = type(x[0])(0)
+    blocks = (places + TASK - 1) // TASK
+    sample = task // blocks
+    base, to = sample * sizes[0] * sizes[1] * sizes[2] * channels, sample * places * channels
+    stop = min(places, (task % blocks + 1) * TASK)
+    for first in range(task % blocks * TASK, stop, CHUNK):
+        count = min(CHUNK, stop - first)
+        _look(grid, sample * places + first, count, sizes, index, real)
+        for a in range(3):
+            for p in range(count):
+                slopes[a, p] = 0
+        for i in range(_rows(sizes, 0)):
+            for j in range(_rows(sizes, 1)):
+                for k in range(_rows(sizes, 2)):
+                    _taps(i, j, k, 0, count, sizes, index, weight, pixel, value)
+                    if channels < NARROW:
+                        for p in range(count):
+                            dot[p] = 0
+                        for c in range(channels):
+                            _seen(x, base + c * xc, pixel, 0, count, seen)
+                            for p in range(count):
+                                dot[p] += seen[p] * gy[to + c * yc + (first + p) * yp] if pixel[0, p] >= 0 else zero
+                    else:
+                        for p in range(count):
+                            sum = zero
+                            if pixel[0, p] >= 0:
+                                a = base + pixel[0, p]
+                                b = to + (first + p) * channels
+                                for c in range(channels):
+                                    sum += gy[b + c] * x[a + c]
+                            dot[p] = sum
+                    for p in range(count):
+                        slopes[0, p] += dot[p] * slope[i, p] * weight[4 + j, p] * weight[8 + k, p]
+                        slopes[1, p] += dot[p] * weight[i, p] * slope[4 + j, p] * weight[8 + k, p]
+                        slopes[2, p] += dot[p] * weight[i, p] * weight[4 + j, p] * slope[8 + k, p]
+        for p in range(count):
+            for c in range(rank):
+                ggrid[(sample * places + first + p) * rank + c] = slopes[2 - c, p]
 
 
 # ------------------------------------------------------------------------------------- public side
@@ -382,12 +377,18 @@ def _empty(shape: tuple[int, ...], dtype: np.dtype, in_order: bool, make: Callab
     return from_channels_last(memory, len(shape) - 2), memory.reshape(-1)
 
 
-def _sizes(shape: tuple[int, ...], grid: np.ndarray, mode: str, padding: str, align_corners: bool, x_order: bool, y_order: bool) -> np.ndarray:
+def _sizes(
+    shape: tuple[int, ...], grid: np.ndarray, mode: str, padding: str, align_corners: bool, x_order: bool, y_order: bool, block: int = 0
+) -> np.ndarray:
     rank, places, pixels, channels = grid.shape[-1], math.prod(grid.shape[1:-1]), math.prod(shape[2:]), shape[1]
     spatial = (1,) * (3 - rank) + tuple(shape[2:])
     how = (MODES.index(mode), PADDINGS.index(padding), align_corners)
     strides = [n for order, count in ((x_order, pixels), (y_order, places)) for n in ((1, count) if order else (channels, 1))]
-    return np.array([*spatial, rank, *how, places, channels, shape[0], *strides, _compiled(grid.dtype.char), 0, 1, 1, 1], np.int64)
+    return np.array([*spatial, rank, *how, places, channels, shape[0], *strides, _compiled(grid.dtype.char), block], np.int64)
+
+
+def _run(function: Callable, count: int, sizes: np.ndarray, *operands: np.ndarray) -> None:
+    tasks.run(tasks.compiled(function, operands[0].dtype.char), count, sizes, sizes, *operands)
 
 
 def grid_sample(x: np.ndarray, grid: np.ndarray, mode: str, padding: str, align_corners: bool) -> np.ndarray:
@@ -400,7 +401,8 @@ def grid_sample(x: np.ndarray, grid: np.ndarray, mode: str, padding: str, align_
     order = _in_order(x)
     y, memory = _empty((*x.shape[:2], *grid.shape[1:-1]), x.dtype, order)
     if y.size:
-        _sample(_line(x, order), contiguous(normal(grid)).reshape(-1), memory, _sizes(x.shape, grid, mode, padding, align_corners, order, order))
+        sizes = _sizes(x.shape, grid, mode, padding, align_corners, order, order)
+        _run(_sample, len(x) * -(-sizes[7] // TASK), sizes, _line(x, order), contiguous(normal(grid)), memory)
     return y
 
 
@@ -411,8 +413,9 @@ def grid_sample_input_grad(gy: np.ndarray, grid: np.ndarray, input_size: tuple[i
     order = _in_order(gy)
     gx, memory = _empty((batch, channels, *input_size), gy.dtype, order, np.zeros)
     if gy.size:
-        sizes = _sizes(gx.shape, grid, mode, padding, align_corners, order, order)
-        _sample_input_grad(_line(gy, order), contiguous(normal(grid)).reshape(-1), memory, sizes, BLOCK if batch < 8 else channels)
+        block = BLOCK if batch < 8 else channels
+        sizes = _sizes(gx.shape, grid, mode, padding, align_corners, order, order, block)
+        _run(_sample_input_grad, batch * -(-channels // block), sizes, _line(gy, order), contiguous(normal(grid)), memory)
     return gx
 
 
@@ -423,5 +426,5 @@ def grid_sample_grid_grad(gy: np.ndarray, x: np.ndarray, grid: np.ndarray, mode:
     if ggrid.size and gy.size and mode != "nearest":
         x_order, y_order = _in_order(x), _in_order(gy)
         sizes = _sizes(x.shape, grid, mode, padding, align_corners, x_order, y_order)
-        _sample_grid_grad(_line(gy, y_order), _line(x, x_order), contiguous(normal(grid)).reshape(-1), ggrid.reshape(-1), sizes)
+        _run(_sample_grid_grad, len(x) * -(-sizes[7] // TASK), sizes, _line(gy, y_order), _line(x, x_order), contiguous(normal(grid)), ggrid)
     return ggrid

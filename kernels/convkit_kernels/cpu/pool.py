@@ -19,7 +19,6 @@ import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from numba import prange
 
 from ..geometry import MAX_RANK, Grid, Window
 from ..layout import normal
@@ -27,15 +26,14 @@ from . import tasks, windows
 from .copy import channels_last, contiguous
 from .elementwise import div
 from .reduce import sum as sum_over
-from .runtime import kernel
 from .windows import Walk, walk_of
 
 Windows = Window | Grid
 Sizes = tuple[int, ...]
 # Channels that one task scatters: whole cache lines.
 BLOCK = 16
-# Pixels that one task gathers.
-PIXELS = 64
+# Elements that one task gathers, about.
+TASK = 4096
 # Elements from which on one window that sees everything is a sum like others; in C order it always is one.
 MANY = 256
 # Below it, the place of a window that sees nothing.
@@ -220,37 +218,41 @@ def _run_scatter(x: np.ndarray, won: np.ndarray, y: np.ndarray, table: np.ndarra
     tasks.run(tasks.compiled(_scatter(won.dtype), y.dtype.char), batch * blocks, plan, table, channels_last(x), y)
 
 
-@kernel
-def _places(index, base, offset, places, channels):
-    # places[o, c] = the first place of window o + how far the tap lies from there
-    pixels = places.size // channels
-    for task in prange((pixels + PIXELS - 1) // PIXELS):
-        for o in range(task * PIXELS, min(pixels, (task + 1) * PIXELS)):
-            first, at = base[o % base.size], o * channels
-            for c in range(channels):
-                k = np.uint64(at + c)
-                places[k] = max(first + offset[np.uint64(index[k])], -1)
+@functools.cache
+def _locate(kind: np.dtype) -> Callable:
+    """The task for taps of this type."""
+
+    def locate(task, plan, places, a, b, c, d, e, f, g):
+        # places[n, o, c] = the first place of window o + how far the tap that won lies from there; -1 where a window sees nothing
+        outputs, channels, parts, each = plan[0], plan[1], plan[2], plan[3]
+        base, offset = tasks.pointer(tasks.data_of(plan[4]), np.int64), tasks.pointer(tasks.data_of(plan[5]), np.int64)
+        won = tasks.pointer(tasks.data_of(plan[6]), kind)
+        n, low = task // parts, task % parts * each
+        for o in range(low, min(outputs, low + each)):
+            first, start = base[o], (n * outputs + o) * channels
+            for k in range(start, start + channels):
+                places[k] = max(first + offset[won[k]], -1)
+
+    locate.__name__ = locate.__qualname__ = f"_locate_{kind.name}"
+    return locate
 
 
-@kernel
-def _gather(x, places, y, sizes):
-    # y[n, o, c] = x[n, places[n, o, c], c], or 0 where the place is outside; all flat.
-    outputs, inputs, channels = sizes[0], sizes[1], sizes[2]
-    pixels = y.size // channels
-    zero = x.dtype.type(0)
-    for task in prange((pixels + PIXELS - 1) // PIXELS):
-        for o in range(task * PIXELS, min(pixels, (task + 1) * PIXELS)):
-            image, at = o // outputs * inputs, o * channels
-            for c in range(channels):
-                k = np.uint64(at + c)
-                place = places[k]
-                y[k] = x[np.uint64((image + place) * channels + c)] if 0 <= place < inputs else zero
+def _gather(task, plan, places, x, y, c, d, e, f, g):
+    # y[n, o, c] = x[n, places[n, o, c], c], or 0 where the place is outside
+    outputs, inputs, channels, parts, each = plan[0], plan[1], plan[2], plan[3], plan[4]
+    zero = type(x[0])(0)
+    n, low = task // parts, task % parts * each
+    start = n * inputs * channels
+    for o in range(n * outputs + low, n * outputs + min(outputs, low + each)):
+        for k in range(o * channels, (o + 1) * channels):
+            y[k] = x[start + places[k] * channels + k - o * channels] if 0 <= places[k] < inputs else zero
 
 
 # ------------------------------------------------------------------------------------- public side
-def _flat(a: np.ndarray) -> np.ndarray:
-    """[N, C, *S] as one axis, channels innermost."""
-    return channels_last(a).reshape(-1)
+def _parts(outputs: int, channels: int) -> tuple[int, int]:
+    """(parts of an image, windows of each) for tasks that read the table of windows."""
+    each = max(1, TASK // channels)
+    return -(-outputs // each), each
 
 
 def _planes(a: np.ndarray, width: int) -> np.ndarray | None:
@@ -311,16 +313,22 @@ def max_pool_places(index: np.ndarray, input_size: Sequence[int], window: Window
     batch, channels, *output = index.shape
     places = _images(batch, channels, output, np.int64)
     if places.size:
-        _places(_flat(index), *_place_tables(window, tuple(input_size), tuple(output)), _flat(places), channels)
+        base, offset = _place_tables(window, tuple(input_size), tuple(output))
+        won, (parts, each) = channels_last(index), _parts(base.size, channels)
+        plan = np.array([base.size, channels, parts, each, id(base), id(offset), id(won)])
+        tasks.run(tasks.compiled(_locate(won.dtype), "f"), batch * parts, plan, places, places)  # the second is not read
     return places
 
 
 def max_unpool(x: np.ndarray, places: np.ndarray, output_size: Sequence[int], add: bool) -> np.ndarray:
-    """Zeros [N, C, *output_size] with the elements of x at `places` in the flattened spatial dimensions.  Channels-last.
+    """Zeros [N, C, *output_size] with the elements of x at `places` in the flattened spatial dimensions.  In the order of x.
 
     Where a place is named twice, the last element in row-major order stays, or, if `add`, their sum.
     """
     x = normal(x)
+    planes = _planes(x, x.shape[-1])
+    if planes is not None:
+        return max_unpool(planes, contiguous(normal(places)).reshape(planes.shape), output_size, add).reshape(*x.shape[:2], *output_size)
     y = _images(x.shape[0], x.shape[1], output_size, x.dtype)
     if y.size:
         base, offset = np.zeros(math.prod(x.shape[2:]), np.int64), np.arange(math.prod(output_size)) * x.shape[1]
@@ -329,12 +337,18 @@ def max_unpool(x: np.ndarray, places: np.ndarray, output_size: Sequence[int], ad
 
 
 def max_unpool_grad(gy: np.ndarray, places: np.ndarray) -> np.ndarray:
-    """The elements of gy [N, C, *S] at `places` in its flattened spatial dimensions, 0 outside.  Channels-last."""
+    """The elements of gy [N, C, *S] at `places` in its flattened spatial dimensions, 0 outside.  In the order of gy."""
     gy = normal(gy)
-    gx = _images(gy.shape[0], gy.shape[1], places.shape[2:], gy.dtype)
+    planes = _planes(gy, places.shape[-1])
+    if planes is not None:
+        return max_unpool_grad(planes, contiguous(normal(places)).reshape(-1, 1, *places.shape[2:])).reshape(places.shape)
+    batch, channels, *output = places.shape
+    gx = _images(batch, channels, output, gy.dtype)
     if gx.size:
-        sizes = np.array([math.prod(places.shape[2:]), math.prod(gy.shape[2:]), gy.shape[1]])
-        _gather(_flat(gy), _flat(normal(places)), _flat(gx), sizes)
+        outputs = math.prod(output)
+        parts, each = _parts(outputs, channels)
+        plan = np.array([outputs, math.prod(gy.shape[2:]), channels, parts, each])
+        tasks.run(tasks.compiled(_gather, gy.dtype.char), batch * parts, plan, channels_last(normal(places)), channels_last(gy), gx)
     return gx
 
 
