@@ -10,7 +10,8 @@ of its section only.
 
 A time is the 10th percentile of many batches of calls, each batch between two waits for the GPU.  The floor of a kernel is the longer of
 bytes / bandwidth and FLOPs / rate of float32 multiply-adds, both as the GPU's data sheet would say, from its clocks; `share` is floor / time.
-torch, where `--peer-python` has it, runs eagerly: strict float32, and with TF32 allowed.
+torch, where `--peer-python` has it, runs eagerly: strict float32, and with TF32 allowed.  Convolutions are timed here with each `fp32_precision`,
+too.  `launches` is what Python takes to queue kernels, and the same step replayed as `train.fit` does it.
 """
 
 from __future__ import annotations
@@ -34,8 +35,8 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "kernels"), str(ROOT / "asv_benchmarks")]
 
 # Seconds of each section at most: together under eight minutes.
-SECTIONS = {"machine": 30, "kernels": 90, "convs": 110, "nets": 110, "training": 60, "tests": 80}
-QUICK = ("machine", "kernels", "convs", "nets", "training")
+SECTIONS = {"machine": 20, "kernels": 85, "convs": 120, "nets": 100, "launches": 20, "training": 55, "tests": 75}
+QUICK = ("machine", "kernels", "convs", "nets", "launches", "training")
 
 
 def tell(**facts: Any) -> None:
@@ -225,12 +226,14 @@ def _versus(args: argparse.Namespace, section: str, wanted: list[str]) -> None:
 
     lib = importlib.import_module(args.lib)
     if args.lib == "torch":
-        lib.backends.cuda.matmul.allow_tf32 = lib.backends.cudnn.allow_tf32 = args.tf32
+        lib.backends.cuda.matmul.allow_tf32 = lib.backends.cudnn.allow_tf32 = args.precision == "tf32"
         lib.backends.cudnn.benchmark = True
+    else:
+        lib.cuda.set_fp32_precision(args.precision)
+    name = args.lib if args.precision == "ieee" else f"{args.lib}-{args.precision}"
     clock = Clock(lib.cuda.synchronize, 0.0 if args.quick else 0.25)
     for case in wanted:
         for direction, call in _work(versus, section, args, case):
-            name = {"torch": "torch-tf32" if args.tf32 else "torch"}.get(args.lib, "convkit")
             told: dict[str, Any] = {"section": section, "case": case, "direction": direction, "lib": name}
             try:
                 told |= clock(call)
@@ -267,6 +270,49 @@ def nets(args: argparse.Namespace) -> None:
 
         versus.nets, versus.NETS = tiny, ["tiny"]
     _versus(args, "nets", versus.NETS)
+
+
+def launches(args: argparse.Namespace) -> None:
+    """What Python takes to launch kernels: one on a small array, and those of a training step, which are replayed for comparison."""
+    import numpy as np
+
+    import convkit
+    import convkit_kernels.cuda as k
+    from convkit import cuda, nn, optim
+    from convkit.train.step import Plain, Replayed
+    from convkit_kernels.cuda import memory
+
+    clock = Clock(cuda.synchronize, 0.0 if args.quick else 1.0)
+    x = memory.asarray(np.zeros(1000 if not args.quick else 10, np.float32))
+    tell(section="launches", case="add", how="launched", launches=1, **clock(lambda: k.add(x, x)))
+    if args.quick:
+        side, model = 4, nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.Flatten(), nn.Linear(8, 3))
+    else:
+        first = (nn.Conv2d(1, 6, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(6, 16, 5), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten())
+        side, model = 28, nn.Sequential(*first, nn.Linear(400, 120), nn.ReLU(), nn.Linear(120, 84), nn.ReLU(), nn.Linear(84, 10))
+    model.to(args.device)
+    optimizer, loss = optim.SGD(model.parameters(), lr=0.0), nn.CrossEntropyLoss()
+    batch = (
+        convkit.ones(2 if args.quick else 64, 1, side, side, device=args.device),
+        convkit.tensor([0, 1] * (1 if args.quick else 32)).to(args.device),
+    )
+    replayed = Replayed(model, loss, optimizer, True, False)
+    for how, step in (("launched", Plain(model, loss)), ("replayed", replayed)):
+        told: dict[str, Any] = {"section": "launches", "case": "lenet, forward and backward", "how": how}
+
+        def call(step: Any = step) -> None:
+            optimizer.zero_grad()
+            step(batch)
+
+        try:
+            for _ in range(4):  # two recordings, and what comes before
+                call()
+            told |= clock(call)
+        except Exception as error:
+            told |= failure(error)
+        if how == "replayed":
+            told |= {"replays": replayed.replays, "launches": sum(len(c.recording.launches) for c in replayed.cases.values() if c.recording)}
+        tell(**told)
 
 
 def training(args: argparse.Namespace) -> None:
@@ -365,16 +411,31 @@ def markdown(facts: list[dict[str, Any]], seconds: float) -> str:
                 table.setdefault((f["case"], f["direction"]), {})[f["lib"]] = f
         if table:
             libs = list(dict.fromkeys(lib for row in table.values() for lib in row))
-            lines += ["", f"## {title}", "", f"| case | direction | {' | '.join(libs)} | GFLOP/s | torch / convkit |"]
-            lines += ["| --- " * (len(libs) + 4) + "|"]
+            pairs = [("torch", "convkit"), ("torch", "convkit-tf32x3"), ("torch-tf32", "convkit-tf32")]
+            pairs = [pair for pair in pairs if pair == pairs[0] or set(pair) <= set(libs)]
+            ratios = " | ".join(" / ".join(pair) for pair in pairs)
+            lines += ["", f"## {title}", "", f"| case | direction | {' | '.join(libs)} | GFLOP/s | {ratios} |"]
+            lines += ["| --- " * (len(libs) + 3 + len(pairs)) + "|"]
             for (case, direction), row in table.items():
                 times = [
                     f"{row[lib]['seconds'] * 1e6:.0f} us" if "seconds" in row.get(lib, {}) else row.get(lib, {}).get("wrong", "-") for lib in libs
                 ]
                 rate = row.get("convkit", {}).get("gflops")
-                both = [row.get(lib, {}).get("seconds") for lib in ("torch", "convkit")]
-                ratio = f"{both[0] / both[1]:.2f}" if all(both) else ""
-                lines.append(f"| {case} | {direction} | {' | '.join(times)} | {f'{rate:.0f}' if rate else ''} | {ratio} |")
+                told = []
+                for pair in pairs:
+                    theirs, ours = (row.get(lib, {}).get("seconds") for lib in pair)
+                    told.append(f"{theirs / ours:.2f}" if theirs and ours else "")
+                lines.append(f"| {case} | {direction} | {' | '.join(times)} | {f'{rate:.0f}' if rate else ''} | {' | '.join(told)} |")
+    rows = [f for f in facts if f["section"] == "launches" and "case" in f]
+    if rows:
+        lines += ["", "## Launches", "", "| case | how | time | launches | each |", "| --- | --- | ---: | ---: | ---: |"]
+        known = {f["case"]: f["launches"] for f in rows if f.get("launches")}
+        for f in rows:
+            count = known.get(f["case"], 0)
+            time_, each = (
+                (f"{f['seconds'] * 1e6:.1f} us", f"{f['seconds'] * 1e6 / count:.2f} us" if count else "") if "seconds" in f else (f["wrong"], "")
+            )
+            lines.append(f"| {f['case']} | {f['how']} | {time_} | {count or ''} | {each} |")
     for section, title in (("training", "Training from the command line"), ("tests", "Tests on the device")):
         some = [f for f in facts if f["section"] == section and "wrong" not in f]
         if some:
@@ -396,7 +457,7 @@ def main() -> None:
     parser.add_argument("--peer-python", default=sys.executable, help="interpreter that has torch")
     parser.add_argument("--section", choices=SECTIONS, help=argparse.SUPPRESS)
     parser.add_argument("--lib", default="convkit", help=argparse.SUPPRESS)
-    parser.add_argument("--tf32", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--precision", choices=("ieee", "tf32", "tf32x3"), default="ieee", help=argparse.SUPPRESS)
     args = parser.parse_args()
     args.device = args.device or ("cuda:sim" if args.quick else "cuda")
     if args.section:
@@ -412,11 +473,13 @@ def main() -> None:
     options = ["--device", args.device, *(["--quick"] if args.quick else [])]
     for section in wanted:
         runs: list[tuple[str, list[str]]] = [(sys.executable, [])]
+        if section == "convs":
+            runs += [(sys.executable, ["--precision", name]) for name in ("tf32x3", "tf32")]
         if section in ("convs", "nets") and peers:
-            runs += [(args.peer_python, ["--lib", "torch"]), (args.peer_python, ["--lib", "torch", "--tf32"])]
+            runs += [(args.peer_python, ["--lib", "torch"]), (args.peer_python, ["--lib", "torch", "--precision", "tf32"])]
         print(f"{section} ({time.perf_counter() - begin:.0f} s)", flush=True)
         for python, more in runs:
-            share = SECTIONS[section] * (1.0 if len(runs) == 1 else 0.5 if not more else 0.25)
+            share = SECTIONS[section] * (1 if more else 2) / (len(runs) + 1) if len(runs) > 1 else SECTIONS[section]
             facts += collect(python, section, share, *options, *more)
         # Written after each section: what was measured is not lost.
         Path(f"{args.out}.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
