@@ -343,9 +343,9 @@ def _found(k: Any, a: Make) -> None:
     # What follows where there is something: how much, only a kernel that runs could tell.
     from convkit_kernels.cuda import reduce
 
-    mask, places, y = a(600, dtype=bool), a.index(600), a.index(600)
+    mask, places, shape, y = a(600, dtype=bool), a.index(600), a.index(2), a.index(600)
     reduce._numbered[reduce._ANY](600, 600, mask.flat, mask.offset, places.flat, places.offset, y.flat)
-    reduce._unraveled[reduce._ANY](300, 300, places.flat, a.index(2).flat, 2, y.flat)
+    reduce._unraveled[reduce._ANY](300, 300, places.flat, shape.flat, 2, y.flat)
 
 
 CALLS: dict[str, tuple[Callable[[Any, Make], Any], ...]] = {

@@ -61,6 +61,10 @@ class Noted:
         for i, (kind, arg) in enumerate(zip(self.kernel.types, args, strict=False)):
             if not _fits(kind, arg):
                 self.wrong.append(f"argument {i} is {type(arg).__name__} {getattr(arg, 'dtype', arg)!r} for {kind}")
+        from convkit_kernels.cuda import memory
+
+        free = {block.address for blocks in memory.pool._free.values() for block in blocks}
+        self.wrong += [f"argument {i} in memory that nobody holds any more" for i, arg in enumerate(args) if getattr(arg, "address", None) in free]
         self.args = args
         try:
             launch()

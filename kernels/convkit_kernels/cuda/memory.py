@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import functools
 import math
+import operator
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -100,6 +101,7 @@ class Pool:
         driver.free()
 
 
+@functools.lru_cache(maxsize=4096)
 def rounded(nbytes: int) -> int:
     """Bytes of the block for `nbytes`: a multiple of 512, and of an eighth of the power of two below it."""
     step = max(512, 1 << max(0, nbytes.bit_length() - 4))
@@ -123,14 +125,14 @@ class Array:
     def __init__(self, view: np.ndarray, buffer: Buffer, address: int | None = None):
         self.view, self.buffer, self._address = view, buffer, address
 
-    shape = property(lambda self: self.view.shape)
-    strides = property(lambda self: self.view.strides)
-    dtype = property(lambda self: self.view.dtype)
-    ndim = property(lambda self: self.view.ndim)
-    size = property(lambda self: self.view.size)
-    itemsize = property(lambda self: self.view.itemsize)
-    nbytes = property(lambda self: self.view.nbytes)
-    flags = property(lambda self: self.view.flags)
+    shape = property(operator.attrgetter("view.shape"))
+    strides = property(operator.attrgetter("view.strides"))
+    dtype = property(operator.attrgetter("view.dtype"))
+    ndim = property(operator.attrgetter("view.ndim"))
+    size = property(operator.attrgetter("view.size"))
+    itemsize = property(operator.attrgetter("view.itemsize"))
+    nbytes = property(operator.attrgetter("view.nbytes"))
+    flags = property(operator.attrgetter("view.flags"))
     base = property(lambda self: self.buffer)
     device = property(lambda self: driver.name())
     T = property(lambda self: self._again(self.view.T))
@@ -342,7 +344,7 @@ def place(buffer: Buffer, shape: tuple[int, ...], strides: tuple[int, ...] | Non
 
 def empty(shape: Sequence[int], dtype: Any) -> Array:
     """An array in C order."""
-    dtype = np.dtype(dtype)
+    dtype = dtype if isinstance(dtype, np.dtype) else np.dtype(dtype)
     source = pool if driver.recording is None else driver.recording
     return place(source.take(math.prod(shape) * dtype.itemsize), tuple(shape), None, dtype)
 
@@ -393,7 +395,7 @@ def _send(y: Array, a: np.ndarray) -> None:
 def reshaped(view: np.ndarray, shape: tuple[int, ...]) -> np.ndarray | None:
     """A view of another shape; None where the memory does not allow one."""
     try:
-        return np.reshape(view, shape, copy=False)
+        return view.reshape(shape, copy=False)
     except ValueError:
         if math.prod(shape) != view.size and -1 not in shape:
             raise
