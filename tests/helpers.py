@@ -97,17 +97,19 @@ def numbers(seed: int, shape: tuple[int, ...], dtype: Any = np.float64, scale: f
 
 @contextlib.contextmanager
 def threads(count: int) -> Iterator[None]:
-    """Run kernels on `count` threads (or on as many as there are)."""
+    """Run kernels on `count` threads (or on as many as there are), however little there is to do."""
     import numba
 
-    from convkit_kernels.cpu import runtime
+    from convkit_kernels.cpu import runtime, tasks
 
-    before = runtime.get_num_threads()
+    before, little = runtime.get_num_threads(), tasks.LITTLE
     runtime.set_num_threads(min(count, numba.config.NUMBA_NUM_THREADS))
+    tasks.LITTLE = 0
     try:
         yield
     finally:
         runtime.set_num_threads(before)
+        tasks.LITTLE = little
 
 
 def same_with_one_and_two_threads(run: Callable[[], Any]) -> bool:

@@ -13,11 +13,11 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import heapq
 import itertools
 import threading
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from ..tensor import Tensor
 
 _age = itertools.count().__next__
+_ndarray = np.ndarray  # what each operation asks for is one name to look up
 
 
 class _Mode(threading.local):
@@ -124,7 +125,7 @@ class TensorBase:
     result: type  # the class of results; `convkit.tensor` sets it to Tensor, which derives from this class
 
     def __init__(self, array: np.ndarray, requires_grad: bool = False):
-        self.array = array if type(array) is np.ndarray else _from_numpy(array)
+        self.array = array if type(array) is _ndarray else _from_numpy(array)
         self.requires_grad = requires_grad
         self.grad: Any = None
         self.node: Function | None = None
@@ -185,9 +186,9 @@ class Function:
 
     needs_input_grad: tuple[bool, ...] = ()
     _saved: tuple | None = ()
-    _origins: tuple = ()
-    _edges: tuple = ()
-    _outputs: tuple = ()
+    _origins: Sequence = ()
+    _edges: Sequence = ()
+    _outputs: Sequence = ()
     _constant: Any = ()
     _hooks: dict[int, dict[int, Callable]] | None = None
     age = 0
@@ -216,8 +217,9 @@ class Function:
         if self._saved is None:
             raise RuntimeError(_FREED.format(type(self).__name__))
         out: list[Any] = []
-        for array, origin in zip(self._saved, self._origins, strict=True):
-            tensor: Any = None if array is None else TensorBase.result(array)
+        result, recording = TensorBase.result, _mode.recording
+        for array, origin in zip(self._saved, self._origins):  # noqa: B905 - of one length
+            tensor: Any = None if array is None else result(array)
             if origin is not None:
                 source, index, versions, version = origin
                 if versions[0] != version:
@@ -225,7 +227,7 @@ class Function:
                         f"{type(self).__name__}.backward: a tensor that it needs was changed in place after it was used; "
                         "change a copy, or change it after backward()"
                     )
-                if _mode.recording and source is not None:
+                if recording and source is not None:
                     if source is _SELF:
                         tensor.node, tensor.index, tensor.requires_grad = self, index, True
                     elif isinstance(source, _Leaf):
@@ -239,20 +241,22 @@ class Function:
     def apply(cls, *args: Any, **options: Any) -> Any:
         """Run forward on the arrays of `args` (keyword arguments go to forward as they are), recording it where a gradient is wanted."""
         ctx = cls()
-        arrays, needs = [], []
+        arrays: list[Any] = []
+        record = False
         for a in args:
             if isinstance(a, TensorBase):
                 arrays.append(a.array)
-                needs.append(a.requires_grad)
+                record = record or a.requires_grad
             else:
                 arrays.append(a)
-                needs.append(False)
-        record = True in needs and _mode.recording
-        ctx.needs_input_grad = tuple(needs) if record else (False,) * len(needs)
+        if record and _mode.recording:
+            ctx.needs_input_grad = tuple([isinstance(a, TensorBase) and a.requires_grad for a in args])
+        else:
+            record, ctx.needs_input_grad = False, (False,) * len(arrays)
         if _elsewhere:
             _one_device(cls.__name__, args)
         result = cls.forward(ctx, *arrays, **options) if _watch is None else _watch.forward(ctx, arrays, options)
-        if type(result) is np.ndarray:  # mostly; this path and the next do the same
+        if type(result) is _ndarray:  # mostly; this path and the next do the same
             tensor = TensorBase.result(result)
             if record:
                 ctx._record(args, arrays, (result,), (tensor,))
@@ -266,10 +270,10 @@ class Function:
 
     def _record(self, args: Sequence, arrays: Sequence, outputs: Sequence, tensors: Sequence) -> None:
         # Plain loops: this runs once for each operation of a training step.
-        edges: list[tuple | None] = []
-        for a, array, need in zip(args, arrays, self.needs_input_grad):  # noqa: B905 - of one length
-            edges.append((_node(a) if a.node is None else a.node, a.index, array.shape, array.dtype) if need else None)
-        self._edges = tuple(edges)
+        self._edges = edges = [
+            (_node(a) if a.node is None else a.node, a.index, array.shape, array.dtype) if need else None
+            for a, array, need in zip(args, arrays, self.needs_input_grad)  # noqa: B905 - of one length
+        ]
         self.age = _age()
         kinds = []
         for i, tensor in enumerate(tensors):
@@ -278,31 +282,26 @@ class Function:
             kinds.append((array.shape, dtype))
             if dtype.kind in "fc" and not (self._constant and id(outputs[i]) in self._constant):
                 tensor.node, tensor.index, tensor.requires_grad = self, i, True
-        self._outputs = tuple(kinds)
-        if self._saved:
-            self._origins = tuple(self._trace(args, arrays, outputs, tensors))
-
-    def _trace(self, args: Sequence, arrays: Sequence, outputs: Sequence, tensors: Sequence) -> list[tuple | None]:
-        """Where each saved array comes from: (node, output, versions, version) of an input, the same with _SELF of an output, or None."""
-        origins: list[tuple | None] = []
-        for saved in self._saved or ():
+        self._outputs = kinds
+        if not self._saved:
+            return
+        # Where each saved array comes from: (node, output, versions, version) of an input, the same with _SELF of an output, or None.
+        self._origins = origins = []
+        for saved in self._saved:
             origin: tuple | None = None
-            if saved is None:
-                origins.append(None)
-                continue
-            for a, array, edge in zip(args, arrays, self._edges):  # noqa: B905 - of one length
-                if array is saved and isinstance(a, TensorBase):
-                    versions = version_of(a)
-                    origin = (edge[0], edge[1], versions, versions[0]) if edge else (None, 0, versions, versions[0])
-                    break
-            else:
-                for i, array in enumerate(outputs):
-                    if array is saved:
-                        versions = version_of(tensors[i])
-                        origin = (_SELF if tensors[i].requires_grad else None, i, versions, versions[0])
+            if saved is not None:
+                for a, array, edge in zip(args, arrays, edges):  # noqa: B905 - of one length
+                    if array is saved and isinstance(a, TensorBase):
+                        versions = version_of(a)
+                        origin = (None, 0, versions, versions[0]) if edge is None else (edge[0], edge[1], versions, versions[0])
                         break
+                else:
+                    for i, array in enumerate(outputs):
+                        if array is saved:
+                            versions = version_of(tensors[i])
+                            origin = (_SELF if tensors[i].requires_grad else None, i, versions, versions[0])
+                            break
             origins.append(origin)
-        return origins
 
     def _release(self) -> None:
         """Drop what backward needed."""
@@ -398,7 +397,7 @@ def _walk(roots: Iterable[tuple[TensorBase, TensorBase]], retain: bool, create_g
         slots = pending.get(node)
         if slots is None:
             pending[node] = slots = [None] * (1 if type(node) is _Leaf else len(node._outputs))
-            heapq.heappush(heap, (-node.age, node))
+            heappush(heap, (-node.age, node))
         slots[index] = grad if slots[index] is None else slots[index] + grad
 
     useful = None if wanted is None else _leading_to({node for node, _ in wanted}, [_node(t) for t, _ in roots])
@@ -408,7 +407,7 @@ def _walk(roots: Iterable[tuple[TensorBase, TensorBase]], retain: bool, create_g
             given.add(_owner(grad.array))
             receive(_node(tensor), tensor.index, grad)
         while heap:
-            _, node = heapq.heappop(heap)
+            _, node = heappop(heap)
             grads = pending.pop(node)
             leaf = type(node) is _Leaf
             hooks = node.tensor._hooks if leaf else node._hooks
@@ -433,9 +432,10 @@ def _walk(roots: Iterable[tuple[TensorBase, TensorBase]], retain: bool, create_g
                 continue
             if node._saved is None:
                 raise RuntimeError(_FREED.format(type(node).__name__))
-            for i, (shape, dtype) in enumerate(node._outputs):
-                if grads[i] is None:
-                    grads[i] = TensorBase.result(np.zeros(shape, dtype))
+            if len(grads) > 1:  # a single one has come
+                for i, (shape, dtype) in enumerate(node._outputs):
+                    if grads[i] is None:
+                        grads[i] = TensorBase.result(np.zeros(shape, dtype))
             edges = node._edges
             needs = node.needs_input_grad
             if useful is not None:
@@ -451,19 +451,19 @@ def _walk(roots: Iterable[tuple[TensorBase, TensorBase]], retain: bool, create_g
                 if any(e is not None for e in missing) or any(r is not None for r in surplus):
                     raise RuntimeError(f"{type(node).__name__}.backward returned {len(results)} gradients for {len(edges)} arguments")
             saved = [_owner(s) for s in node._saved if isinstance(s, np.ndarray)]
-            for edge, grad in zip(edges, results, strict=False):
+            for edge, grad in zip(edges, results):  # noqa: B905 - missing ones are None
                 if edge is None or grad is None or (useful is not None and edge[0] not in useful):
                     continue
                 if not isinstance(grad, TensorBase):
                     raise TypeError(f"{type(node).__name__}.backward must return tensors or None, got {type(grad).__name__}")
-                if grad.array.shape != edge[2]:
+                array = grad.array
+                if array.shape != edge[2]:
                     raise RuntimeError(
-                        f"{type(node).__name__}.backward returned a gradient of shape {list(grad.array.shape)} "
-                        f"for an argument of shape {list(edge[2])}"
+                        f"{type(node).__name__}.backward returned a gradient of shape {list(array.shape)} for an argument of shape {list(edge[2])}"
                     )
-                if saved and _owner(grad.array) in saved:
-                    given.add(_owner(grad.array))
-                if grad.array.dtype != edge[3]:
+                if saved and (owner := _owner(array)) in saved:
+                    given.add(owner)
+                if array.dtype is not edge[3] and array.dtype != edge[3]:
                     grad = grad.to(edge[3])  # type: ignore[attr-defined]
                 receive(edge[0], edge[1], grad)
             if not retain:
@@ -495,8 +495,8 @@ def _check_hook(changed: Any, grad: Any) -> None:
 
 def _owner(array: np.ndarray) -> int:
     """Identity of the memory that an array looks at."""
-    while isinstance(array, np.ndarray) and array.base is not None:
-        array = array.base
+    while isinstance(array, _ndarray) and (base := array.base) is not None:
+        array = base
     return id(array)
 
 

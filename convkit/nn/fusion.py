@@ -21,7 +21,8 @@ from .module import Module
 from .utils.fusion import folded
 
 _NORMS = {Conv1d: BatchNorm1d, Conv2d: BatchNorm2d, Conv3d: BatchNorm3d}
-_BEFORE_RELU = (*_NORMS, Linear, *_NORMS.values())
+_BEFORE_RELU = frozenset((*_NORMS, Linear, *_NORMS.values()))
+_BEHIND = frozenset((ReLU, *_NORMS.values()))
 
 
 def run(modules: Iterable[Module], x: Any) -> Any:
@@ -30,7 +31,7 @@ def run(modules: Iterable[Module], x: Any) -> Any:
     i = 0
     while (first := every[i]) is not None:
         i += 1
-        if not _plain(first, *_BEFORE_RELU):
+        if type(first) not in _BEFORE_RELU or type(every[i]) not in _BEHIND or not _plain(first, type(first)):
             x = first(x)
             continue
         options: dict[str, Any] = {}

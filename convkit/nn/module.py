@@ -71,7 +71,9 @@ class Module:
         raise NotImplementedError(f"{type(self).__name__}: write a forward method")
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        return hooks.call(self, args, kwargs) if self._hooked() else self.forward(*args, **kwargs)
+        if self._forward_pre_hooks or self._forward_hooks or self._backward_hooks or self._backward_pre_hooks:
+            return hooks.call(self, args, kwargs)
+        return self.forward(*args, **kwargs)
 
     def _hooked(self) -> bool:
         return bool(self._forward_pre_hooks or self._forward_hooks or self._backward_hooks or self._backward_pre_hooks)

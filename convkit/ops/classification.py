@@ -147,10 +147,15 @@ class CrossEntropy(Function):
     def backward(ctx, g):
         x, logs = ctx.saved_tensors
         nothing = (None,) * 5
+        if not is_grad_enabled():
+            array = g.array
+            k = kernels(array)
+            if ctx.share is not None:
+                one, array = k.mul(array, ctx.share), np.empty(ctx.args[0].shape, array.dtype, like=array)
+                array[...] = one
+            return TensorBase.result(k.cross_entropy_grad(array, logs.array, *ctx.args)), *nothing
         if ctx.share is not None:
             g = Expand.apply(_times(g, ctx.share), ctx.args[0].shape)
-        if not is_grad_enabled():
-            return TensorBase.result(kernels(g.array).cross_entropy_grad(g.array, logs.array, *ctx.args)), *nothing
         # gx = g * (softmax(x) * sum(q) - q), in operations that can be differentiated again; q does not depend on x.
         target, weight, ignore_index, smoothing = ctx.args
         counted = target != ignore_index

@@ -158,7 +158,7 @@ def _grid(op: str, rank: int, x: Any, output_size: Any) -> geometry.Grid:
 
 def _fits(op: str, x: Any, window: geometry.Window) -> None:
     _image(op, window.rank, x)
-    window.output_size(x.array.shape[2:], op)
+    geometry.pooled_size(op, x.array.shape[2:], window)
 
 
 # ------------------------------------------------------------------------------------------- functions

@@ -334,6 +334,12 @@ def fold_shapes(op: str, y: tuple[int, ...], size: tuple[int, ...], win: Window)
 
 
 @functools.lru_cache(maxsize=1024)
+def pooled_size(op: str, inside: tuple[int, ...], win: Window) -> tuple[int, ...]:
+    """Spatial size of what a pooling makes of an input of spatial size `inside`; ValueError where the window does not fit."""
+    return win.output_size(inside, op)
+
+
+@functools.lru_cache(maxsize=1024)
 def pool_padding(op: str, win: Window) -> None:
     """ValueError unless the padding is at most half of what the window covers, holes included."""
     if any(max(pads) > span // 2 for span, pads in zip(win.span, win.padding, strict=True)):

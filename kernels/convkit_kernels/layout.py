@@ -65,6 +65,20 @@ def is_channels_last(a: np.ndarray) -> bool:
     return a.transpose(0, *range(2, a.ndim), 1).flags.c_contiguous
 
 
+def in_c_order(shape: tuple[int, ...], strides: tuple[int, ...], itemsize: int) -> bool | None:
+    """Whether images [N, C, *spatial] lie in C order; False for channels-last memory, also where both are one, and None for any other."""
+    if 0 in shape:
+        return False
+
+    def order(*axes: int) -> tuple[int, ...]:
+        return tuple(i for i in axes if shape[i] != 1)
+
+    found = dense_order(shape, strides, itemsize)
+    if found == order(0, *range(2, len(shape)), 1):
+        return False
+    return True if found == order(*range(len(shape))) else None
+
+
 def from_channels_last(a: np.ndarray, rank: int) -> np.ndarray:
     """[N, D, H, W, C] -> the [N, C, *spatial] view of the same memory with `rank` spatial dimensions."""
     return a.reshape(a.shape[0], *a.shape[4 - rank : 4], a.shape[4]).transpose(0, rank + 1, *range(1, rank + 1))

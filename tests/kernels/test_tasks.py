@@ -32,6 +32,16 @@ def test_each_task_gets_its_operands(dtype):
     assert np.array_equal(result(), 3 * (4 * index + 6)) and same_with_one_and_two_threads(result)
 
 
+def test_little_work_is_done_by_the_thread_that_asks(monkeypatch):
+    alone = []
+    monkeypatch.setattr(tasks, "_each", lambda function, count, alone_, *_: alone.append(alone_))
+    y = np.ones(1, np.float32)
+    for count, work in ((1, tasks.LITTLE), (2, tasks.LITTLE), (2, tasks.LITTLE - 1)):
+        tasks.run(0, count, y, y, y, work=work)
+    tasks.run(0, 2, y, y, y)
+    assert alone == [True, False, True, False]
+
+
 def test_no_task():
     y = np.ones(1, np.float32)
     tasks.run(tasks.compiled(_scaled_sums, "f"), 0, np.array([3]), np.array([0]), y, y)

@@ -34,7 +34,8 @@ def test_a_walk_over_drawn_tables(rows, width, output, channels, spaced, dtype, 
         taps = walk.table[walk.plan[-1] :].reshape(-1, windows.TAP_SIZE)[:, 1]
         columns = np.repeat(by_tap[taps], 1 if walk.vectors else windows.lanes_of(np.dtype(dtype)))
     row_factors = by_row if by_row.size else np.ones(1, dtype)
-    windows.run(op, walk, x.ravel(), y.ravel(), row_factors, columns if columns.size else np.ones(1, dtype), won if op == "max" else None)
+    columns = columns if columns.size else np.ones(1, dtype)
+    windows.planned(op, walk, y.size, row_factors, columns, int(op == "max")).run(x.ravel(), y.ravel(), won)
     for o in range(3):
         for q in range(output):
             pairs = [
@@ -76,5 +77,5 @@ def test_nothing_is_read_outside_the_lines(op):
         walk = windows.walk_of((np.array([0, 1]), np.zeros((1, 2), np.int64)), columns, (1, 9, output), channels, x.dtype)
         out, won = np.full(output * channels + 64, -3, np.float32), np.full(output * channels + 64, 99, np.uint8)
         y, ones = out[: output * channels], np.ones(max(walk.elements.size, 1), np.float32)
-        windows.run(op, walk, x, y, ones, ones, won if op == "max" else None)
+        windows.planned(op, walk, y.size, ones, ones, int(op == "max")).run(x, y, won)
         assert np.isfinite(y).all() and (out[y.size :] == -3).all() and (won[y.size :] == 99).all()

@@ -36,6 +36,9 @@ class _Plain(_Activation):
         super().__init__()
         not_inplace(type(self).__name__, inplace)
 
+    def forward(self, input: Tensor) -> Tensor:
+        return type(self).function(input)
+
 
 class ReLU(_Plain):
     """max(x, 0), element by element.

@@ -26,7 +26,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..geometry import Triple, Window
-from ..layout import dense_order, from_channels_last, is_channels_last
+from ..layout import from_channels_last, in_c_order, is_channels_last
 from . import tasks, winograd
 from .bands import (
     BAND,
@@ -60,7 +60,7 @@ from .bands import (
 from .choice import Taps, chosen, estimates, spacing
 from .copy import channels_last, contiguous
 from .finish import finish_kernel
-from .matmul import finish, matmul, multiply, pack
+from .matmul import MACS, finish, matmul, multiply, pack
 from .microkernel import address, call_code, clear_bytes, row_split, split_kernels, tile_for
 
 PARTIAL_BYTES = 1 << 23  # for the partial sums of a weight gradient
@@ -127,20 +127,6 @@ def _in_channels_last(a: np.ndarray) -> np.ndarray:
     return np.moveaxis(contiguous(np.moveaxis(a, 1, -1)), -1, 1)
 
 
-def _is_turned(shape: tuple[int, ...], strides: tuple[int, ...], itemsize: int) -> bool | None:
-    """Whether an image lies in C order, which sums turn as they read it; None for memory that they cannot read."""
-    if 0 in shape:
-        return False
-
-    def order(*axes: int) -> tuple[int, ...]:
-        return tuple(i for i in axes if shape[i] != 1)
-
-    found = dense_order(shape, strides, itemsize)
-    if found == order(0, *range(2, len(shape)), 1):
-        return False
-    return True if found == order(*range(len(shape))) else None
-
-
 def _canonical(shape: Sequence[int], rank: int) -> tuple[int, ...]:
     """[N, C, *spatial] -> [N, D, H, W, C]."""
     return (shape[0], *(1,) * (3 - rank), *shape[2:], shape[1])
@@ -151,7 +137,7 @@ def _forward(
     x: tuple[int, ...], strides: tuple[int, ...], dtype: np.dtype, w: tuple[int, ...], window: Window, add: bool, relu: bool
 ) -> _WindowSums:  # fmt: skip
     """The sums of a forward pass."""
-    turned = _is_turned(x, strides, dtype.itemsize)
+    turned = in_c_order(x, strides, dtype.itemsize)
     groups, k, c, ntaps = window.groups, w[0] // window.groups, w[1], math.prod(window.size)
     weights = _Weights(np.arange(ntaps), (groups, c, k), (k * c * ntaps, ntaps, c * ntaps))
     phases, y = (Phase((0, 0, 0), _taps(window)),), (x[0], *_out(window, x[2:]), w[0])
@@ -163,7 +149,7 @@ def _input_grad(
     gy: tuple[int, ...], strides: tuple[int, ...], dtype: np.dtype, w: tuple[int, ...], input_size: tuple[int, ...], window: Window
 ) -> _WindowSums:  # fmt: skip
     """The sums of an input gradient."""
-    turned = _is_turned(gy, strides, dtype.itemsize)
+    turned = in_c_order(gy, strides, dtype.itemsize)
     groups, k, c, ntaps = window.groups, w[0] // window.groups, w[1], math.prod(window.size)
     phases, taps, unseen = _phases(window)
     weights = _Weights(taps, (groups, k, c), (k * c * ntaps, c * ntaps, ntaps))
@@ -278,7 +264,7 @@ class _WindowSums:
                 plan = self.direct
                 packed = pack(w, *plan.w, plan.packed)
                 tasks.run(plan.code, plan.units, plan.walk, plan.table, source, packed, start, y, y if add is None else add,
-                          scratch=np.empty(plan.frames, self.dtype), flush=True)  # fmt: skip
+                          scratch=np.empty(plan.frames, self.dtype), flush=True, work=plan.work)  # fmt: skip
         return y.transpose(self.axes)
 
     @functools.cached_property
@@ -297,6 +283,7 @@ class _SumsPlan(NamedTuple):
     frames: tuple[int, int]
     w: _Weights
     packed: int  # columns of a block of packed weights
+    work: float  # see `tasks.run`
 
 
 Y = 0  # 4 numbers: planes, rows, columns and channels of y
@@ -341,10 +328,11 @@ def _plan_sums(
     table = [*y[1:], *spread, groups, tile.columns, tile.columns if depthwise else 0, *strides, finish_kernel(dtype, add, relu)]
     table += [known, known + len(offsets), *tiles]
     units = walk[N] * walk[COUNT] * walk[BANDS]
+    work = math.prod(y) * (0.5 + c * w.taps.size / math.prod(spread) * dtype.itemsize / MACS)
     if depthwise:  # all channels are one group, in which each column of a tile reads its own
         w = w._replace(shape=(1, 1, y[4]), strides=(0, 0, w.strides[0]))
     return _SumsPlan(tasks.compiled(_sum_tiles, dtype.char), int(units), walk, np.concatenate([table, offsets, begins * (c * packed)]),
-                     frames_of(walk), w, packed)  # fmt: skip
+                     frames_of(walk), w, packed, work)  # fmt: skip
 
 
 def _sum_tiles(task, walk, table, source, w, start, y, add, f, frame):
@@ -408,12 +396,14 @@ class _WindowOuter:
         plan = self.direct
         sums = np.empty(plan.sums, self.dtype)
         tasks.run(plan.code, plan.sums[0] * plan.sums[1], plan.walk, plan.table, source, grad, sums,
-                  scratch=np.empty(plan.frames, self.dtype), flush=True)  # fmt: skip
+                  scratch=np.empty(plan.frames, self.dtype), flush=True, work=plan.work)  # fmt: skip
         # gw[g*k + slice*wide + j, c, tap] = sum over parts of sums[part, slice, g, tap*C + c, j], which end in the first part.  First the sum, along
         # memory; then the transposition, a cache line of j at a time, because sums are contiguous in j and gw is not.
         if plan.sums[0] > 1:
-            tasks.run(tasks.compiled(_add, self.dtype.char), int(plan.add[2]), plan.add, plan.add, sums)
-        tasks.run(tasks.compiled(_turn, self.dtype.char), int(plan.turn[0] * plan.turn[1] * plan.turn[6]), plan.turn, plan.turn, sums, gw)
+            tasks.run(tasks.compiled(_add, self.dtype.char), int(plan.add[2]), plan.add, plan.add, sums, work=sums.size / 2)
+        tasks.run(
+            tasks.compiled(_turn, self.dtype.char), int(plan.turn[0] * plan.turn[1] * plan.turn[6]), plan.turn, plan.turn, sums, gw, work=gw.size
+        )
         return gw
 
     @functools.cached_property
@@ -432,6 +422,7 @@ class _OuterPlan(NamedTuple):
     sums: tuple[int, ...]  # the shape of partial sums: [parts, slices, groups, taps * C, K of a slice]
     add: np.ndarray  # the plans of `_add`
     turn: np.ndarray  # and of `_turn`
+    work: float  # see `tasks.run`
 
 
 PARTS, SLICES, OUTER_GROUPS, FILTERS, WIDE = range(5)  # the partial sums; K of a group, and of a slice
@@ -472,7 +463,8 @@ def _plan_outer(source: tuple[int, ...], grad: tuple[int, ...], dtype: np.dtype,
     add = np.array([parts, total, -(-parts * total // PIECE)])
     turn = np.array([slices, -(-wide // LINE), wide, k, c, ntaps, groups])
     code, sums = tasks.compiled(_outer_tiles, dtype.char), (parts, slices, groups, ntaps * c, wide)
-    return _OuterPlan(code, walk, np.concatenate([table, xrows, grows, offsets]), frames_of(walk), sums, add, turn)
+    return _OuterPlan(code, walk, np.concatenate([table, xrows, grows, offsets]), frames_of(walk), sums, add, turn,
+                      math.prod(grad) * (0.5 + c * ntaps * dtype.itemsize / MACS))  # fmt: skip
 
 
 def _outer_tiles(task, walk, table, source, grad, sums, d, e, f, frame):

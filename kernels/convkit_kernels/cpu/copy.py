@@ -44,7 +44,7 @@ def contiguous(a: np.ndarray) -> np.ndarray:
     lanes = isa().bytes // a.itemsize
     count, each = P * -(-I // lanes), max(1, LARGE // (lanes * J))
     plan = np.array([I, J, count, each, turner(a.itemsize), lanes, a.itemsize])
-    tasks.run(tasks.compiled(_turn, "f"), -(-count // each), plan, plan, a, y)  # as float32, whatever they are: all that matters are the addresses
+    tasks.run(tasks.compiled(_turn, "f"), -(-count // each), plan, plan, a, y, work=a.size)  # as float32, whatever they are: only addresses matter
     return y
 
 

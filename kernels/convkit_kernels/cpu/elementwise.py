@@ -24,6 +24,7 @@ from numba.extending import register_jitable
 
 from ..layout import flat, normal, order_of
 from . import mathfunctions as m
+from . import tasks
 from .copy import contiguous
 from .microkernel import call_code
 from .runtime import STRICT, kernel, native
@@ -78,11 +79,12 @@ def long_formula(row: Callable) -> Callable:
 
 
 @kernel
-def _in_chunks(function, x, x_step, k, k_step, t, t_step, y, y_step, count, size, a, b, c):
+def _in_chunks(function, alone, x, x_step, k, k_step, t, t_step, y, y_step, count, size, a, b, c):
     # Of y and the operands: the `id`, and bytes from one element to the next; from chunk to chunk 0 for what is the same for all.
     p, q, r, s = data_of(x), data_of(k), data_of(t), data_of(y)
-    if count <= size:  # to wake the other threads takes longer than little work
-        call_code(function, (p, q, r, s, count, a, b, c))
+    if alone:
+        for i in range(0, count, size):
+            call_code(function, (p + i * x_step, q + i * k_step, r + i * t_step, s + i * y_step, min(size, count - i), a, b, c))
     else:
         for chunk in prange((count + size - 1) // size):
             i = np.int64(chunk) * size
@@ -134,8 +136,9 @@ def _run(
     x, k, t, count = lines[0], lines[len(lines) > 1], lines[-1], y.size
     steps = steps or [line.itemsize if line.size == count else 0 for line in lines]
     function = _compiled(row, len(lines), x.dtype, y.dtype)
+    alone = count <= size or 2 * count < tasks.LITTLE  # 2 nanoseconds an element
     _in_chunks(
-        function, id(x), steps[0], id(k), steps[len(lines) > 1], id(t), steps[-1], id(y), y.itemsize, count, size, float(a), float(b), float(c)
+        function, alone, id(x), steps[0], id(k), steps[len(lines) > 1], id(t), steps[-1], id(y), y.itemsize, count, size, float(a), float(b), float(c)
     )
     return y
 

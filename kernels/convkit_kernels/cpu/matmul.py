@@ -30,6 +30,7 @@ PACK_FROM_ROWS = 128  # below, packing b costs more than its strided reads
 TILES_OF_UNIT = 20  # tiles of rows, at most, that one unit of parallel work computes for one block of columns; fewer where cores would idle
 CHUNK = 256  # of the sum over k
 TURNED = 256  # places of windows that are turned at a time, on the stack
+MACS = 160  # bytes of numbers that a tile multiplies and adds in a nanosecond, about: 40 of float32
 CHUNK_BY_COLUMNS = 128  # where rows of a are far apart in memory, so that each number of the chunk stands in a cache line of its own
 
 
@@ -69,7 +70,7 @@ def multiply(a: np.ndarray, b: np.ndarray, bias: np.ndarray | None, y: np.ndarra
     else:
         b = contiguous(b)
     more = y if add is None else contiguous(add)
-    tasks.run(tasks.compiled(_product, a.dtype.char), plan.units, plan.numbers, plan.places, a, b, start, y, more, flush=True)
+    tasks.run(tasks.compiled(_product, a.dtype.char), plan.units, plan.numbers, plan.places, a, b, start, y, more, flush=True, work=plan.work)
 
 
 def finish(y: np.ndarray, add: np.ndarray | None, relu: bool) -> None:
@@ -98,6 +99,7 @@ class _Plan(NamedTuple):
     units: int
     numbers: np.ndarray  # as `_product` reads them
     places: np.ndarray  # 0, then which matrix of a each product takes, and which of b
+    work: float  # see `tasks.run`
 
 
 @functools.lru_cache(maxsize=1024)
@@ -122,7 +124,8 @@ def _plan(a: tuple[int, ...], b: tuple[int, ...], batch: tuple[int, ...], dtype:
     numbers = (xrow, xinc, m * k, winc, wblock, many, k, chunk, together, groups, blocks, n, m, tile.columns, dtype.itemsize, of_a.size,
                *split, *whole, *part, finish_kernel(dtype, adds, relu))  # fmt: skip
     index = np.concatenate([_NO_TAPS, of_a, of_b])
-    return _Plan(packed, tile.columns, of_a.size * groups * blocks, np.array(numbers, np.int64), index)
+    work = of_a.size * m * n * k * dtype.itemsize / MACS
+    return _Plan(packed, tile.columns, of_a.size * groups * blocks, np.array(numbers, np.int64), index, work)
 
 
 def _places(own: tuple[int, ...], batch: tuple[int, ...]) -> np.ndarray:
@@ -135,7 +138,7 @@ def pack(b: np.ndarray, taps: np.ndarray, shape: tuple[int, int, int], strides: 
     -> [G, blocks, taps * I, columns]: blocks of `columns` columns, the last filled up with zeros."""
     whole, plan = _pack_plan(shape, strides, taps.size, columns, b.itemsize)
     packed = np.empty(whole, b.dtype)
-    tasks.run(tasks.compiled(_pack, b.dtype.char), whole[0] * whole[1], plan, taps, b, packed)
+    tasks.run(tasks.compiled(_pack, b.dtype.char), whole[0] * whole[1], plan, taps, b, packed, work=packed.size)
     return packed
 
 

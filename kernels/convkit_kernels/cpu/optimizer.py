@@ -205,6 +205,14 @@ def optimizer_step(
     n[: len(numbers)] = numbers
     a, b, c = states[0]
     table = np.array([*rows, chunk], np.int64)  # the last row begins behind the last chunk
-    tasks.run(tasks.compiled(_walk(kind, a is not None, b is not None, c is not None), n.dtype.char), chunk, table, table, n, flush=True)
+    tasks.run(
+        tasks.compiled(_walk(kind, a is not None, b is not None, c is not None), n.dtype.char),
+        chunk,
+        table,
+        table,
+        n,
+        flush=True,
+        work=sum(rows[1::ROW]),
+    )
     for array, copy in copies:
         array[...] = copy

@@ -17,14 +17,16 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 from ..geometry import MAX_RANK, Grid, Window
-from ..layout import normal
+from ..layout import dense_order, in_c_order, normal
 from . import tasks, windows
 from .copy import channels_last, contiguous
 from .elementwise import div
+from .microkernel import address
 from .reduce import sum as sum_over
 from .windows import Walk, walk_of
 
@@ -178,9 +180,9 @@ def _sees_everything(window: Windows, input_size: Sizes, output_size: Sizes) -> 
 def _scatter(kind: np.dtype) -> Callable:
     """The task for taps or places of this type."""
 
-    def scatter(task, plan, index, x, y, c, d, e, f, g):
+    def scatter(task, plan, index, x, y, taps, d, e, f, g):
         # y[n, base[i] + offset[won[n, i, c]], c] = x[n, i, c], or += it, and 0 elsewhere; all flat, with offsets times channels.
-        inputs, outputs, channels, blocks, add, won = plan[0], plan[1], plan[2], plan[3], plan[4] != 0, tasks.pointer(tasks.data_of(plan[5]), kind)
+        inputs, outputs, channels, blocks, add, won = plan[0], plan[1], plan[2], plan[3], plan[4] != 0, tasks.pointer(address(taps), kind)
         zero = type(x[0])(0)
         n, low = task // blocks, task % blocks * BLOCK
         start = n * outputs * channels + low
@@ -207,15 +209,6 @@ def _scatter(kind: np.dtype) -> Callable:
 
     scatter.__name__ = scatter.__qualname__ = f"_scatter_{kind.name}"
     return scatter
-
-
-def _run_scatter(x: np.ndarray, won: np.ndarray, y: np.ndarray, table: np.ndarray, add: bool) -> None:
-    """Zeros in y [N, C, *S] but for x at `won`: table is base and offset times channels, one after the other."""
-    batch, channels, *output = y.shape
-    blocks = -(-channels // BLOCK)
-    won = channels_last(normal(won))
-    plan = np.array([math.prod(x.shape[2:]), math.prod(output), channels, blocks, add, id(won)])
-    tasks.run(tasks.compiled(_scatter(won.dtype), y.dtype.char), batch * blocks, plan, table, channels_last(x), y)
 
 
 @functools.cache
@@ -268,6 +261,149 @@ def _images(batch: int, channels: int, spatial: Sequence[int], dtype: np.dtype |
     return np.empty((batch, *spatial, channels), dtype).transpose(0, rank + 1, *range(1, rank + 1))
 
 
+# ------------------------------------------------------------------------------------------- plans
+class _Images(NamedTuple):
+    """How images [N, C, *S] of one shape are walked, and what comes of them, of spatial size `output`, lies in memory."""
+
+    batch: int
+    channels: int  # as the walk sees them: images in C order are a batch of images of one channel
+    copied: bool  # to channels-last memory first
+    shape: Sizes  # of the result in memory
+    axes: Sizes  # by which it becomes [N, C, *output]
+
+    def bring(self, a: np.ndarray) -> np.ndarray:
+        """Any array [N, C, *] in the order in which the images are walked."""
+        return contiguous(a) if self.axes[1] == 1 else channels_last(a)
+
+
+def _images_of(shape: Sizes, strides: Sizes, itemsize: int, width: int, output: Sizes) -> _Images:
+    """Images in C order are walked as they stand if lines of `width` windows are worth it; else in channels-last memory."""
+    batch, channels, *spatial = shape
+    turned, rank = in_c_order(shape, strides, itemsize), len(spatial)
+    if turned and width >= PLANE:
+        return _Images(batch * channels, 1, False, (batch, channels, *output), tuple(range(rank + 2)))
+    return _Images(batch, channels, turned is not False, (batch, *output, channels), (0, rank + 1, *range(1, rank + 1)))
+
+
+class _Pooling(NamedTuple):
+    """A walk over images of one shape."""
+
+    images: _Images
+    dtype: np.dtype
+    walk: windows.Planned | None  # None where there is nothing to make
+    before: np.ndarray | None = None  # what divides the images first
+
+    def run(self, x: np.ndarray, won: np.ndarray | None = None) -> np.ndarray:
+        """What is made of x; `won` is where the taps of maxima are written to, in memory like the result's."""
+        y = np.empty(self.images.shape, self.dtype)
+        if self.walk is not None:
+            if self.before is not None:
+                x = self.images.bring(div(x, self.before))
+            elif self.images.copied:
+                x = channels_last(x)
+            if won is None:
+                self.walk.run(x, y)
+            else:
+                self.walk.run(x, y, won)
+        return y.transpose(self.images.axes)
+
+
+class _Whole(NamedTuple):
+    """The mean of whole images: a sum like others."""
+
+    divisor: int
+
+    def run(self, x: np.ndarray) -> np.ndarray:
+        """The mean of each channel of each image."""
+        y = sum_over(x, tuple(range(2, x.ndim)), True)
+        y /= x.dtype.type(self.divisor)
+        return y
+
+
+class _Scattering(NamedTuple):
+    """Elements sent to where taps or places say."""
+
+    images: _Images
+    code: int
+    units: int
+    plan: np.ndarray
+    table: np.ndarray
+
+    def run(self, x: np.ndarray, won: np.ndarray) -> np.ndarray:
+        """Zeros but for x at `won`."""
+        y = np.empty(self.images.shape, x.dtype)
+        if self.units:
+            tasks.run(self.code, self.units, self.plan, self.table, self.images.bring(x), y, self.images.bring(won))
+        return y.transpose(self.images.axes)
+
+
+def _scattering(
+    images: _Images, dtype: np.dtype, kind: np.dtype, inputs: int, outputs: int, tables: tuple[np.ndarray, np.ndarray], add: bool
+) -> _Scattering:  # fmt: skip
+    """So many inputs of each image to as many outputs; the tables are base and offset."""
+    blocks = -(-images.channels // BLOCK)
+    count = images.batch * blocks if outputs else 0
+    plan = np.array([inputs, outputs, images.channels, blocks, add])
+    return _Scattering(images, tasks.compiled(_scatter(kind), dtype.char), count, plan, np.concatenate([tables[0], tables[1] * images.channels]))
+
+
+@functools.lru_cache(maxsize=1024)
+def _max(shape: Sizes, strides: Sizes, dtype: np.dtype, window: Windows) -> tuple[_Pooling, type]:
+    """The walk of `max_pool`, and the type of its taps."""
+    size, output = shape[2:], window.output_size(shape[2:])
+    kind = np.uint8 if math.prod(_numbers(window, size, output)) <= 256 else np.int32
+    images = _images_of(shape, strides, dtype.itemsize, output[-1], output)
+    if not math.prod(images.shape):
+        return _Pooling(images, dtype, None), kind
+    walk, one = _walk(window, size, output, images.channels, dtype, False), np.ones(1, dtype)
+    return _Pooling(images, dtype, windows.planned("max", walk, math.prod(images.shape), one, one, np.dtype(kind).itemsize)), kind
+
+
+@functools.lru_cache(maxsize=1024)
+def _max_grad(shape: Sizes, strides: Sizes, kind: np.dtype, dtype: np.dtype, input_size: Sizes, window: Windows) -> _Scattering:
+    """The sending of `max_pool_grad`, for taps that lie so."""
+    images = _images_of(shape, strides, kind.itemsize, shape[-1], input_size)
+    outputs = math.prod(input_size) if math.prod(images.shape) else 0
+    tables = _place_tables(window, input_size, shape[2:]) if outputs else (np.zeros(0, np.int64),) * 2
+    return _scattering(images, dtype, kind, math.prod(shape[2:]), outputs, tables, True)
+
+
+@functools.lru_cache(maxsize=1024)
+def _average(
+    shape: Sizes, strides: Sizes, dtype: np.dtype, window: Windows, count_include_pad: bool, override: int | None
+) -> _Pooling | _Whole:  # fmt: skip
+    """The walk of `average_pool`."""
+    size, output = shape[2:], window.output_size(shape[2:])
+    order = dense_order(shape, strides, dtype.itemsize)
+    in_lines = order is not None and order == tuple(sorted(order))
+    if 0 not in shape and (math.prod(size) > MANY or in_lines) and _sees_everything(window, size, output):
+        # One window sees everything: many numbers to one sum, where `sum` keeps more digits and more threads busy.
+        rows, columns = _divisors(window, size, output, count_include_pad, override)
+        return _Whole(int(rows[0] * columns[0]))
+    images = _images_of(shape, strides, dtype.itemsize, output[-1], output)
+    if not math.prod(images.shape):
+        return _Pooling(images, dtype, None)
+    op, rows, columns = _shares(window, size, output, count_include_pad, override, images.channels, dtype)
+    walk = _walk(window, size, output, images.channels, dtype, False)
+    return _Pooling(images, dtype, windows.planned(op, walk, math.prod(images.shape), rows, columns))
+
+
+@functools.lru_cache(maxsize=1024)
+def _average_grad(
+    shape: Sizes, strides: Sizes, dtype: np.dtype, input_size: Sizes, window: Windows, count_include_pad: bool, override: int | None
+) -> _Pooling:  # fmt: skip
+    """The walk of `average_pool_grad`."""
+    # With a stride, elements side by side see windows that are not, which costs more than another order of the small gy.
+    width = shape[-1] if isinstance(window, Window) and window.stride[-1] == 1 else 0
+    images = _images_of(shape, strides, dtype.itemsize, width, input_size)
+    if not math.prod(images.shape):
+        return _Pooling(images, dtype, None)
+    before, op, rows, columns = _shares_of_grad(window, input_size, shape[2:], count_include_pad, override, images.channels, dtype)
+    walk = _walk(window, input_size, shape[2:], images.channels, dtype, True)
+    return _Pooling(images, dtype, windows.planned(op, walk, math.prod(images.shape), rows, columns), before)
+
+
+# ------------------------------------------------------------------------------------------ public
 def max_pool(x: np.ndarray, window: Windows) -> tuple[np.ndarray, np.ndarray]:
     """The largest element of each window of x [N, C, *S], and its tap: its number inside the window, row by row.
 
@@ -275,33 +411,15 @@ def max_pool(x: np.ndarray, window: Windows) -> tuple[np.ndarray, np.ndarray]:
     otherwise.  Of equals the first counts; NaN is larger than all else.  Both results are in the order of x, channels-last or C.
     """
     x = normal(x)
-    planes = _planes(x, window.output_size(x.shape[2:])[-1])
-    if planes is not None:
-        y, index = max_pool(planes, window)
-        return y.reshape(*x.shape[:2], *y.shape[2:]), index.reshape(*x.shape[:2], *y.shape[2:])
-    batch, channels, *spatial = x.shape
-    size, output = tuple(spatial), window.output_size(spatial)
-    taps = math.prod(_numbers(window, size, output))
-    y = _images(batch, channels, output, x.dtype)
-    index = _images(batch, channels, output, np.uint8 if taps <= 256 else np.int32)
-    if y.size:
-        flat = channels_last(x)
-        windows.run("max", _walk(window, size, output, channels, x.dtype, False), flat, y, flat, flat, index)
-    return y, index
+    pooling, kind = _max(x.shape, x.strides, x.dtype, window)
+    won: np.ndarray = np.empty(pooling.images.shape, kind)
+    return pooling.run(x, won), won.transpose(pooling.images.axes)
 
 
 def max_pool_grad(gy: np.ndarray, index: np.ndarray, input_size: Sequence[int], window: Windows) -> np.ndarray:
     """The gradient of `max_pool` for x of spatial size `input_size`: gy goes where the maximum came from.  In the order of index."""
-    gy = normal(gy)
-    planes = _planes(index, index.shape[-1])
-    if planes is not None:
-        return max_pool_grad(contiguous(gy).reshape(planes.shape), planes, input_size, window).reshape(*gy.shape[:2], *input_size)
-    batch, channels, *output = gy.shape
-    gx = _images(batch, channels, input_size, gy.dtype)
-    if gx.size:
-        base, offset = _place_tables(window, tuple(input_size), tuple(output))
-        _run_scatter(gy, index, gx, np.concatenate([base, offset * channels]), True)
-    return gx
+    gy, index = normal(gy), normal(index)
+    return _max_grad(index.shape, index.strides, index.dtype, gy.dtype, tuple(input_size), window).run(gy, index)
 
 
 def max_pool_places(index: np.ndarray, input_size: Sequence[int], window: Windows) -> np.ndarray:
@@ -325,15 +443,11 @@ def max_unpool(x: np.ndarray, places: np.ndarray, output_size: Sequence[int], ad
 
     Where a place is named twice, the last element in row-major order stays, or, if `add`, their sum.
     """
-    x = normal(x)
-    planes = _planes(x, x.shape[-1])
-    if planes is not None:
-        return max_unpool(planes, contiguous(normal(places)).reshape(planes.shape), output_size, add).reshape(*x.shape[:2], *output_size)
-    y = _images(x.shape[0], x.shape[1], output_size, x.dtype)
-    if y.size:
-        base, offset = np.zeros(math.prod(x.shape[2:]), np.int64), np.arange(math.prod(output_size)) * x.shape[1]
-        _run_scatter(x, places, y, np.concatenate([base, offset]), add)
-    return y
+    x, places = normal(x), normal(places)
+    images = _images_of(x.shape, x.strides, x.itemsize, x.shape[-1], tuple(output_size))
+    inputs, outputs = math.prod(x.shape[2:]), math.prod(output_size)
+    tables = np.zeros(inputs, np.int64), np.arange(outputs)
+    return _scattering(images, x.dtype, places.dtype, inputs, outputs, tables, add).run(x, places)
 
 
 def max_unpool_grad(gy: np.ndarray, places: np.ndarray) -> np.ndarray:
@@ -359,23 +473,7 @@ def average_pool(x: np.ndarray, window: Windows, count_include_pad: bool, diviso
     the input and its padding if `count_include_pad`.
     """
     x = normal(x)
-    batch, channels, *spatial = x.shape
-    output = window.output_size(spatial)
-    size = tuple(spatial)
-    if (math.prod(spatial) > MANY or x.flags.c_contiguous) and x.size and _sees_everything(window, size, output):
-        # One window sees everything: many numbers to one sum, where `sum` keeps more digits and more threads busy.
-        y = sum_over(x, tuple(range(2, x.ndim)), True)
-        rows, columns = _divisors(window, size, output, count_include_pad, divisor_override)
-        y /= x.dtype.type(rows[0] * columns[0])
-        return y
-    planes = _planes(x, window.output_size(x.shape[2:])[-1])
-    if planes is not None:
-        return average_pool(planes, window, count_include_pad, divisor_override).reshape(batch, channels, *output)
-    y = _images(batch, channels, output, x.dtype)
-    if y.size:
-        op, rows, columns = _shares(window, size, output, count_include_pad, divisor_override, channels, x.dtype)
-        windows.run(op, _walk(window, size, output, channels, x.dtype, False), channels_last(x), y, rows, columns)
-    return y
+    return _average(x.shape, x.strides, x.dtype, window, count_include_pad, divisor_override).run(x)
 
 
 def average_pool_grad(
@@ -383,15 +481,4 @@ def average_pool_grad(
 ) -> np.ndarray:
     """The gradient of `average_pool` for x of spatial size `input_size`.  In the order of gy."""
     gy = normal(gy)
-    # With a stride, elements side by side see windows that are not, which costs more than another order of the small gy.
-    planes = _planes(gy, gy.shape[-1]) if isinstance(window, Window) and window.stride[-1] == 1 else None
-    if planes is not None:
-        return average_pool_grad(planes, input_size, window, count_include_pad, divisor_override).reshape(*gy.shape[:2], *input_size)
-    batch, channels, *output = gy.shape
-    gx = _images(batch, channels, input_size, gy.dtype)
-    if gx.size:
-        shapes = window, tuple(input_size), tuple(output)
-        before, op, rows, columns = _shares_of_grad(*shapes, count_include_pad, divisor_override, channels, gy.dtype)
-        walk = _walk(*shapes, channels, gy.dtype, True)
-        windows.run(op, walk, channels_last(gy if before is None else div(gy, before)), gx, rows, columns)
-    return gx
+    return _average_grad(gy.shape, gy.strides, gy.dtype, tuple(input_size), window, count_include_pad, divisor_override).run(gy)

@@ -120,15 +120,15 @@ class _Folds:
         flush = RESULTS if self is _PRODUCTS and char == "f" else 0
         if inner == 1:
             partial = np.empty(plan[5])
-            tasks.run(tasks.compiled(self.lines, char, (1,)), -(-plan[5] // plan[6]), plan, plan, x, partial, flush=flush)
+            tasks.run(tasks.compiled(self.lines, char, (1,)), -(-plan[5] // plan[6]), plan, plan, x, partial, flush=flush, work=x.size / 4)
             y[:, 0] = partial if len(partial) == outer else self.join.reduce(partial.reshape(outer, -1), axis=1)
         elif middle < 16 or length < 4 * WIDTH:
-            tasks.run(tasks.compiled(self.few, char), -(-outer // 256) * -(-inner // 4096), plan, plan, x, y)
+            tasks.run(tasks.compiled(self.few, char), -(-outer // 256) * -(-inner // 4096), plan, plan, x, y, work=x.size / 4)
         else:
             # Parts hold whole rows of the joined width, so that an element's place modulo the width tells its column.
             parts = -(-length // plan[4])
             partial = np.empty((outer, parts, plan[7]))
-            tasks.run(tasks.compiled(self.rows, char, (1,)), outer * parts, plan, plan, x, partial, flush=flush)
+            tasks.run(tasks.compiled(self.rows, char, (1,)), outer * parts, plan, plan, x, partial, flush=flush, work=x.size / 4)
             y[...] = self.join.reduce(self.join.reduce(partial, axis=1).reshape(outer, -1, inner), axis=1)
         return y
 

@@ -308,7 +308,7 @@ def resample(x: np.ndarray, tables: Sequence[Table | None]) -> np.ndarray:
         if plan is not None:
             y = np.empty([n if tables[i] is None else tables[i].output_size for n, i in zip(shape, axes, strict=True)], x.dtype)  # type: ignore[union-attr]
             if y.size:
-                windows.run("weighted", plan[0], line(x), y.reshape(-1), plan[1], plan[2])
+                windows.planned("weighted", plan[0], y.size, plan[1], plan[2]).run(x, y)
             return y.transpose(np.argsort(axes))
     todo = [(position, tables[i]) for position, i in enumerate(axes) if tables[i] is not None]
     steps: list[tuple[int, Table | None, Table | None]] = []

@@ -10,6 +10,7 @@ which go by strips of places.  Each operation is a row of formulas for both walk
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 
@@ -321,13 +322,20 @@ def _cross_entropy_grad_strips(task, plan, target, g, y, weight, options, gx, e,
 
 def _classes(y: np.ndarray, target: np.ndarray, weight: np.ndarray | None, ignored: int, smoothing: float) -> tuple[np.ndarray, ...]:
     """(class numbers, -1 where they do not count, weights of classes, the numbers that the formulas share), as kernels take them."""
-    classes, dtype = y.shape[1], y.dtype
-    weights = np.ones(classes, dtype) if weight is None else contiguous(np.asarray(weight, dtype))
     targets = contiguous(np.asarray(target, np.int64)).reshape(-1)
     if ignored >= 0:  # other numbers that are no class are negative already
         targets = np.where(targets == ignored, -1, targets)
-    everywhere = smoothing / classes
-    return targets, weights, np.array([smoothing, smoothing - 1, -everywhere, everywhere * weights.sum(dtype=float) if smoothing else 0.0], dtype)
+    weights, options = _alike(y.shape[1], y.dtype, smoothing)
+    if weight is not None:
+        weights, options = contiguous(np.asarray(weight, y.dtype)), options.copy()
+        options[3] = smoothing / y.shape[1] * weights.sum(dtype=float) if smoothing else 0.0
+    return targets, weights, options
+
+
+@functools.lru_cache(maxsize=64)
+def _alike(classes: int, dtype: np.dtype, smoothing: float) -> tuple[np.ndarray, np.ndarray]:
+    """Weights of classes that all count as much, and the numbers of the formulas."""
+    return np.ones(classes, dtype), np.array([smoothing, smoothing - 1, -smoothing / classes, smoothing / classes * classes], dtype)
 
 
 def _planes_or_rows(a: np.ndarray) -> np.ndarray:

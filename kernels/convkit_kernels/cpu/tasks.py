@@ -56,33 +56,39 @@ def _run_one(function, flush, operands):
 
 
 @kernel
-def _each(function, count, flush, apart, plan, index, a, b, c, d, e, f, g):
+def _each(function, count, alone, flush, apart, plan, index, a, b, c, d, e, f, g):
     i, j = data_of(plan), data_of(index)
     p, q, r, s, t, u, v = data_of(a), data_of(b), data_of(c), data_of(d), data_of(e), data_of(f), data_of(g)
-    if count == 1:  # to wake the other threads takes longer than little work
-        _run_one(function, flush, (np.int64(0), i, j, p, q, r, s, t, u, v))
+    if alone:
+        for task in range(count):
+            _run_one(function, flush, (np.int64(task), i, j, p, q, r, s, t, u, v))
     else:
         for task in prange(count):  # unsigned; one type for both calls is one compilation
             _run_one(function, flush, (np.int64(task), i, j, p, q, r, s, t, u, v + apart * numba.get_thread_id()))
 
 
 _NONE = np.zeros(1)
+LITTLE = 30_000  # nanoseconds of work that one thread does alone: to wake the others and to wait for them takes 10 to 60 microseconds
 
 
 def run(
     function: int, count: int, plan: np.ndarray, index: np.ndarray, a: np.ndarray, b: np.ndarray = _NONE, c: np.ndarray = _NONE,
     d: np.ndarray = _NONE, e: np.ndarray = _NONE, f: np.ndarray = _NONE, g: np.ndarray = _NONE, *, scratch: np.ndarray | None = None, flush: int = 0,
+    work: float = LITTLE,
 ) -> None:  # fmt: skip
     """Call the function for each task.  All operands are dense, and read in memory order, the floats of one type.
 
     `flush`: True, denormals are 0, or other bits of the float mode.
 
     `scratch` [threads, numbers] has a row for each thread, which its tasks get as their last operand.
+
+    `work`: about how many nanoseconds one thread takes for all tasks; below LITTLE it does them alone.
     """
     apart = 0
     if scratch is not None:
         g, apart = scratch, scratch.strides[0]
-    _each(function, count, FLUSH if flush is True else flush, apart, id(plan), id(index), id(a), id(b), id(c), id(d), id(e), id(f), id(g))
+    alone = count == 1 or work < LITTLE
+    _each(function, count, alone, FLUSH if flush is True else flush, apart, id(plan), id(index), id(a), id(b), id(c), id(d), id(e), id(f), id(g))
 
 
 @functools.cache
@@ -203,7 +209,7 @@ def walk(lines: Callable, strips: Callable, sizes: tuple[int, int, int], index: 
     outer, n, inner = sizes
     if inner == 1:
         each = max(1, SIZE // n)
-        run(compiled(lines, floats[0].dtype.char), -(-outer // each), np.array([outer, n, each]), index, *floats)
+        run(compiled(lines, floats[0].dtype.char), -(-outer // each), np.array([outer, n, each]), index, *floats, work=outer * n)
     else:
         width = min(WIDE, max(64, SIZE // n // 16 * 16))
         cuts = -(-inner // width)

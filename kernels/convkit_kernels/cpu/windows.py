@@ -35,9 +35,13 @@ VECTORS, STEPS = 4, 4
 TAPS = 4
 # Numbers that one task writes at least, if there are tasks enough.
 TASK = 4096
-# The plan: the numbers of a walk, and for `max` the array of the taps that won.
-LINES, BLOCK, ROWS, IMAGE, OUT, UNITS, SEEN, UNIT, TAP, WON = range(10)
+# The plan: the numbers of a walk.
+LINES, BLOCK, ROWS, IMAGE, OUT, UNITS, SEEN, UNIT, TAP = range(9)
 TAP_SIZE = 4  # source, number, the elements that see it, and these `step` apart
+
+
+NANOSECONDS = 1.5  # for each number that is made
+_NONE = np.zeros(1)
 
 
 class Walk(NamedTuple):
@@ -114,20 +118,35 @@ def _joined(rows: Sequence[np.ndarray], units: np.ndarray, taps: np.ndarray, siz
     return Walk(vectors, step, count, np.concatenate(parts).astype(np.int64), plan, elements)
 
 
-def run(op: str, walk: Walk, x: np.ndarray, y: np.ndarray, rows: np.ndarray, columns: np.ndarray, won: np.ndarray | None = None) -> None:
-    """Make the lines of y from those of x, both dense, channels innermost.
+class Planned(NamedTuple):
+    """A walk over so many lines, and all that it takes besides x and y."""
 
-    'max'        and write the number of the tap that won to `won` (uint8 or int32): of equals the first, and of NaN the last
+    code: int
+    units: int
+    plan: np.ndarray
+    table: np.ndarray
+    rows: np.ndarray
+    columns: np.ndarray
+    work: float
+
+    def run(self, x: np.ndarray, y: np.ndarray, won: np.ndarray = _NONE) -> None:
+        """Make the lines of y from those of x, both dense, channels innermost; 'max' writes the number of the tap that won to `won`."""
+        tasks.run(self.code, self.units, self.plan, self.table, x, y, self.rows, self.columns, won, work=self.work)
+
+
+def planned(op: str, walk: Walk, size: int, rows: np.ndarray, columns: np.ndarray, won: int = 0) -> Planned:
+    """The walk that makes `size` numbers, by the factors of its rows and columns:
+
+    'max'        and the number of the tap that won, of `won` bytes (uint8 or int32): of equals the first, and of NaN the last
     'sum'        divided by rows[row] * columns[unit], a number for each of the walk's elements
     'scaled'     the sum times them
     'weighted'   each tap times rows[row seen] * columns[tap], of a narrow tap one factor a lane
     """
     out = walk.plan[OUT - ROWS]
-    lines = y.size // out
+    lines = size // out
     block = max(1, min(-(-TASK // out), lines // 16))
-    plan = np.array((lines, block, *walk.plan, 0 if won is None else id(won)))
-    code = _walker(op, x.dtype.char, walk.vectors, walk.step, walk.taps, 0 if won is None else won.itemsize)
-    tasks.run(code, -(-lines // block), plan, walk.table, x, y, rows, columns)
+    code = _walker(op, columns.dtype.char, walk.vectors, walk.step, walk.taps, won)
+    return Planned(code, -(-lines // block), np.array((lines, block, *walk.plan)), walk.table, rows, columns, NANOSECONDS * size)
 
 
 # --------------------------------------------------------------------------------------- the code
@@ -224,11 +243,9 @@ class _Emitter:
     # ---- the walk
     def lines(self) -> None:
         b = self.b
-        task, plan, index, self.x, self.y, self.by_row, self.by_column = self.fn.args[:7]
-        p = [self.integer(plan, i) for i in range(WON + 1)]
+        task, plan, index, self.x, self.y, self.by_row, self.by_column, self.won_at = self.fn.args[:8]
+        p = [self.integer(plan, i) for i in range(TAP + 1)]
         self.row_start = index
-        if self.won_size:
-            self.won_at = self.integer(p[WON], tasks.HEAD // 8)
         self.row_seen, self.units, self.taps = (self.at(index, p[i], 8) for i in (SEEN, UNIT, TAP))
         first = b.mul(task, p[BLOCK])
         last = b.add(first, p[BLOCK])
