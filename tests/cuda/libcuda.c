@@ -18,12 +18,14 @@ struct launch { struct kernel *kernel; U grid[3], block[3], shared; void *stream
 static __thread void *current = 0;
 static int context = 1, fail = 0;
 static struct launch last;
-static long launches = 0, entered = 0;
+static long launches = 0, entered = 0, graph_launches = 0, graphs = 0;
 
 // ---- what tests ask
 struct launch *fake_last(void) { return &last; }
 long fake_launches(void) { return launches; }
 long fake_entered(void) { return entered; }
+long fake_graph_launches(void) { return graph_launches; }
+long fake_graphs(void) { return graphs; }
 void fake_fail(int code) { fail = code; }
 
 // ---- devices and contexts
@@ -105,6 +107,9 @@ R cuFuncGetAttribute(int *v, int a, void *k) { *v = 1; return 0; }
 R cuFuncGetParamInfo(struct kernel *k, size_t i, size_t *o, size_t *n) { if (i >= k->count) return 1; *o = 8 * i; *n = k->sizes[i]; return 0; }
 R cuKernelGetParamInfo(struct kernel *k, size_t i, size_t *o, size_t *n) { return cuFuncGetParamInfo(k, i, o, n); }
 
+static void (*told)(struct launch *) = 0;
+void fake_tell(void (*whom)(struct launch *)) { told = whom; }
+static void note(void) { if (told) told(&last); }
 static R noted(struct kernel *k, U *grid, U *block, U shared, void *stream, void **params, void **extra, int extended) {
     if (!current) return 201;
     if (extra) return 1;
@@ -117,12 +122,34 @@ static R noted(struct kernel *k, U *grid, U *block, U shared, void *stream, void
 }
 R cuLaunchKernel(struct kernel *k, U x, U y, U z, U a, U b, U c, U shared, void *stream, void **params, void **extra) {
     U grid[3] = {x, y, z}, block[3] = {a, b, c};
-    return noted(k, grid, block, shared, stream, params, extra, 0);
+    R r = noted(k, grid, block, shared, stream, params, extra, 0);
+    note();
+    return r;
 }
 struct config { U grid[3], block[3], shared; void *stream; void *attributes; U count; };
 R cuLaunchKernelEx(struct config *g, struct kernel *k, void **params, void **extra) {
     return noted(k, g->grid, g->block, g->shared, g->stream, params, extra, 1);
 }
+
+// ---- graphs: chains of kernels, whose parameters are copied when a node is added
+struct node { struct launch launch; struct node *before; };
+struct graph { struct node *end; };
+struct node_params { struct kernel *kernel; U grid[3], block[3], shared; void **params, **extra; void *kern, *context; };
+R cuGraphCreate(struct graph **g, U flags) { *g = calloc(1, sizeof **g); graphs++; return flags ? 1 : 0; }
+R cuGraphAddKernelNode(struct node **n, struct graph *g, struct node **before, size_t count, struct node_params *p) {
+    if (!p->kernel || p->kern || p->context || count != (g->end != 0) || (count && before[0] != g->end)) return 1;
+    R r = noted(p->kernel, p->grid, p->block, p->shared, 0, p->params, p->extra, 0);
+    launches--;
+    *n = malloc(sizeof **n);
+    (*n)->launch = last; (*n)->before = g->end;
+    g->end = *n;
+    return r;
+}
+R cuGraphInstantiateWithFlags(struct graph **x, struct graph *g, P flags) { *x = malloc(sizeof **x); **x = *g; graphs++; return flags ? 1 : 0; }
+R cuGraphDestroy(struct graph *g) { graphs--; return 0; }
+R cuGraphExecDestroy(struct graph *g) { graphs--; return 0; }
+static void run(struct node *n) { if (n) { run(n->before); last = n->launch; launches++; note(); } }
+R cuGraphLaunch(struct graph *x, void *stream) { if (!current || stream) return 1; run(x->end); graph_launches++; return 0; }
 
 // ---- how cuda.bindings finds the functions
 R cuGetProcAddress_v2(const char *name, void **f, int version, P flags, int *status) {

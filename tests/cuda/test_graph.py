@@ -17,7 +17,7 @@ from tests import backend
 
 DEVICE = backend.gpu()
 
-from convkit_kernels.cuda import driver, memory, uniform  # noqa: E402
+from convkit_kernels.cuda import driver, graph, memory, uniform  # noqa: E402
 from convkit_kernels.cuda.graph import Recording  # noqa: E402
 from convkit_kernels.cuda.optimizer import _table  # noqa: E402
 
@@ -216,6 +216,7 @@ def test_what_the_driver_is_given(monkeypatch):
 # -------------------------------------------------------------------------------------------- fit
 RANDOM = np.random.default_rng(5)
 DATA = RANDOM.standard_normal((9, 3)).astype(np.float32), RANDOM.standard_normal((9, 2)).astype(np.float32)
+WORDS = RANDOM.integers(0, 5, (9, 4)), RANDOM.integers(0, 2, 9)
 IMAGES = RANDOM.standard_normal((9, 1, 4, 4)).astype(np.float32), DATA[1]
 
 
@@ -232,6 +233,7 @@ def fit(monkeypatch):
     monkeypatch.setattr(loop, "Replayed", Watched)
 
     def run(make, data=DATA, epochs=2, optimizer=optim.SGD, lr=0.1, schedule=None, callbacks=lambda model: [], seed=3, **options):
+        made.clear()
         convkit.manual_seed(seed)
         model = make().to(DEVICE)
         learner = optimizer(model.parameters(), lr=lr)
@@ -268,17 +270,13 @@ class Words(nn.Module):
         return self.out(self.table(x).sum(1))
 
 
-def dense():
-    return nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2))
-
-
 def one_cycle(learner):
     return optim.lr_scheduler.OneCycleLR(learner, 0.1, total_steps=10)
 
 
 NETS = {
     "images": (images, IMAGES, {"optimizer": optim.Adam, "schedule": one_cycle, "validation": IMAGES}),
-    "dense": (dense, DATA, {"optimizer": optim.Adam, "epochs": 3}),
+    "words": (Words, WORDS, {"optimizer": optim.Adam, "loss": F.cross_entropy, "metrics": None}),
 }
 
 
@@ -286,6 +284,7 @@ NETS = {
 def test_fit_with_replays_is_the_same_bit_for_bit(fit, name):
     make, data, options = NETS[name]
     plain = fit(make, data, graph=False, **options)
+    graph.nothing()
     _table.cache_clear()
     gc.collect()
     used = cuda.memory_allocated()
@@ -356,13 +355,6 @@ class CountsOutside(Dense):
         return self.inner(x) * (1.0 if calls % 100 < 5 else -1.0)
 
 
-class Alternates(Dense):
-    def forward(self, x):
-        self.list.append(0)
-        del self.list[len(self.list) % 2 :]
-        return self.inner(x) if len(self.list) else -self.inner(x)
-
-
 class DrawsOnTheHost(Dense):
     def forward(self, x):
         return self.inner(x) * (1.0 if self.host.random() < 2 else -1.0)
@@ -408,7 +400,7 @@ def hooked():
         (Reads, r"it reads from the device \(test_graph.py:\d+, in forward\)"),
         (Sends, r"it sends numbers to the device \(test_graph.py:\d+, in forward\)"),
         (Counts, "Counts.calls changed in the step"), (CountsInAList, "CountsInAList.list changed in the step"),
-        (CountsOutside, r"what CountsOutside.forward names changed in the step"), (Alternates, "Alternates.list changed in the step"),
+        (CountsOutside, r"what CountsOutside.forward names changed in the step"),
         (DrawsOnTheHost, "random numbers were drawn on the host"), (DrawsByPython, "random numbers were drawn on the host"),
         (DrawsElsewhere, "it draws random numbers from a generator of its own"), (Keeps, "Keeps.forward changed in the step"),
         (Recurs, "Recurs.kept changed in the step"), (hooked, "Linear has hooks"),
@@ -424,3 +416,136 @@ def test_what_cannot_be_replayed_runs_as_ever(fit, caplog, make, reason):
     assert re.search(reason, tried.reason) and tried.replays == 0 and same(plain, tried)
     assert [record.getMessage() for record in caplog.records] == [f"fit: steps are not replayed as a CUDA graph: {tried.reason}"]
     outside.clear()
+
+
+def test_graph_true_is_an_error_where_it_cannot_be(fit):
+    six = {"data": [np.concatenate([a, a[:3]]) for a in DATA], "epochs": 1}
+    with pytest.raises(
+        RuntimeError, match="fit: steps cannot be replayed as a CUDA graph: it reads from the device .*; graph=None runs them as ever"
+    ):
+        fit(Reads, graph=True, **six)
+    assert fit(Dense, graph=True, **six).replays == 3
+    on_the_host = nn.Linear(3, 2).to("cpu")
+    with pytest.raises(RuntimeError, match="fit: graph=True needs a model on a GPU; this one is on the CPU"):
+        train.fit(on_the_host, DATA, epochs=1, optimizer=optim.SGD(on_the_host.parameters()), graph=True, progress=False)
+
+
+class Scaled(Dense):
+    def __init__(self):
+        super().__init__()
+        self.factor, self.more = 1.0, nn.Dropout(0.0)
+
+    def forward(self, x):
+        return self.more(self.inner(x)) * self.factor
+
+
+class Changes(train.Callback):
+    """Changes something before the seventh batch."""
+
+    def __init__(self, model, change):
+        self.model, self.change, self.batches = model, change, 0
+
+    def on_batch_end(self, run):
+        self.batches += 1
+        if self.batches == 6:
+            self.change(self.model)
+
+
+def _set(owner, name, value):
+    setattr(owner, name, value)
+
+
+CHANGES = {
+    "a number": lambda model: _set(model, "factor", 0.5),
+    "a part": lambda model: _set(model, "more", nn.Tanh()),
+    "frozen": lambda model: model.inner.bias.requires_grad_(False),
+    "new memory": lambda model: _set(model.inner.weight, "array", model.inner.weight.array * 2),
+    "loaded": lambda model: model.load_state_dict({k: v * 2 for k, v in model.state_dict().items()}),
+    "assigned": lambda model: model.load_state_dict({k: v * 2 for k, v in model.state_dict().items()}, assign=True),
+    "seed": lambda model: (_set(model.more, "p", 0.5), convkit.manual_seed(11)),
+    "precision": lambda model: cuda.set_fp32_precision("tf32x3"),
+    "hooks": lambda model: model.inner.register_forward_pre_hook(lambda module, args: (args[0] * 2,)),
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_what_changes_between_steps_is_seen(fit, name):
+    options = {
+        "data": [np.concatenate([a, a, a[:4]]) for a in DATA], "epochs": 1, "callbacks": lambda model: [Changes(model, CHANGES[name])]
+    }  # fmt: skip
+    try:
+        plain = fit(Scaled, graph=False, **options)
+        cuda.set_fp32_precision("ieee")
+        changed = fit(Scaled, **options)
+    finally:
+        cuda.set_fp32_precision("ieee")
+    # Eleven batches: one as ever, two recorded, three replayed; then one or two are recorded anew.
+    assert same(plain, changed) and changed.replays == {"loaded": 8, "hooks": 3}.get(name, 6)
+
+
+def test_other_shapes_and_other_callers_in_between(fit):
+    """Shapes in turns have a recording each; what others do on the device meanwhile disturbs nothing."""
+
+    class Turns(convkit.data.DataLoader):
+        def iterate(self, epoch, start_batch=0):
+            return (tuple(part[: 2 + i % 2] for part in batch) for i, batch in enumerate(super().iterate(epoch, start_batch)))
+
+    class Other(train.Callback):
+        def on_batch_end(self, run):
+            kept.append(convkit.rand(3, device=DEVICE) + convkit.ones(100, device=DEVICE).sum())
+
+    kept = []
+    data = convkit.data.ArrayDataset(*(np.concatenate([a, a, a, a]) for a in DATA))
+    options = {"data": Turns(data, batch_size=3), "epochs": 1, "callbacks": lambda _: [Other()]}
+    plain, values = fit(Scaled, graph=False, **options), [k.tolist() for k in kept]
+    kept.clear()
+    replayed = fit(Scaled, **options)
+    assert same(plain, replayed) and replayed.replays == 12 - 2 * 3 and [k.tolist() for k in kept] == values
+
+
+def test_what_metrics_keep_is_theirs(fit):
+    kept = []
+
+    def metric(outputs, targets):
+        kept.append((outputs, targets))
+        return 0.0
+
+    options = {"metrics": {"kept": metric}}
+    plain = fit(Dense, graph=False, **options)
+    expected = [(a.tolist(), b.tolist()) for a, b in kept]
+    kept.clear()
+    assert same(plain, fit(Dense, **options)) and [(a.tolist(), b.tolist()) for a, b in kept] == expected
+
+
+def test_a_wrong_label_is_told_where_it_is_met(fit):
+    inputs, labels = WORDS
+    labels = labels.copy()
+    labels[7] = 2
+    for graphs in (False, True):
+        with pytest.raises(IndexError, match=r"targets must be classes 0 to 1 .*got 2"):
+            fit(Words, convkit.data.DataLoader(convkit.data.ArrayDataset(inputs, labels), batch_size=2), loss=F.cross_entropy, graph=graphs)
+
+
+def test_out_of_memory_while_a_step_is_recorded(fit, monkeypatch):
+    """The step runs once more, as ever and from where it began."""
+    plain = fit(images, IMAGES, graph=False, epochs=1)
+    take, taken = graph.Private.take, []
+
+    def fails(self, nbytes):
+        taken.append(nbytes)
+        if len(taken) == 20:  # after the batch normalisation
+            raise MemoryError("cuda: nothing is left")
+        return take(self, nbytes)
+
+    monkeypatch.setattr(graph.Private, "take", fails)
+    tried = fit(images, IMAGES, epochs=1)
+    assert same(plain, tried) and len(taken) == 20 and tried.reason == "the device's memory does not suffice for a recording"
+
+
+def test_out_of_memory_elsewhere_ends_recordings(fit):
+    class Fills(train.Callback):
+        def on_epoch_start(self, run):
+            memory.Pool.relief()
+
+    plain, ended = fit(Dense, graph=False), fit(Dense, callbacks=lambda _: [Fills()])
+    assert same(plain, ended) and ended.replays == 1 and ended.reason == "the device had no memory left"

@@ -106,3 +106,44 @@ except RuntimeError as error:
     counts, error = fake(code)
     assert counts == "True 4 1"
     assert error.startswith("cuda: elementwise._mul_two") and error.endswith("on 1 blocks of 256 threads: CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES")
+
+
+def test_a_replay_is_the_launches_of_the_step(fake):
+    """Node by node the same functions, grids, blocks and bytes as when the step was recorded, in one call; before it, the random counter."""
+    code = """
+import gc
+from convkit_kernels.cuda.graph import Recording, counter
+
+@kernel("iTtuI")
+def added(n, x, t, offset, base):
+    for k in range(cuda.grid(1), n, cuda.gridsize(1)):
+        x[k] += t
+
+every = []
+
+@ctypes.CFUNCTYPE(None, ctypes.POINTER(Last))
+def tell(launch):
+    found = launch.contents
+    every.append((found.kernel, tuple(found.grid), tuple(found.block), found.shared, found.stream, bytes(found.data[: found.bytes])))
+
+fake.fake_tell(tell)
+add = added[np.dtype(np.float32)]
+found = memory.empty((1000,), np.float32)
+with Recording(seed=3, offset=40) as recording:
+    made = memory.empty((10,), np.float32)
+    add(10, 10, made.flat, 0.5, *[n if i == 0 else n.flat for i, n in enumerate(counter(3, 41))])
+    add.blocks((2, 3), 64, 7, found.flat, 0.25, 0, recording._counter.flat)
+recorded = every[-2:]
+print(len(recording.launches), recording.trouble, recording.draws, fake.fake_graphs())
+for offset in (50, 60):
+    every.clear()
+    recording.replay(offset)
+    print(len(every), every[1:] == recorded, int.from_bytes(every[0][-1][-8:], "little"), fake.fake_graph_launches(), fake.fake_graphs())
+print([launch[1:3] for launch in recorded])
+recording.drop("enough")
+gc.collect()
+print(fake.fake_graphs())
+"""
+    assert fake(code) == [
+        "2 None 2 0", "3 True 50 1 1", "3 True 60 2 1", "[((1, 1, 1), (256, 1, 1)), ((2, 3, 1), (64, 1, 1))]", "0"
+    ]  # fmt: skip
