@@ -199,7 +199,10 @@ def test_errors_name_the_kernel_and_its_launch(gpu):
         kernel(1, 0.5, X, 0.5)
     assert not gpu.bindings.launches
     gpu.bindings.status = Status(701)
-    with pytest.raises(RuntimeError, match=r"cuda: test_parameters\..* on \(2, 3\) blocks of 1024 threads: CUDA_ERROR_OF_A_TEST"):
+    with pytest.raises(RuntimeError, match=r"cuda: test_parameters\..* on \(2, 3\) blocks of 1024 threads: CUDA_ERROR_OF_A_TEST$"):
+        kernel.blocks((2, 3), 1024, 7, X, 0.5)
+    gpu.bindings.status = Status(700)  # an illegal address, which this kernel has had no time for
+    with pytest.raises(RuntimeError, match="CUDA_ERROR_OF_A_TEST in a kernel launched before; with CONVKIT_CUDA_SYNC=1 it shows at the operation"):
         kernel.blocks((2, 3), 1024, 7, X, 0.5)
 
 

@@ -99,10 +99,15 @@ def bindings() -> Any:
     return driver
 
 
+# Errors of kernels that are running: any later call is told of them, and all calls from then on.
+_BEFORE = {700, 702, 710, 714, 715, 716, 717, 718, 719}
+
+
 def check(result: tuple) -> Any:
     """What a function of the driver's gave; RuntimeError with the name of its error."""
     if result[0] != 0:
-        raise RuntimeError(result[0].name)
+        before = int(result[0]) in _BEFORE
+        raise RuntimeError(result[0].name + " in a kernel launched before; with CONVKIT_CUDA_SYNC=1 it shows at the operation" * before)
     return result[1] if len(result) == 2 else result[1:]
 
 
