@@ -85,7 +85,8 @@ class Kernel:
                 driver.launch(ready.function, ready.grid, ready.threads, ready.parameters.address)
                 self.layout.free(ready.parameters)
             elif threads:
-                self._compiled[grid, threads](*args)
+                with simulator.lock:
+                    self._compiled[grid, threads](*args)
             else:
                 self._alone(*args)
             if WAIT:

@@ -21,6 +21,10 @@ except ImportError:
     greenlet = None  # type: ignore[assignment]
 
 
+# Of a launch: the simulator keeps a launch's sizes in the kernel, and puts what it sees as `cuda` into the globals of its module.
+lock = threading.RLock()
+
+
 class _Alone:
     """What a kernel sees as `cuda` where it is run by a single thread."""
 
