@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,3 +58,12 @@ class Clock:
 def _arrays(values: list | tuple) -> tuple[np.ndarray, ...]:
     arrays = (v.array if isinstance(v, TensorBase) else v for v in values)
     return tuple(a for a in arrays if isinstance(a, np.ndarray))
+
+
+def refuse_devices(op: str, tensors: Iterable[Any]) -> None:
+    """RuntimeError for tensors on a GPU, whose kernels still run when an operation has returned: a clock on the host would tell something else."""
+    for t in tensors:
+        if isinstance(t, TensorBase) and t.array.device != "cpu":
+            raise RuntimeError(
+                f"{op}: times kernels of the CPU, and a tensor is on {t.array.device}; use .cpu() here, or NVIDIA's Nsight Systems there"
+            )

@@ -17,7 +17,7 @@ from ..ops import checks
 from ..ops.creation import ones_like
 from ..tensor import Tensor
 from ..threads import get_num_threads
-from .clock import Clock, Ran
+from .clock import Clock, Ran, refuse_devices
 
 
 @dataclass
@@ -77,7 +77,7 @@ def explain(op: Callable[..., Any], *inputs: Any, repeats: int = 5) -> Explanati
     Convolutions weigh algorithms by a model of their costs (`convkit_kernels/cpu/choice.py`); each is measured too, so that a wrong
     prediction shows.  `repeats` runs of each are timed, after two that are not, and the fastest counts.  Inputs and parameters stay as they are.
 
-    Raises TypeError if `op` cannot be called, ValueError for fewer than one repetition.
+    Raises TypeError if `op` cannot be called, ValueError for fewer than one repetition, RuntimeError for tensors on a GPU.
 
     >>> import convkit
     >>> from convkit import nn
@@ -90,6 +90,7 @@ def explain(op: Callable[..., Any], *inputs: Any, repeats: int = 5) -> Explanati
         raise TypeError(f"explain: op must be a layer or a function, got {type(op).__name__}")
     if checks.whole("explain", "repeats", repeats) < 1:
         raise ValueError(f"explain: repeats must be at least 1, got {repeats}")
+    refuse_devices("explain", (*inputs, *(op.parameters() if hasattr(op, "parameters") else ())))
     tensors = [x.detach().requires_grad_(x.dtype.kind == "f") if isinstance(x, Tensor) else x for x in inputs]
     parameters = [(p, p.grad) for p in op.parameters()] if hasattr(op, "parameters") else []
     buffers = [(b, b.array.copy()) for b in op.buffers()] if hasattr(op, "buffers") else []

@@ -24,7 +24,7 @@ from ..ops import checks
 from ..ops.creation import ones_like
 from ..tensor import Tensor
 from ..threads import get_num_threads
-from .clock import Clock, Ran
+from .clock import Clock, Ran, refuse_devices
 
 # Multiply-adds by the class of an operation, from the arrays it got and gave.
 MACS: dict[str, Callable[[tuple, np.ndarray], int]] = {
@@ -183,7 +183,7 @@ def profile(model: Module, *inputs: Any, backward: bool = True, repeats: int = 5
     whose forward made them.  Multiply-adds are those of direct sums; bytes are those of the arrays that operations read and write, once
     each; `of` says which part of the machine's peak or of a copy's bandwidth was reached, whichever is the nearer limit.
 
-    Raises TypeError if `model` is no module, ValueError for fewer than one repetition.
+    Raises TypeError if `model` is no module, ValueError for fewer than one repetition, RuntimeError for tensors on a GPU.
 
     >>> import convkit
     >>> from convkit import nn
@@ -195,6 +195,7 @@ def profile(model: Module, *inputs: Any, backward: bool = True, repeats: int = 5
         raise TypeError(f"profile: model must be a Module, got {type(model).__name__}")
     if checks.whole("profile", "repeats", repeats) < 1:
         raise ValueError(f"profile: repeats must be at least 1, got {repeats}")
+    refuse_devices("profile", (*model.parameters(), *inputs))
     gradients = [(t, t.grad) for t in (*model.parameters(), *inputs) if isinstance(t, Tensor)]
     buffers = [(b, b.array.copy()) for b in model.buffers()]
     best: dict[str, Layer] = {}
