@@ -26,6 +26,7 @@ from .launch import cuda, kernel
 from .matmul import matmul, multiply
 from .memory import Array, asarray, empty
 
+OP = "convolution"  # in errors
 Five = tuple[int, int, int, int, int]
 
 
@@ -242,7 +243,7 @@ def _plan_forward(
     view = tiles.view(places, out, inside, window.canonical[1], steps, c, offsets, k, *of_w)
     group = len(taps) * c * wide if arranged else k * w_steps[0]
     jobs = [(g * c * steps[4], g * group, g * k, g * k, 0) for g in range(groups)]
-    sums = tiles.prepare(True, not arranged, vector, dtype, [view], np.array(jobs), places * filters, not alone, k % 4 == 0, epilogue, terms)
+    sums = tiles.prepare(OP, True, not arranged, vector, dtype, [view], np.array(jobs), places * filters, not alone, k % 4 == 0, epilogue, terms)
     return _Plan(sums._replace(blocks=1) if alone else sums, weights)
 
 
@@ -285,7 +286,7 @@ def _plan_backward(
     table[:, tiles.W] += table[:, 5] * (len(taps) * k * wide if arranged else k * w_steps[0])
     weights = _weights(window, w, w_steps, taps, True, alone)
     split = stride == (1, 1, 1) and not alone
-    sums = tiles.prepare(True, not arranged, vector, dtype, views, table[:, :5], gy[0] * of_pixel[0], split, c % 4 == 0, epilogue, terms)
+    sums = tiles.prepare(OP, True, not arranged, vector, dtype, views, table[:, :5], gy[0] * of_pixel[0], split, c % 4 == 0, epilogue, terms)
     return _Plan(sums._replace(blocks=len(views)) if alone else sums, weights)
 
 
@@ -301,7 +302,7 @@ def _plan_outer(
     view = tiles.view(x[0] * math.prod(out), out, inside, window.canonical[1], steps, c, offsets, k, filters, 1, (0, 0, 0, k))
     jobs = [(g * c * steps[4], g * k, g * taps * c * k, 0, 0) for g in range(groups)]
     nothing = (False, False, False)
-    return tiles.prepare(False, False, vector, dtype, [view], np.array(jobs), groups * taps * c * k, True, k % 4 == 0, nothing, terms)
+    return tiles.prepare(OP, False, False, vector, dtype, [view], np.array(jobs), groups * taps * c * k, True, k % 4 == 0, nothing, terms)
 
 
 @functools.lru_cache(maxsize=1024)
@@ -313,6 +314,7 @@ def _plan_depthwise(window: Window, x: tuple[int, ...], x_steps: tuple[int, ...]
     parts = max(1, min(4 * tiles.BLOCKS // blocks, places // (16 * depthwise.LINES), tiles.MOST_PARTS))
     each = -(-places // parts)
     view = tiles.view(places, out, inside, window.canonical[1], _steps(x, x_steps), each, _forward_taps(window)[1], gy[-1], 0, 0, (0, 0, 0, 0))
+    tiles.check(OP, [view])
     head = np.zeros(tiles.HEAD + tiles.JOB, np.int64)
     head[tiles.HEAD + tiles.VIEW] = len(head)
     return asarray(np.concatenate([head, np.array(view, np.int64)])), parts

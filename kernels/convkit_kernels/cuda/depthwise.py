@@ -49,7 +49,7 @@ from .tiles import (
     X,
     Y,
 )
-from .vectors import divide, load, load4, store4
+from .vectors import divide, load, load4, require, store4
 
 LANES, LINES = (4, 2) if driver.is_simulated() else (32, 8)  # channels and places that a block of `outer` works on at a time
 
@@ -122,6 +122,7 @@ def family(vector: bool) -> Family:
 
 def run(sums: Sums, vector: bool, x: Array, w: Array, bias: Array | None, add: Array | None, y: Array, rows: int, multiple: int) -> None:
     """Launch: w [tap, rows, columns] in the order of the plan; `blocks` of the plan are phases, `each` results."""
+    require("convolution", 2**32 - 1, results=y.size)  # which threads number
     b, a = y if bias is None else bias, y if add is None else add
     across = min(-(-y.size // ((4 if vector else 1) * THREADS)), 4096)
     family(vector)[x.dtype].blocks(

@@ -21,6 +21,7 @@ from .embedding import scatter_places
 from .launch import Kernel, cuda, kernel
 from .memory import Array, asarray, empty, place
 from .reduce import nonzero
+from .vectors import require
 
 _i = numba.int64
 _steps = numba.types.UniTuple(_i, e.RANK)
@@ -161,6 +162,7 @@ def _walk(chosen: _Places, y: Array) -> tuple[tuple, tuple]:
     sizes, rest, index, steps = e._joined(y.shape, chosen.rest.steps, chosen.places.steps, y.steps)
     if len(sizes) > e.RANK:
         raise TypeError(f"cuda: indexing by arrays takes at most {e.RANK} dimensions apart in memory, got {len(sizes)}; copy the tensor first")
+    require("indexing by arrays", 2**32 - 1, elements=y.size)  # coordinates have 32 bits
     more, a, i = (0,) * (e.RANK - len(sizes)), chosen.rest, chosen.places
     return (
         (len(sizes), sizes + more),

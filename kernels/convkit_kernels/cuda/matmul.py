@@ -64,7 +64,7 @@ def _plan(
         view = tiles.view(k, (1, 1, k), (1, 1, k), (1, 1, 1), (0, 0, 0, ak, am), m, ((0, 0, 0),), n, bk, bn, (0, 0, 0, n))
     count = math.prod(batch)
     jobs = np.stack([of_a, of_b, np.arange(count) * (m * n), np.zeros(count, np.int64), np.zeros(count, np.int64)], 1)
-    return tiles.prepare(deep_a, deep_b, vector, dtype, [view], jobs, math.prod(y), 1, n % 4 == 0, epilogue, terms)
+    return tiles.prepare("matmul", deep_a, deep_b, vector, dtype, [view], jobs, math.prod(y), 1, n % 4 == 0, epilogue, terms)
 
 
 def _places(shape: tuple[int, ...], steps: tuple[int, ...], batch: tuple[int, ...]) -> np.ndarray:

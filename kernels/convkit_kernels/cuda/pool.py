@@ -22,7 +22,7 @@ from .embedding import scatter
 from .launch import cuda, kernel
 from .memory import Array, asarray, empty
 from .reduce import sum as sum_over
-from .vectors import fits, reader, writer
+from .vectors import fits, reader, require, writer
 from .windows import COLUMN_NUMBER, COLUMN_PLACE, LENGTH, ROW_NUMBER, ROW_PLACE, Lists, dense, images, in_planes, seen
 
 Windows = Window | Grid
@@ -202,6 +202,7 @@ def max_unpool(x: Array, places: Array, output_size: Sequence[int], add: bool) -
     else:
         y = e.fill(empty((batch, outputs, channels), x.dtype), 0)
         if y.size and x.size:
+            require("max_unpool", pixels_of_an_image=lines[1])
             owner, walk = e.fill(empty(y.shape, np.int32), 0), (channels, lines[1], outputs)
             _last[owner.dtype](x.size, x.size, places.flat, places.offset, owner.flat, *walk)
             _scatter[x.dtype](x.size, x.size, x.flat, x.offset, places.flat, places.offset, owner.flat, y.flat, *walk)

@@ -32,7 +32,7 @@ from . import driver, tensorcore
 from . import mathfunctions as m
 from .launch import Family, cuda, kernel
 from .memory import Array, asarray, empty
-from .vectors import ALIGNED_BY, divide, load, load4, store4, within
+from .vectors import ALIGNED_BY, divide, load, load4, require, store4, within
 
 
 class Tile(NamedTuple):
@@ -389,16 +389,25 @@ def view(
             *(number for offset, w in zip(seen, begins, strict=False) for number in (*offset, w))]  # fmt: skip
 
 
+def check(op: str, views: Sequence[Sequence[int]]) -> None:
+    """ValueError where the kernels' numbers of 32 bits do not suffice; what lies where in memory is counted by 64."""
+    for v in views:
+        dimensions = [(v[SIZE0 + d] - 1) * v[STRIDE0 + d] + max((abs(o) for o in v[OFFSETS + d :: OFFSET]), default=0) for d in range(3)]
+        require(op, rows=v[PLACES], products_in_a_sum=v[CHANNELS] * v[TAPS], columns=v[COLUMNS])
+        require(op, pixels_in_a_dimension=max(*v[INSIDE0 : INSIDE0 + 3], *dimensions))
+
+
 def prepare(
-    deep_x: bool, deep_w: bool, vector: bool, dtype: np.dtype, views: Sequence[Sequence[int]], jobs: np.ndarray, results: int,
+    op: str, deep_x: bool, deep_w: bool, vector: bool, dtype: np.dtype, views: Sequence[Sequence[int]], jobs: np.ndarray, results: int,
     split: bool | int, aligned: bool, epilogue: tuple[bool, bool, bool], terms: int,
 ) -> Sums:  # fmt: skip
     """The launch for `jobs` [count, X W Y B VIEW], whose views are numbered; `results` are those of all jobs, in one block of memory.
 
     `split`: may the sums be cut into parts?  A number is that of the jobs that count for it: what the results of a job are depends on it.
     `epilogue`: are there a bias, something to add, a relu?  Where there are parts, none of this is done.
-    `terms`: as in `family`.
+    `terms`: as in `family`.  `op` is named in errors.
     """
+    check(op, views)
     places, seen = max(v[PLACES] for v in views), max(v[CHANNELS] * v[TAPS] for v in views)
     rows, steps = (places, seen) if deep_x else (seen, places)
     columns = views[0][COLUMNS]
@@ -411,6 +420,7 @@ def prepare(
     parts = min(BLOCKS // (tiles * (len(jobs) if split is True else split)), steps // LEAST_STEPS, MOST_PARTS) if split else 1
     each = -(-steps // max(1, parts) // tile.depth) * tile.depth or tile.depth
     parts = max(1, -(-steps // each))
+    require(op, tiles_of_results=tiles * len(jobs) * parts)
     bias, add, relu = epilogue if parts == 1 else (False, False, False)
     head = [tiles, across, len(jobs), each, results, bias, add, relu, aligned and results % 4 == 0]
     begins = np.cumsum([HEAD + JOB * len(jobs), *map(len, views)])

@@ -20,6 +20,16 @@ from . import mathfunctions as m
 BYTES = 16  # of one access; fewer if four numbers have fewer
 ALIGNED_BY = None if driver.is_simulated() else BYTES  # shared arrays; the simulator knows no alignment
 
+MOST = 2**31 - 1  # of what is counted by 32 bits
+
+
+def require(op: str, most: int = MOST, **counts: int) -> None:
+    """ValueError that names the operation if there are more of something than its kernel can number."""
+    for what, count in counts.items():
+        if count > most:
+            raise ValueError(f"cuda: {op}: {count} {what.replace('_', ' ')} are more than a launch numbers, {most}; take fewer at once")
+
+
 if driver.is_simulated():
 
     def load(a, i):
@@ -39,7 +49,7 @@ if driver.is_simulated():
         a[i], a[i + 1], a[i + 2], a[i + 3] = v0, v1, v2, v3
 
     def divide(a, b):
-        """a // b of numbers from 0 to 2^31."""
+        """a // b of numbers from 0 to 2^32 - 1."""
         return a // b
 
     def within(i, n):
@@ -126,7 +136,7 @@ else:
 
     @intrinsic
     def divide(typing_context, a, b):
-        """a // b of numbers from 0 to 2^31."""
+        """a // b of numbers from 0 to 2^32 - 1."""
 
         def generate(context, builder, signature, args):
             narrow = [builder.trunc(v, ir.IntType(32)) for v in args]
