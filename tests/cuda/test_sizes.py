@@ -35,7 +35,7 @@ def plan(x, w=(4, 3, 3, 3)):
         (lambda: plan((70000, 3, 200, 200)), "convolution: 2800000000 rows are more than a launch numbers, 2147483647"),
         (lambda: plan((1, 3, 1, 2**31)), "convolution: 2147483648 rows"),
         (lambda: conv._plan_outer(WINDOW, (70000, 3, 200, 200), (1, 1, 1, 1), (70000, 200, 200, 4), FLOAT, False, 0), "convolution: 2800000000 rows"),
-        (lambda: conv._plan_depthwise(window("test", (1, 1), 2**30, 0, 1, 3), (2, 3, 2**31, 1), (1, 1, 1, 1), (2, 2, 1, 3)),
+        (lambda: conv._plan_depthwise(window("test", (1, 1), 2**30, 0, 1, 3), (2, 3, 2**31, 1), (1, 1, 1, 1), (2, 2, 1, 3), 1),
          "convolution: 2147483648 pixels in a dimension"),
         (lambda: require("convolution", 2**32 - 1, results=2**32), "convolution: 4294967296 results"),
         (lambda: indexing._walk(types.SimpleNamespace(rest=types.SimpleNamespace(steps=(1, 0)), places=types.SimpleNamespace(steps=(1, 0))),

@@ -129,6 +129,8 @@ def window(size, stride=1, padding=0, dilation=1, groups=1):
 @example(Case(window((2, 2), 3), 1, (7, 7), 3, 6))
 @example(Case(window((3, 3), 1, 1, groups=6), 2, (5, 4), 6, 6))
 @example(Case(window((3, 3), 1, 1, groups=3), 1, (5, 4), 3, 9))
+@example(Case(window((3, 2), 2, 1, groups=2), 2, (5, 4), 8, 8))  # groups of few channels, four at a time
+@example(Case(window((3, 2), 1, 1, groups=2), 1, (5, 4), 4, 6))  # and one by one
 @example(Case(window((3, 3), 2, ((0, 1), (2, 0)), 2), 1, (6, 7), 6, 33, np.float64))
 @example(Case(window((3, 3), 1, 3), 1, (1, 1), 3, 3))  # most windows see nothing but padding
 @example(Case(window((2, 2), 1, 1), 1, (0, 3), 2, 3))  # no input, only padding

@@ -5,7 +5,7 @@
     weight gradient    gw[k, c, t] = sum over places m of  gy[m, k] x[o*stride + t, c], in parts, which are added in a fixed order
 
 Where pixels are read four channels at a time, weights are first written as [group, tap, channel, column] for the first two, so that they can be,
-too; else they are read where they lie.  Groups and phases are jobs of one launch.
+too; else they are read where they lie.  Groups and phases are jobs of one launch.  Groups of few channels are the part of `depthwise.py`.
 """
 
 from __future__ import annotations
@@ -44,12 +44,12 @@ def conv_forward(
     if window.pointwise:
         multiply(_last(x).reshape(-1, x.shape[1]), w.reshape(w.shape[:2]).T, bias, y.reshape(-1, w.shape[0]), _rows(add), relu)
     elif y.size:
-        x, vector = _source(x, window.groups)
+        k = w.shape[0] // window.groups
+        x, vector = _source(x, window.groups, k)
         epilogue = (bias is not None, add is not None, relu)
         plan = _plan_forward(window, x.shape, x.steps, w.shape, w.steps, x.dtype, vector, epilogue, tensorcore.terms())
-        if window.groups == x.shape[1] > 1:
-            multiple = w.shape[0] // window.groups
-            depthwise.run(plan.sums, vector and multiple == 1, x, _arranged(w, plan.weights), _flat(bias), add, y, 1, multiple)
+        if depthwise.suits(window.groups, w.shape[1], k):
+            depthwise.run(plan.sums, vector, x, _arranged(w, plan.weights), _flat(bias), add, y, w.shape[1], k)
         else:
             tiles.run_and_finish(plan.sums, x, _arranged(w, plan.weights) if vector else w, _flat(bias), add, relu, y, w.shape[0])
     return _result(y, window)
@@ -63,12 +63,12 @@ def conv_input_grad(gy: Array, w: Array, bias: Array | None, input_size: Sequenc
     if window.pointwise:
         multiply(_last(gy).reshape(-1, w.shape[0]), w.reshape(w.shape[:2]), bias, gx.reshape(-1, channels))
     elif gx.size:
-        gy, vector = _source(gy, window.groups)
+        k = w.shape[0] // window.groups
+        gy, vector = _source(gy, window.groups, w.shape[1])
         sizes, epilogue = tuple(input_size), (bias is not None, False, False)
         plan = _plan_backward(window, gy.shape, gy.steps, w.shape, w.steps, sizes, gy.dtype, vector, epilogue, tensorcore.terms())
-        if window.groups == channels > 1:
-            multiple = w.shape[0] // window.groups
-            depthwise.run(plan.sums, vector and multiple == 1, gy, _arranged(w, plan.weights), _flat(bias), None, gx, multiple, 1)
+        if depthwise.suits(window.groups, k, w.shape[1]):
+            depthwise.run(plan.sums, vector, gy, _arranged(w, plan.weights), _flat(bias), None, gx, k, w.shape[1])
         else:
             tiles.run_and_finish(plan.sums, gy, _arranged(w, plan.weights) if vector else w, _flat(bias), None, False, gx, channels)
     return _result(gx, window)
@@ -83,19 +83,21 @@ def conv_weight_grad(x: Array, gy: Array, window: Window) -> Array:
     if not gw.size:
         return gw
     taps, gy = math.prod(window.size), _last(gy)
-    if window.groups == x.shape[1] > 1:
-        x = _channels_side_by_side(x)
-        plan, parts = _plan_depthwise(window, x.shape, x.steps, gy.shape)
-        sums = empty((parts, taps, k), x.dtype)
-        depthwise.run_outer(plan, parts, taps, x, gy, sums, k // window.groups)
-        _turn[x.dtype](gw.size, gw.size, parts, taps, 1, k, sums.flat, sums.offset, gw.flat, gw.offset)
+    k //= window.groups
+    x, vector = _source(x, window.groups, k)
+    vector = vector and gy.shape[-1] % 4 == 0 and gy.offset % 4 == 0
+    if depthwise.suits(window.groups, c, k):
+        unit = depthwise.unit(vector, c, k)
+        plan, parts = _plan_depthwise(window, x.shape, x.steps, gy.shape, unit)
+        sums = empty((parts, taps, c, gy.shape[-1]), x.dtype)
+        depthwise.run_outer(plan, parts, taps, x, gy, sums, c, k, unit)
+        _turn[x.dtype](gw.size, gw.size, parts, taps, c, gy.shape[-1], sums.flat, sums.offset, gw.flat, gw.offset)
         return gw
-    x, vector = _source(x, window.groups)
-    vector = vector and k // window.groups % 4 == 0 and gy.offset % 4 == 0
+    vector = vector and k % 4 == 0
     outer = _plan_outer(window, x.shape, x.steps, gy.shape, x.dtype, vector, tensorcore.terms())
     sums = empty((outer.parts, outer.each), x.dtype)
     tiles.run(outer, x, gy, None, None, sums)
-    _turn[x.dtype](gw.size, gw.size, outer.parts, taps, c, k // window.groups, sums.flat, sums.offset, gw.flat, gw.offset)
+    _turn[x.dtype](gw.size, gw.size, outer.parts, taps, c, k, sums.flat, sums.offset, gw.flat, gw.offset)
     return gw
 
 
@@ -121,10 +123,11 @@ def _flat(a: Array | None) -> Array | None:
     return None if a is None else contiguous(a)
 
 
-def _source(x: Array, groups: int) -> tuple[Array, bool]:
-    """(x or a copy in channels-last memory, can it be read four channels at a time?)."""
-    if groups == x.shape[1] > 1:
-        x, groups = _channels_side_by_side(x), 1
+def _source(x: Array, groups: int, k: int) -> tuple[Array, bool]:
+    """(x or a copy in channels-last memory, can it be read four channels at a time?); k: channels of a group of what x is summed to."""
+    if depthwise.suits(groups, x.shape[1] // groups, k):
+        x = _channels_side_by_side(x)
+        groups = 1 if x.shape[1] == groups else groups
     if x.dtype != np.float32 or x.shape[1] // groups % 4:
         return x, False
     if x.offset % 4 or x.steps[1] != 1 or any(s % 4 for i, s in enumerate(x.steps) if i != 1 and x.shape[i] > 1):
@@ -152,7 +155,7 @@ def _steps(shape: tuple[int, ...], steps: tuple[int, ...]) -> Five:
 class _Weights(NamedTuple):
     """How weights are written for the tiles: [group, tap, row, column], columns filled up to a multiple of 4."""
 
-    numbers: Array  # taps, rows, columns, columns filled up, strides of group, row and column; then where each tap begins
+    numbers: Array  # taps, rows, columns, columns filled up, strides of group, row and column, a group's columns; then where each tap begins
     size: int
 
 
@@ -164,15 +167,14 @@ class _Plan(NamedTuple):
 def _weights(window: Window, shape: tuple[int, ...], steps: tuple[int, ...], taps: Sequence[tuple[int, ...]], turned: bool, alone: bool) -> _Weights:
     """For these taps of w [K, C/groups, *size]; rows are its channels, or, `turned`, its filters.
 
-    `alone`: of a depthwise convolution, as one group whose columns are all channels of the result.
+    `alone`: for `depthwise.py`, as one group whose columns are all channels of the result.
     """
     k, c, groups = shape[0] // window.groups, shape[1], window.groups
-    of_row, of_column, rows, columns = (steps[0], steps[1], k, c) if turned else (steps[1], steps[0], c, k)
-    wide = -(-columns // 4) * 4
+    of_row, of_column, rows, own = (steps[0], steps[1], k, c) if turned else (steps[1], steps[0], c, k)
+    columns, wide = own, -(-own // 4) * 4
     if alone:
-        of_column, columns = (k * steps[0], groups) if turned else (steps[0], shape[0])
-        wide, groups = columns, 1
-    numbers = [len(taps), rows, columns, wide, k * steps[0], of_row, of_column, *_tap_places(window, steps, taps)]
+        columns, wide, groups = own * groups, own * groups, 1
+    numbers = [len(taps), rows, columns, wide, k * steps[0], of_row, of_column, own, *_tap_places(window, steps, taps)]
     return _Weights(asarray(np.array(numbers, np.int64)), groups * len(taps) * rows * wide)
 
 
@@ -197,7 +199,8 @@ def _arrange(n, w, w0, y, y0, plan):
         tap, group = rest % taps, rest // taps
         value = w.dtype.type(0)
         if column < columns:
-            value = w[w0 + group * plan[4] + row * plan[5] + column * plan[6] + plan[7 + tap]]
+            more, column = column // plan[7], column % plan[7]
+            value = w[w0 + (group + more) * plan[4] + row * plan[5] + column * plan[6] + plan[8 + tap]]
         y[y0 + i] = value
 
 
@@ -231,7 +234,7 @@ def _plan_forward(
     taps, offsets = _forward_taps(window)
     if not c:
         taps, offsets = [], []
-    alone = groups == x[1] > 1
+    alone = depthwise.suits(groups, c, filters // groups)
     weights = _weights(window, w, w_steps, taps, False, alone)
     groups = 1 if alone else groups
     k = filters // groups
@@ -255,9 +258,9 @@ def _plan_backward(
     groups, c, k = window.groups, w[1], w[0] // window.groups
     size, stride, padding, dilation = window.canonical
     whole, out, steps, channels, wide = _three(inside), _three(gy[2:]), _steps(gy, gy_steps), c * groups, -(-c // 4) * 4
-    alone = groups == channels > 1
+    alone = depthwise.suits(groups, k, c)
     arranged = vector or alone
-    if alone:  # one job a phase, whose columns are all channels
+    if alone:  # one job a phase
         groups, c, wide = 1, channels, channels
     of_pixel = (math.prod(whole) * channels, whole[1] * whole[2] * channels, whole[2] * channels, channels)
     taps: list[tuple[int, ...]] = []
@@ -306,12 +309,12 @@ def _plan_outer(
 
 
 @functools.lru_cache(maxsize=1024)
-def _plan_depthwise(window: Window, x: tuple[int, ...], x_steps: tuple[int, ...], gy: tuple[int, ...]) -> tuple[Array, int]:
-    """(plan, parts) of the weight gradient of a depthwise convolution; the plan says how many places a part has."""
+def _plan_depthwise(window: Window, x: tuple[int, ...], x_steps: tuple[int, ...], gy: tuple[int, ...], unit: int) -> tuple[Array, int]:
+    """(plan, parts) of the weight gradient by `depthwise.py`; the plan says how many places a part has."""
     inside, out, taps = _three(x[2:]), _three(gy[1:-1]), math.prod(window.size)
     places = x[0] * math.prod(out)
-    blocks = -(-gy[-1] // depthwise.LANES) * taps
-    parts = max(1, min(4 * tiles.BLOCKS // blocks, places // (16 * depthwise.LINES), tiles.MOST_PARTS))
+    blocks = math.prod(depthwise.blocks_of_outer(gy[-1], taps, x[1] // window.groups, unit))
+    parts = max(1, min(4 * tiles.BLOCKS // blocks, places // (16 * depthwise.LINES[unit]), tiles.MOST_PARTS))
     each = -(-places // parts)
     view = tiles.view(places, out, inside, window.canonical[1], _steps(x, x_steps), each, _forward_taps(window)[1], gy[-1], 0, 0, (0, 0, 0, 0))
     tiles.check(OP, [view])
