@@ -18,7 +18,7 @@ struct launch { struct kernel *kernel; U grid[3], block[3], shared; void *stream
 static __thread void *current = 0;
 static int context = 1, fail = 0;
 static struct launch last;
-static long launches = 0, entered = 0, graph_launches = 0, graphs = 0;
+static long launches = 0, entered = 0, graph_launches = 0, graphs = 0, copies = 0, turns = 0;
 
 // ---- what tests ask
 struct launch *fake_last(void) { return &last; }
@@ -26,6 +26,8 @@ long fake_launches(void) { return launches; }
 long fake_entered(void) { return entered; }
 long fake_graph_launches(void) { return graph_launches; }
 long fake_graphs(void) { return graphs; }
+long fake_copies(void) { return copies; }
+long fake_turns(void) { return turns; }
 void fake_fail(int code) { fail = code; }
 
 // ---- devices and contexts
@@ -61,6 +63,10 @@ R cuMemFreeHost(void *p) { free(p); return 0; }
 R cuMemHostGetDevicePointer_v2(P *d, void *p, U f) { *d = (P)p; return 0; }
 R cuMemcpyHtoD_v2(P d, const void *s, size_t n) { memcpy((void *)d, s, n); return 0; }
 R cuMemcpyDtoH_v2(void *d, P s, size_t n) { memcpy(d, (void *)s, n); return 0; }
+R cuMemcpyHtoDAsync_v2(P d, const void *s, size_t n, void *stream) { if (!current) return 201; copies++; memcpy((void *)d, s, n); return 0; }
+R cuEventCreate(int **e, U f) { *e = calloc(1, sizeof(int)); return 0; }
+R cuEventRecord(int *e, void *s) { (*e)++; return 0; }
+R cuEventSynchronize(int *e) { turns += *e > 0; return 0; }
 R cuMemGetInfo_v2(size_t *f, size_t *t) { *f = *t = 1ull << 36; return 0; }
 R cuPointerGetAttribute(void *v, int a, P p) { if (a == 9) *(int *)v = 0; else *(P *)v = p; return 0; }
 

@@ -147,3 +147,44 @@ print(fake.fake_graphs())
     assert fake(code) == [
         "2 None 2 0", "3 True 50 1 1", "3 True 60 2 1", "[((1, 1, 1), (256, 1, 1)), ((2, 3, 1), (64, 1, 1))]", "0"
     ]  # fmt: skip
+
+
+def test_what_is_sent_is_copied_from_memory_that_the_gpu_reads_by_itself(fake):
+    """Large arrays in parts; the memory serves again once an event has told that it was read."""
+    code = """
+driver._Staging.HALF = 4096
+rng = np.random.default_rng(0)
+there = []
+for size in (1, 300, 4096, 5000, 20_000, 0, 7):
+    here = rng.integers(0, 255, size).astype(np.uint8)
+    there.append((here, memory.asarray(here.copy())))
+    print(fake.fake_copies(), fake.fake_turns())
+print(all(np.array_equal(here, a.get()) for here, a in there))
+"""
+    assert fake(code) == ["1 0", "2 0", "4 0", "6 1", "12 6", "12 6", "13 6", "True"]
+
+
+def test_what_a_check_finds_is_read_from_memory_of_the_host(fake):
+    """The memory that the kernel is given is that at which the host looks, after it has waited; what a kernel would write is written here."""
+    code = """
+import convkit
+from convkit.nn import functional as F
+from convkit_kernels.cuda import checks
+x, t = convkit.zeros(2, 3).to("cuda"), convkit.tensor([1, 3]).to("cuda")
+loss = F.cross_entropy(x, t)
+loss.item()
+trouble = checks._trouble[0]
+numbers = (ctypes.c_int64 * 4).from_address(driver.address(driver.typed(trouble.block, np.dtype(np.int64))))
+numbers[:] = 1, 3, 1, 3
+taken = (ctypes.c_int64 * 1).from_address(trouble.taken.address)
+taken[0] = 1
+try:
+    loss.item()
+except IndexError as error:
+    print(error)
+print(*numbers, *taken)
+loss.item()
+"""
+    error, numbers = fake(code)
+    assert error.startswith("cross_entropy: targets must be classes 0 to 2 (or ignore_index -100), got 3 (noticed when the host next waited")
+    assert numbers == "0 0 0 0 0"

@@ -252,13 +252,14 @@ def address(flat: Any) -> int:
 
 
 def to_device(block: Block, data: np.ndarray) -> None:
-    """Copy bytes from the host to the beginning of a block."""
+    """Copy bytes from the host to the beginning of a block; the host's may change as soon as this returns."""
     if recording is not None:
         recording.refuse("sends numbers to the device")
     if is_simulated():
         block.memory._ary[: data.size] = data
     else:
-        _copy("cuMemcpyHtoD", block, 0, data, block.address, data.ctypes.data)
+        _fits(block, 0, data)
+        _staging().send(block.address, data)
 
 
 def to_host(block: Block, offset: int, data: np.ndarray) -> None:
@@ -268,16 +269,52 @@ def to_host(block: Block, offset: int, data: np.ndarray) -> None:
     if is_simulated():
         data[...] = block.memory._ary[offset : offset + data.size]
     else:
-        _copy("cuMemcpyDtoH", block, offset, data, data.ctypes.data, block.address + offset)
+        _fits(block, offset, data)
+        check(bindings().cuMemcpyDtoH(data.ctypes.data, block.address + offset, data.size))
     _look()
 
 
-def _copy(name: str, block: Block, offset: int, data: np.ndarray, to: int, source: int) -> None:
+def _fits(block: Block, offset: int, data: np.ndarray) -> None:
     if data.dtype != np.uint8 or not data.flags.c_contiguous or offset + data.size > block.size:
         raise ValueError(f"cuda: {data.dtype} {data.shape} are no {block.size - offset} bytes in a row")
     if not _thread.entered:
         _enter()
-    check(getattr(bindings(), name)(to, source, data.size))
+
+
+class _Staging:
+    """Memory of the host that the GPU reads by itself: a copy from it is queued, where from other memory the driver copies when all work is done.
+
+    It is filled one half after the other.  A half is filled again when the GPU has read it, which it tells by an event.
+    """
+
+    HALF = 1 << 24
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._memory = module().pinned_array(2 * self.HALF, np.uint8)
+        self._address = self._memory.ctypes.data
+        self._events = [check(bindings().cuEventCreate(2)) for _ in range(2)]  # 2: that keep no time
+        self._half = self._used = 0
+
+    def send(self, to: int, data: np.ndarray) -> None:
+        """Queue a copy of bytes to an address on the device."""
+        with self._lock:
+            done = 0
+            while done < data.size:
+                if self._used == self.HALF:
+                    check(bindings().cuEventRecord(self._events[self._half], _stream()))
+                    self._half, self._used = 1 - self._half, 0
+                    check(bindings().cuEventSynchronize(self._events[self._half]))
+                at, size = self._half * self.HALF + self._used, min(data.size - done, self.HALF - self._used)
+                self._memory[at : at + size] = data[done : done + size]
+                check(bindings().cuMemcpyHtoDAsync(to + done, self._address + at, size, _stream()))
+                self._used = min(self.HALF, self._used + -(-size // 256) * 256)
+                done += size
+
+
+@functools.cache
+def _staging() -> _Staging:
+    return _Staging()
 
 
 def mapped(size: int) -> tuple[Block, np.ndarray]:
