@@ -144,7 +144,7 @@ class Replayed(Plain):
     # ----------------------------------------------------------------------------------- batches
     def _case(self, batch: Any) -> _Case | None:
         arrays: list[Any] = [getattr(part, "array", None) for part in batch] if isinstance(batch, tuple | list) and len(batch) > 1 else [None]
-        if any(not isinstance(a, np.ndarray) for a in arrays):
+        if any(not isinstance(a, np.ndarray) for a in arrays) or any(part.requires_grad for part in batch):
             return None
         key = tuple((device.of(a), a.shape, a.strides, a.dtype) for a in arrays)
         if key not in self.cases and len(self.cases) < SHAPES:
@@ -191,7 +191,7 @@ class Replayed(Plain):
         case.versions = [(version_of(b), version_of(b)[0] - version) for b, _, _, version in before if version_of(b)[0] != version]
         owners = {id(p): p for group in self.optimizer.param_groups for p in group["params"]}
         owners.update((id(p), p) for p in _tensors(self.model, "parameters") + _tensors(self.loss, "parameters"))
-        case.grads = [(p, p.grad, p.grad.array) for p in owners.values() if p.grad is not None]
+        case.grads = [(p, p.grad, p.grad.array) for p in owners.values() if p.grad is not None and case.recording.made(p.grad.array)]
         case.step = step = Step(inputs, targets, _without_graph(step.outputs), _without_graph(step.loss))
         trouble = self._trouble(case)
         difference = None if trouble is not None or old is None else old.difference(case.recording)
@@ -205,7 +205,7 @@ class Replayed(Plain):
             try:
                 case.recording.prepare()
             except RuntimeError as error:
-                case.checked, difference = False, f"the driver does not take them: {error}"
+                self._give_up(f"the driver does not take them: {error}")
         if trouble is not None or difference is not None:
             self._fail(trouble or difference or "")
         return self._given(step)
@@ -359,7 +359,7 @@ class _Surroundings:
                 if len(now) != len(parts) or not all(map(_alike, now, parts)):
                     return f"{told}{_name(view, now, parts)} changed"
         for told, tensor, array, learnt in self._tensors:
-            if tensor.array is not array or tensor.requires_grad is not learnt:
+            if tensor.array is not array or tensor.requires_grad is not learnt or tensor._hooks and self.hooked is None:
                 return f"the tensor {told} changed"
         if any(map(len, self._empty)):
             return "a list or dictionary of a module, or its hooks, changed"

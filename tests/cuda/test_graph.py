@@ -175,6 +175,7 @@ def test_out_of_memory_takes_that_of_recordings(monkeypatch):
     cuda.empty_cache()
     monkeypatch.setattr(driver, "allocate", allocate)
     assert memory.empty((1 << 20,), np.float32).size == 1 << 20 and recording.trouble == "the device had no memory left"
+    assert not recording.again().private.closed
 
 
 def test_what_the_driver_is_given(monkeypatch):
@@ -461,9 +462,9 @@ CHANGES = {
     "frozen": lambda model: model.inner.bias.requires_grad_(False),
     "new memory": lambda model: _set(model.inner.weight, "array", model.inner.weight.array * 2),
     "loaded": lambda model: model.load_state_dict({k: v * 2 for k, v in model.state_dict().items()}),
-    "assigned": lambda model: model.load_state_dict({k: v * 2 for k, v in model.state_dict().items()}, assign=True),
     "seed": lambda model: (_set(model.more, "p", 0.5), convkit.manual_seed(11)),
     "precision": lambda model: cuda.set_fp32_precision("tf32x3"),
+    "a gradient's hook": lambda model: model.inner.weight.register_hook(lambda gradient: gradient * 2),
     "hooks": lambda model: model.inner.register_forward_pre_hook(lambda module, args: (args[0] * 2,)),
 }
 
@@ -480,7 +481,7 @@ def test_what_changes_between_steps_is_seen(fit, name):
     finally:
         cuda.set_fp32_precision("ieee")
     # Eleven batches: one as ever, two recorded, three replayed; then one or two are recorded anew.
-    assert same(plain, changed) and changed.replays == {"loaded": 8, "hooks": 3}.get(name, 6)
+    assert same(plain, changed) and changed.replays == {"loaded": 8, "hooks": 3, "a gradient's hook": 3}.get(name, 6)
 
 
 def test_other_shapes_and_other_callers_in_between(fit):

@@ -171,6 +171,10 @@ class Recording:
         return other
 
     # --------------------------------------------------------------------------------- what it is
+    def made(self, array: Array) -> bool:
+        """Was this array's memory taken in the step?"""
+        return array.buffer.address in self._made
+
     def left(self, *known: Array) -> int:
         """How many blocks the step has made that are still in use, other than those of the arrays `known`."""
         own = {a.buffer.address for a in known}
@@ -225,6 +229,7 @@ class Recording:
     def _close(self) -> None:
         if self.private is not None:
             self.private.close()
+            self.private = None
 
     __del__ = _close
 
