@@ -83,6 +83,25 @@ def test_a_walk_reads_what_the_window_sees(name, backward):
         assert rows_seen[number] == set(product(range(shape[0]), range(counts[0]), range(counts[1])))
 
 
+@pytest.mark.parametrize(
+    "arguments, shape, able",
+    [
+        (((3, 3), 1, 1), (1, 4, 5, 3), True),
+        (((3, 3), 1, 2), (1, 4, 5, 3), True),
+        (((3, 3), 1, 3), (1, 4, 5, 3), False),  # the first row of output sees no row of the image
+        (((3, 3), 1, 4, 4), (1, 2, 5, 3), True),  # only the middle taps see one
+        (((1, 3, 3), 1, (0, 1, 1)), (1, 3, 4, 5, 2), True),
+        (((2, 3, 3), 1, (0, 1, 1)), (1, 3, 4, 5, 2), False),  # two planes of taps
+        (((1, 3, 3), 1, (1, 1, 1)), (1, 3, 4, 5, 2), False),  # a plane outside
+    ],
+)
+def test_where_tiles_can_leave_out_what_is_outside(arguments, shape, able):
+    window = geometry.window("test", *arguments)
+    source, size = (shape[0], *(1,) * (5 - len(shape)), *shape[1:]), conv._out(window, shape[1:-1])
+    phases = (bands.Phase((0, 0, 0), conv._taps(window)),)
+    assert bands.can_be_cut(source, phases, window.canonical[1], size, (1, 1, 1)) == able
+
+
 def test_frames_are_whole_cache_lines_for_each_thread():
     window, shape = CASES["framed"]
     walk, _, _ = bands.walk_of((1, 1, 4, 5, 3), 4, (bands.Phase((0, 0, 0), conv._taps(window)),), (1, 1, 1), (1, 4, 5), (1, 1, 1), 1)

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from convkit_kernels.cpu import microkernel
-from convkit_kernels.cpu.microkernel import Tile, row_split, tile_for, tile_kernel
+from convkit_kernels.cpu.microkernel import Piece, Tile, row_split, tile_for, tile_kernel
 from tests.backend import settings
 from tests.helpers import numbers, relative_error, tolerance
 
@@ -105,6 +105,32 @@ def test_columns_sum_along_their_vectors(name, columns, rows, taps, run, wide, s
     expected, size = (f(start.astype(np.float64)) + np.einsum("krt,jkt->rj", f(of_x), f(of_w)) for f in (np.positive, np.abs))
     assert (np.abs(y[:, :columns] - expected) <= tolerance(dtype) * np.abs(size)).all()
     assert (y[:, columns:] == 7).all()
+
+
+@given(st.integers(1, 14), st.integers(1, 4), st.integers(1, 3), st.integers(1, 9), st.booleans(), st.data())
+@settings(max_examples=30)
+def test_pieces_of_a_row_of_taps_are_for_some_rows(rows, wide, lines, run, merged, data):
+    # Of each row of taps (merged into one entry of the tables, or an entry each) a tap is for the rows from `first` to before `end`.
+    dtype = np.dtype(np.float32)
+    tile = tile_for(rows, 20, dtype)
+    seen = [sorted((data.draw(st.integers(0, rows)), data.draw(st.integers(0, rows)))) for _ in range(wide)]
+    pieces = tuple(Piece(*((0, s) if merged else (s, 0)), 1, *ends) for s, ends in enumerate(seen))
+    xrow, winc, entries = run, tile.columns, 1 if merged else wide
+    order = np.random.default_rng(run).permutation(lines * entries)
+    xtaps, wtaps = order * (run * wide), order * (run * wide * winc)
+    x, w = numbers(1, (lines * wide * run * wide + (rows + wide) * xrow,), dtype), numbers(2, (lines * wide * run * wide * winc,), dtype)
+    y, start = np.full((rows, tile.columns), 7, dtype), numbers(3, (tile.columns,), dtype)
+    PROTOTYPE(tile_kernel(replace(tile, rows=rows), rows, dtype, pieces=pieces))(
+        x.ctypes.data, xtaps.ctypes.data, xrow, 1, w.ctypes.data, wtaps.ctypes.data, winc, len(order), run,
+        start.ctypes.data, 0, y.ctypes.data, tile.columns, tile.columns,
+    )  # fmt: skip
+    expected = np.tile(start.astype(np.float64), (rows, 1))
+    for line, (s, (first, end)), i, t in itertools.product(range(lines), enumerate(seen), range(rows), range(run)):
+        if first <= i < end:
+            entry, skip = (line, s * run) if merged else (line * wide + s, 0)
+            begin = wtaps[entry] + (skip + t) * winc
+            expected[i] += x[xtaps[entry] + skip + i * xrow + t].astype(np.float64) * w[begin : begin + tile.columns]
+    assert relative_error(y, expected) <= 10 * tolerance(dtype)
 
 
 @given(calls())

@@ -1,8 +1,8 @@
 """The walk of a window over an image, in bands: what the kernels of a convolution read, and where it lies.
 
-A unit of work is a band of rows of output.  It reads a box of the source, which is a zero-framed copy where the window reaches over an edge or where
-the source is in another order, and the source itself otherwise.  A walk is planned in Python and told to the kernels as one array of integers, at
-the places below.
+A unit of work is a band of rows of output.  It reads a box of the source, which is a zero-framed copy where the window reaches over an edge and tiles
+cannot leave out what is outside, or where the source is in another order, and the source itself otherwise.  A walk is planned in Python and told to
+the kernels as one array of integers, at the places below.
 """
 
 from __future__ import annotations
@@ -59,17 +59,17 @@ def counts_of(y: Sequence[int], first: Triple, spread: Triple) -> Triple:
 
 def walk_of(
     shape: tuple[int, ...], itemsize: int, phases: tuple[Phase, ...], step: Triple, size: Triple, spread: Triple, groups: int, turned: bool = False,
-    across: bool = False,
+    across: bool = False, cut: bool = False,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # fmt: skip
     """Plan the walk over `size` output pixels, in phases whose pixels are `spread` apart and stand `step` pixels apart in a source of `shape`,
     which is in C order if it is to be `turned`: the numbers above; for each tap, or run of taps, where its first element stands in the box; and
-    which of all taps it begins with.  The taps of a row may go `across` a tile at once."""
+    which of all taps it begins with.  The taps of a row may go `across` a tile at once.  Tiles may be `cut`: they read nothing outside."""
     channels = shape[4]
     reached = [sorted({t for phase in phases for t in phase.taps[i]}) for i in range(3)]
     low, reach = [r[0] for r in reached], [r[-1] - r[0] + 1 for r in reached]
     counts = counts_of(size, (0, 0, 0), spread)
     needs = [(n - 1) * s + r for n, s, r in zip(counts, step, reach, strict=True)]
-    framed = turned or any(a < 0 or a + n > inside for a, n, inside in zip(low, needs, shape[1:4], strict=True))
+    framed = turned or not cut and any(a < 0 or a + n > inside for a, n, inside in zip(low, needs, shape[1:4], strict=True))
     row_bytes = max(1, reach[0] * needs[2] * channels * itemsize)
     rows = max(1, (BAND_BYTES // row_bytes - reach[1]) // step[1] + 1)
     # Few images: cut them finer, so that there is work for several threads.
@@ -100,6 +100,17 @@ def walk_of(
             numbers[PHASES] += 1
         taps += len(planes) * len(lines) * len(columns)
     return np.array(numbers, np.int64), np.array(offsets, np.int64), np.array(begins, np.int64)
+
+
+def can_be_cut(shape: tuple[int, ...], phases: tuple[Phase, ...], step: Triple, size: Triple, spread: Triple) -> bool:
+    """Whether tiles that leave out what is outside a row need no frame: every output row sees a row of taps, and all planes are inside."""
+    for first, (planes, lines, _) in phases:
+        counts = counts_of(size, first, spread)
+        if len(planes) > 1 or counts[0] and (planes[0] < 0 or (counts[0] - 1) * step[0] + planes[0] >= shape[1]):
+            return False
+        if not all(any(0 <= p * step[1] + t < shape[2] for t in lines) for p in range(counts[1])):
+            return False
+    return True
 
 
 @inline

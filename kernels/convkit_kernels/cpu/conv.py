@@ -9,8 +9,9 @@ The forward pass is window sums of x with taps r*dilation - padding.  The input 
 for larger strides in phases (the pixels a, a + stride, a + 2*stride ... of the input see the same taps), all of a band before the next.  A
 transposed convolution is that input gradient.  The weight gradient is window outer.
 
-Memory is [N, D, H, W, C].  Where taps reach over an edge, a band of rows is copied into a zero-framed scratch buffer for each thread.  Window sums
-of an image in C order copy each band too, turning it.  Otherwise the source is read where it lies.  Taps whose pixels are neighbours merge into one
+Memory is [N, D, H, W, C].  The source is read where it lies, and window sums leave out what is outside.  Tiles that cannot (depthwise, of few
+channels, of weight gradients, of several planes) read a zero-framed copy of a band of rows, in a scratch buffer for each thread.  Window sums of an
+image in C order copy each band too, turning it.  Taps whose pixels are neighbours merge into one
 contiguous run (a 3x3 window is 3 runs of 3*C numbers), or are taken at once by a tile.  The register tiles are those of `microkernel`; for a
 depthwise convolution lane-wise ones, whose columns are channels of both operands.
 """
@@ -18,6 +19,7 @@ depthwise convolution lane-wise ones, whose columns are channels of both operand
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 from collections.abc import Sequence
 from itertools import product
@@ -35,6 +37,7 @@ from .bands import (
     COUNT,
     COUNTS,
     FIRST,
+    FRAMED,
     LINE,
     PHASE,
     PHASES,
@@ -51,6 +54,7 @@ from .bands import (
     N,
     Phase,
     box_of,
+    can_be_cut,
     counts_of,
     frames_of,
     tap_rows,
@@ -61,7 +65,7 @@ from .choice import Taps, chosen, estimates, spacing
 from .copy import channels_last, contiguous
 from .finish import finish_kernel
 from .matmul import MACS, finish, matmul, multiply, pack
-from .microkernel import address, call_code, clear_bytes, row_split, split_kernels, tile_for
+from .microkernel import Piece, address, call_code, clear_bytes, row_split, split_kernels, tile_for, tile_kernel
 
 PARTIAL_BYTES = 1 << 23  # for the partial sums of a weight gradient
 SLICE_BYTES = 1 << 19  # of one partial sum that a thread works on at a time
@@ -294,8 +298,8 @@ XBLOCK = 9  # channels that x moves by from one block of columns to the next: 0 
 WBLOCK, WGROUP, WINC = 10, 11, 12  # elements of packed weights from block to block, from group to group, and from step to step
 FINISH = 13  # code that adds, and cuts off at 0, or 0
 OFFSETS, WOFFSETS = 14, 15  # where these begin in this table: of taps, in a box of the source and in a block of weights
-TILES = 16  # for each phase TILE numbers: how `row_split` cuts a line of output into tiles, and
-CODE, TILE = 3, 7  # the 4 micro-kernels, of whole blocks of columns and of the last
+TILES = 16  # for each phase 2 numbers: where in this table its tiles of a line of output begin and end, each of TILE numbers:
+FIRST_ROW, HEIGHT, STEPS, CODE, TILE = 0, 1, 2, 3, 5  # and 2 micro-kernels, of whole blocks of columns and of the last
 
 
 def _plan_sums(
@@ -314,16 +318,26 @@ def _plan_sums(
     tile = tile_for(int(most[COUNTS + 2]), k, dtype, 0 if depthwise else int(most[RUN]), int(most[TAPS + 1] - most[TAPS]), across)
     if tile.across > 1:
         walk, offsets, begins = walk_of(source, dtype.itemsize, phases, step, y[1:4], spread, w.shape[0], turned, True)  # type: ignore[arg-type]
+    elif walk[FRAMED] and tile.lanes > 1 and not depthwise and not turned and can_be_cut(source, phases, step, y[1:4], spread):  # type: ignore[arg-type]
+        walk, offsets, begins = walk_of(source, dtype.itemsize, phases, step, y[1:4], spread, w.shape[0], cut=True)  # type: ignore[arg-type]
     packed = 1 if tile.lanes == 1 else tile.columns
     tiles: list[int] = []
-    for phase in of_phases:
-        split = row_split(int(phase[COUNTS + 2]), tile.rows)
-        whole = split_kernels(tile, split, dtype, lanewise=depthwise)
-        part = split_kernels(tile.last(k), split, dtype, masked=depthwise, lanewise=depthwise) if k % tile.columns else whole
-        tiles += split + whole + part
+    ends: list[int] = []
+    of_phases, seen = [walk[i * PHASE :] for i in range(walk[PHASES])], [p for p in phases if all(counts_of(y[1:4], p.first, spread))]
+    for phase, (_, (_, _, row)) in zip(of_phases, seen, strict=True):
+        height, many, count = row_split(int(phase[COUNTS + 2]), tile.rows)
+        for t in range(count):
+            q, high = t * height - max(0, t - many), height if t < many else height - 1
+            pieces = () if walk[FRAMED] else _pieces(q, high, row, step[2], source[3], int(phase[TAP_COLUMNS]))
+            whole = tile_kernel(tile, high, dtype, lanewise=depthwise, pieces=pieces)
+            part = tile_kernel(tile.last(k), high, dtype, masked=depthwise, lanewise=depthwise, pieces=pieces) if k % tile.columns else whole
+            tiles += [q, high, c if pieces else int(phase[RUN]), whole, part]
+        ends.append(len(tiles))
     block = packed * c * sum(len(a) * len(b) * len(d) for _, (a, b, d) in phases)
     # Packed blocks of one column each are taken together.
     strides = (tile.columns // packed * block, -(-k // packed) * block, tile.columns if packed > 1 else block)
+    ends = [TILES + 2 * len(ends) + end for end in (0, *ends)]
+    tiles = [*(end for pair in itertools.pairwise(ends) for end in pair), *tiles]
     known = TILES + len(tiles)
     table = [*y[1:], *spread, groups, tile.columns, tile.columns if depthwise else 0, *strides, finish_kernel(dtype, add, relu)]
     table += [known, known + len(offsets), *tiles]
@@ -333,6 +347,18 @@ def _plan_sums(
         w = w._replace(shape=(1, 1, y[4]), strides=(0, 0, w.strides[0]))
     return _SumsPlan(tasks.compiled(_sum_tiles, dtype.char), int(units), walk, np.concatenate([table, offsets, begins * (c * packed)]),
                      frames_of(walk), w, packed, work)  # fmt: skip
+
+
+def _pieces(q: int, rows: int, taps: tuple[int, ...], step: int, width: int, entries: int) -> tuple[Piece, ...]:
+    """What a tile of `rows` pixels from q on sees through a row of taps, on images of this width; nothing if it sees all."""
+    pieces: list[Piece] = []
+    for s, tap in enumerate(taps):
+        first, end = (min(rows, max(0, -((q * step + tap - edge) // step))) for edge in (0, width))
+        if entries == 1 and pieces and pieces[-1][3:] == (first, end):
+            pieces[-1] = pieces[-1]._replace(runs=pieces[-1].runs + 1)
+        else:
+            pieces.append(Piece(s if entries > 1 else 0, s if entries == 1 else 0, 1, first, end))
+    return () if all(p[3:] == (0, rows) for p in pieces) else tuple(pieces)
 
 
 def _sum_tiles(task, walk, table, source, w, start, y, add, f, frame):
@@ -346,27 +372,26 @@ def _sum_tiles(task, walk, table, source, w, start, y, add, f, frame):
     n, d, p0, p1 = unit_of(walk, task)
     x = box_of(source, walk, n, d, p0, frame)
     for unit in range(groups * walk[PHASES]):
-        g, phase, tiles = unit // walk[PHASES], unit % walk[PHASES] * PHASE, TILES + unit % walk[PHASES] * TILE
-        height, many = table[tiles], table[tiles + 1]
+        g, phase, tiles = unit // walk[PHASES], unit % walk[PHASES] * PHASE, TILES + unit % walk[PHASES] * 2
         last = p1 if d < walk[phase + COUNTS] else p0
         YP = (n * YD + walk[phase + FIRST] + d * table[SPREAD]) * YH + walk[phase + FIRST + 1]
         for block in range((k + columns - 1) // columns):
             j = g * k + block * columns
-            code, some = tiles + CODE + (2 if (block + 1) * columns > k else 0), min(columns, k - block * columns)
+            code, some = CODE + (1 if (block + 1) * columns > k else 0), min(columns, k - block * columns)
             for p in range(p0, min(last, walk[phase + COUNTS + 1])):
                 k0, k1 = tap_rows(walk, phase, p)
                 xp = x + size * ((p - p0) * row + g * c + block * table[XBLOCK])
                 yp = size * (((YP + p * table[SPREAD + 1]) * YW + walk[phase + FIRST + 2]) * K + j)
-                for t in range(table[tiles + 2]):
-                    q = t * height - max(0, t - many)
+                for t in range(table[tiles], table[tiles + 1], TILE):
+                    q = table[t + FIRST_ROW]
                     to = yp + size * q * ldy
                     call_code(
-                        table[code + (0 if t < many else 1)],
+                        table[t + code],
                         (xp + size * q * xrow, offsets + 8 * k0, xrow, 1, address(w) + size * (g * table[WGROUP] + block * table[WBLOCK]),
-                         woffsets + 8 * k0, table[WINC], k1 - k0, walk[phase + RUN], address(start) + size * j, 0, address(y) + to, ldy, some),
+                         woffsets + 8 * k0, table[WINC], k1 - k0, table[t + STEPS], address(start) + size * j, 0, address(y) + to, ldy, some),
                     )  # fmt: skip
                     if table[FINISH]:
-                        call_code(table[FINISH], (address(y) + to, address(add) + to, ldy, height if t < many else height - 1, some))
+                        call_code(table[FINISH], (address(y) + to, address(add) + to, ldy, table[t + HEIGHT], some))
 
 
 # --------------------------------------------------------------------------------- window outer

@@ -23,6 +23,9 @@ Where columns are one vector, every FMA would need a load of its own.  So a tile
 
 A number of x then serves as many sums as there are taps that see it.
 
+At the border of an image some rows of a tile do not see some taps.  Such a tile is a sequence of pieces, each a part of what its row of taps
+reads, for some of the rows; so what is outside is neither read nor computed.
+
 A tile for few columns has vectors along the sum instead, where both operands' steps are neighbours (xinc = 1), and adds the lanes up at its
 end; column j of w is at w[wtaps[k] + j*winc + t].  That is a convolution to very few channels, such as the gradient for an image.
 """
@@ -154,19 +157,33 @@ def tile_for(rows: int, columns: int, dtype: np.dtype, run: int = 0, ntaps: int 
     return min(choices, key=time)
 
 
-def tile_kernel(tile: Tile, rows: int, dtype: np.dtype, unit_rows: bool = False, masked: bool = False, lanewise: bool = False) -> int:
+class Piece(NamedTuple):
+    """Part of a row of taps, which `entries` of the tables describe together: so many `runs`, from the run `skip` of the entry on, for the rows from
+    `first` to before `end`."""
+
+    entry: int
+    skip: int
+    runs: int
+    first: int
+    end: int
+
+
+def tile_kernel(
+    tile: Tile, rows: int, dtype: np.dtype, unit_rows: bool = False, masked: bool = False, lanewise: bool = False, pieces: tuple[Piece, ...] = ()
+) -> int:  # fmt: skip
     """Address of the micro-kernel for `rows` rows of `tile`; compiled on first use, in about 10 ms.
 
     `unit_rows` promises xrow = 1 (rows at fixed offsets).  `masked` reads only the first `cols` columns of w too (and of x, if
-    `lanewise`), for operands that are not padded to whole blocks; reads of start and writes of y never pass `cols`.
+    `lanewise`), for operands that are not padded to whole blocks; reads of start and writes of y never pass `cols`.  `pieces` of each row
+    of taps, if it is not taken whole.
 
     The function takes the 14 integers or addresses that `call_code` lists.
     """
-    key = (tile.lanes, tile.vectors, tile.across, rows, dtype.char, unit_rows, masked, lanewise)
+    key = (tile.lanes, tile.vectors, tile.across, rows, dtype.char, unit_rows, masked, lanewise, *([digest(pieces)] if pieces else []))
     along = tile.lanes == 1
     return compiled(
         "tile-" + "-".join(map(str, key)),
-        lambda: _emit_along(tile.vectors, rows, dtype) if along else _emit(tile, rows, dtype, unit_rows, masked, lanewise),
+        lambda: _emit_along(tile.vectors, rows, dtype) if along else _emit(tile, rows, dtype, unit_rows, masked, lanewise, pieces),
     )
 
 
@@ -222,13 +239,13 @@ def _start(kind: str, shape: str, dtype: np.dtype, lanes: int) -> _Start:
     return _Start(module, fn, scalar, vec, fma, *accesses(module, vec))
 
 
-def _emit(tile: Tile, rows: int, dtype: np.dtype, unit_rows: bool, masked: bool, lanewise: bool) -> ir.Module:
+def _emit(tile: Tile, rows: int, dtype: np.dtype, unit_rows: bool, masked: bool, lanewise: bool, pieces: tuple[Piece, ...] = ()) -> ir.Module:
     lanes, vectors, across = tile.lanes, tile.vectors, tile.across
-    kind = (f"_{across}" if across > 1 else "") + ("_unit" if unit_rows else "") + ("_masked" if masked else "") + ("_lanewise" if lanewise else "")
+    kind = f"_{across}" * (across > 1) + "_unit" * unit_rows + "_masked" * masked + "_lanewise" * lanewise + f"_{digest(pieces)}" * bool(pieces)
     module, fn, scalar, vec, fma, load_at, store = _start("tile", f"{rows}x{vectors}x{lanes}{kind}", dtype, lanes)
     x, xtaps, xrow, xinc, w, wtaps, winc, ntaps, run, start, ldstart, y, ldy, cols = fn.args
-    blocks = ("entry", "whole_start", "part_start", "tap", "inner", "tap_end", "done", "whole_store", "part_store", "exit")
-    entry, whole_start, part_start, tap, inner, tap_end, done, whole_store, part_store, exit_ = (fn.append_basic_block(n) for n in blocks)
+    blocks = ("entry", "whole_start", "part_start", "tap", "done", "whole_store", "part_store", "exit")
+    entry, whole_start, part_start, tap, done, whole_store, part_store, exit_ = (fn.append_basic_block(n) for n in blocks)
     b = ir.IRBuilder(entry)
 
     def const(n: int) -> ir.Constant:
@@ -264,49 +281,63 @@ def _emit(tile: Tile, rows: int, dtype: np.dtype, unit_rows: bool, masked: bool,
     first_part = {(i, j): load(at(start, i, j, ldstart), masks[j]) for i, j in grid}
     b.branch(tap)
 
+    def taken(piece: Piece, before: dict) -> dict:
+        """The sums after a loop over the steps of a piece."""
+        begin, inner, after = b.block, fn.append_basic_block("inner"), fn.append_basic_block("after")
+        n = b.add(k, const(piece.entry))
+        at_tap = b.mul(run, const(piece.skip))
+        xk = row_at(b.gep(x, [b.add(b.load(b.gep(xtaps, [n])), b.mul(at_tap, xinc))]), piece.first)
+        if piece.first:  # or LLVM adds from row to row again
+            xk = b.asm(ir.FunctionType(xk.type, [xk.type]), "", "=r,0", [xk], False)
+        wk = b.gep(w, [b.add(b.load(b.gep(wtaps, [n])), b.mul(at_tap, winc))])
+        steps = b.mul(run, const(piece.runs))
+        b.branch(inner)
+        b.position_at_end(inner)
+        t, xt, wt = b.phi(I64), b.phi(scalar.as_pointer()), b.phi(scalar.as_pointer())
+        sums = {(i, j): b.phi(vec) for i, j in grid if piece.first <= i < piece.end}
+        ask_for_weights(wt)
+        weights = [[load(b.gep(tap_at(wt, s), [const(j * lanes)]), masks[j] if masked else None) for j in range(vectors)] for s in range(across)]
+        new, values, late = dict(sums), {}, _late(across)
+        for m in range(piece.first, piece.end + (across - 1) * (late + 1)):
+            for j in range(vectors):
+                if m < piece.end + across - 1:
+                    place = row_at(xt, m - piece.first)
+                    if lanewise:
+                        values[m, j] = load(b.gep(place, [const(j * lanes)]), masks[j] if masked else None)
+                    else:
+                        values[m, j] = values[m, 0] if j else splat(b, b.load(place), lanes)
+                for s in range(across):
+                    i = m - s * (late + 1)
+                    if piece.first <= i < piece.end:
+                        new[i, j] = b.call(fma, [values[i + s, j], weights[s][j], new[i, j]])
+        following = (b.add(t, const(1)), b.gep(xt, [xinc]), b.gep(wt, [winc]))
+        b.cbranch(b.icmp_signed("<", following[0], steps), inner, after)
+        b.position_at_end(after)
+        for phi, one, two in zip((t, xt, wt), (const(0), xk, wk), following, strict=True):
+            phi.add_incoming(one, begin)
+            phi.add_incoming(two, inner)
+        for ij, phi in sums.items():
+            phi.add_incoming(before[ij], begin)
+            phi.add_incoming(new[ij], inner)
+        return before | new
+
     b.position_at_end(tap)
     k = b.phi(I64)
     outer = {ij: b.phi(vec) for ij in grid}
-    xk, wk = b.gep(x, [b.load(b.gep(xtaps, [k]))]), b.gep(w, [b.load(b.gep(wtaps, [k]))])
-    b.branch(inner)
-
-    b.position_at_end(inner)
-    t, xt, wt = b.phi(I64), b.phi(scalar.as_pointer()), b.phi(scalar.as_pointer())
-    sums = {ij: b.phi(vec) for ij in grid}
-    ask_for_weights(wt)
-    weights = [[load(b.gep(tap_at(wt, s), [const(j * lanes)]), masks[j] if masked else None) for j in range(vectors)] for s in range(across)]
-    new, values, late = dict(sums), {}, _late(across)
-    for m in range(rows + (across - 1) * (late + 1)):
-        for j in range(vectors):
-            if m < rows + across - 1:
-                place = row_at(xt, m)
-                if lanewise:
-                    values[m, j] = load(b.gep(place, [const(j * lanes)]), masks[j] if masked else None)
-                else:
-                    values[m, j] = values[m, 0] if j else splat(b, b.load(place), lanes)
-            for s in range(across):
-                if 0 <= m - s * (late + 1) < rows:
-                    i = m - s * (late + 1)
-                    new[i, j] = b.call(fma, [values[i + s, j], weights[s][j], new[i, j]])
-    t_next, x_next, w_next = b.add(t, const(1)), b.gep(xt, [xinc]), b.gep(wt, [winc])
-    b.cbranch(b.icmp_signed("<", t_next, run), inner, tap_end)
-
-    b.position_at_end(tap_end)
-    k_next = b.add(k, const(1))
+    new, entries = outer, 1 + max((p.entry for p in pieces), default=0)
+    for piece in pieces or (Piece(0, 0, 1, 0, rows),):
+        if piece.first < piece.end:
+            new = taken(piece, new)
+    k_next = b.add(k, const(entries))
+    last = b.block
     b.cbranch(b.icmp_signed("<", k_next, ntaps), tap, done)
-
     k.add_incoming(const(0), whole_start)
     k.add_incoming(const(0), part_start)
-    k.add_incoming(k_next, tap_end)
-    for phi, begin, following in ((t, const(0), t_next), (xt, xk, x_next), (wt, wk, w_next)):
-        phi.add_incoming(begin, tap)
-        phi.add_incoming(following, inner)
+    k.add_incoming(k_next, last)
     for ij in grid:
         outer[ij].add_incoming(first[ij], whole_start)
         outer[ij].add_incoming(first_part[ij], part_start)
-        outer[ij].add_incoming(new[ij], tap_end)
-        sums[ij].add_incoming(outer[ij], tap)
-        sums[ij].add_incoming(new[ij], inner)
+        outer[ij].add_incoming(new[ij], last)
 
     b.position_at_end(done)
     b.cbranch(whole, whole_store, part_store)
