@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numba
@@ -36,38 +37,46 @@ _padded = m.row(cpu._padded, _clipped=_clipped)
 _whole = m.row(cpu._whole)
 
 
-def _kernels(mode: int, rank: int) -> tuple[Family, Family, Family]:
-    """(sample, gradient of the image, gradient of the grid)."""
-    COUNT = (1, 2, 4)[mode]  # taps along an axis
-    DEEP = COUNT if rank == 3 else 1
-    ALL = DEEP * COUNT * COUNT
-    CHUNK = min(THREADS, TAPS // ALL)
+def _taps(mode: int, rank: int) -> tuple[int, int]:
+    """(taps along an axis, along the depth)."""
+    count = (1, 2, 4)[mode]
+    return count, count if rank == 3 else 1
+
+
+@m.device
+def _cubic(place, size, scale, padding, align, a, index, weight, slope, x):
+    # Keys' cubic with a = -3/4: near at distances t and 1 - t, far at 1 + t and 2 - t.
+    number = x.dtype.type
+    one, c, five, eight = number(1), number(-0.75), number(5), number(8)
+    c2, c3 = c + number(2), c + number(3)
+    low = m.floor(place)
+    t = place - low
+    for k in range(4):
+        q, _ = _padded(low + number(k - 1), size, padding, align, x)
+        index[a, k] = _whole(q, size)
+        d = abs(t - number(k - 1))
+        sign = one if k < 2 else -one
+        if k == 1 or k == 2:
+            weight[a, k] = (c2 * d - c3) * d * d + one
+            slope[a, k] = sign * scale * (number(3) * c2 * d - number(2) * c3) * d
+        else:
+            weight[a, k] = ((d - five) * d + eight) * d * c - number(4) * c
+            slope[a, k] = sign * scale * ((number(3) * d - number(10)) * d + eight) * c
+
+
+@functools.cache
+def _look(mode: int, rank: int) -> Callable:
+    """Tells what a place, which begins at `place` of the grid, sees of all axes: indices, weights, slopes d weight / d coordinate."""
 
     @m.device
     def axis(coordinate, length, padding, align, a, index, weight, slope, x):
-        # What a place sees of axis a: indices, weights, and slopes d weight / d coordinate.
         number = x.dtype.type
         one, half = number(1), number(0.5)
         size = number(length)
         scale = (size - one) * half if align else size * half
         place = (coordinate + one) * scale - (number(0) if align else half)
         if mode == CUBIC:
-            # Keys' cubic with a = -3/4: near at distances t and 1 - t, far at 1 + t and 2 - t.
-            c, five, eight = number(-0.75), number(5), number(8)
-            c2, c3 = c + number(2), c + number(3)
-            low = m.floor(place)
-            t = place - low
-            for k in range(4):
-                q, _ = _padded(low + number(k - 1), size, padding, align, x)
-                index[a, k] = _whole(q, size)
-                d = abs(t - number(k - 1))
-                sign = one if k < 2 else -one
-                if k == 1 or k == 2:
-                    weight[a, k] = (c2 * d - c3) * d * d + one
-                    slope[a, k] = sign * scale * (number(3) * c2 * d - number(2) * c3) * d
-                else:
-                    weight[a, k] = ((d - five) * d + eight) * d * c - number(4) * c
-                    slope[a, k] = sign * scale * ((number(3) * d - number(10)) * d + eight) * c
+            _cubic(place, size, scale, padding, align, a, index, weight, slope, x)
         else:
             place, inside = _padded(place, size, padding, align, x)
             if mode == NEAREST:
@@ -82,10 +91,16 @@ def _kernels(mode: int, rank: int) -> tuple[Family, Family, Family]:
 
     @m.device
     def look(grid, place, plan, index, weight, slope):
-        # What a place, which begins at `place` of the grid, sees of all axes; its coordinates come in the order width, height, depth.
+        # Coordinates come in the order width, height, depth.
         index[0, 0], weight[0, 0], slope[0, 0] = 0, grid.dtype.type(1), grid.dtype.type(0)  # an axis that is not there has one pixel
         for a in range(3 - rank, 3):
             axis(grid[place + 2 - a], plan[SIZE + a], plan[PADDING], plan[ALIGN], a, index, weight, slope, grid)
+
+    return look
+
+
+def _sample(mode: int, rank: int) -> Callable:
+    (COUNT, DEEP), look = _taps(mode, rank), _look(mode, rank)
 
     def sample(n, x, x0, grid, g0, y, plan):
         # y[place, c] = the sum over the taps of weight * x[pixel, c]
@@ -107,6 +122,14 @@ def _kernels(mode: int, rank: int) -> tuple[Family, Family, Family]:
                                 total += weight[0, i] * weight[1, j] * weight[2, k] * seen
                 y[to + c * plan[Y_CHANNEL]] = total
 
+    return sample
+
+
+def _input_grad(mode: int, rank: int) -> Callable:
+    (COUNT, DEEP), look = _taps(mode, rank), _look(mode, rank)
+    ALL = DEEP * COUNT * COUNT
+    CHUNK = min(THREADS, TAPS // ALL)
+
     def input_grad(gy, gy0, grid, g0, gx, plan):
         # gx[pixel, c] = the sum over the places and their taps on this pixel of weight * gy[place, c]
         index = cuda.local.array((3, COUNT), numba.int64)
@@ -124,7 +147,9 @@ def _kernels(mode: int, rank: int) -> tuple[Family, Family, Family]:
         height, width, channels, places = plan[SIZE + 1], plan[SIZE + 2], plan[CHANNELS], plan[LOCATIONS]
         pixels = plan[SIZE] * height * width
         many = SUMS // lanes
-        first, c, image = cuda.blockIdx.x * many, cuda.blockIdx.y * lanes + lane, cuda.blockIdx.z
+        tiles = (pixels + many - 1) // many
+        image, c = cuda.blockIdx.x // tiles, cuda.blockIdx.y * lanes + lane
+        first = (cuda.blockIdx.x - image * tiles) * many
         for i in range(t, SUMS, THREADS):
             sums[i] = gy.dtype.type(0)
         for start in range(0, places, CHUNK):
@@ -166,6 +191,12 @@ def _kernels(mode: int, rank: int) -> tuple[Family, Family, Family]:
             for i in range(group, min(many, pixels - first), groups):
                 gx[image * pixels * channels + (first + i) * plan[X_PIXEL] + c * plan[X_CHANNEL]] = sums[i * lanes + lane]
 
+    return input_grad
+
+
+def _grid_grad(mode: int, rank: int) -> Callable:
+    (COUNT, DEEP), look = _taps(mode, rank), _look(mode, rank)
+
     def grid_grad(n, gy, gy0, x, x0, grid, g0, ggrid, plan):
         # ggrid = the sum over the taps of (gy . pixel) * d weight / d coordinate
         index = cuda.local.array((3, COUNT), numba.int64)
@@ -204,12 +235,19 @@ def _kernels(mode: int, rank: int) -> tuple[Family, Family, Family]:
                     ggrid[p * rank + a] = total
             cuda.syncthreads()
 
-    for function in (sample, input_grad, grid_grad):
-        function.__name__ = function.__qualname__ = f"{function.__name__}_{MODES[mode]}_{rank}d"
-    return kernel("iTiTiTI")(sample), kernel("TiTiTI")(input_grad), kernel("iTiTiTiTI")(grid_grad)
+    return grid_grad
 
 
-_KERNELS = {(mode, rank): _kernels(mode, rank) for mode, rank in ((NEAREST, 2), (NEAREST, 3), (LINEAR, 2), (LINEAR, 3), (CUBIC, 2))}
+def _family(make: Callable, letters: str, mode: int, rank: int) -> Family:
+    function = make(mode, rank)
+    function.__name__ = function.__qualname__ = f"{function.__name__}_{MODES[mode]}_{rank}d"
+    return kernel(letters)(function)
+
+
+_EACH = ((NEAREST, 2), (NEAREST, 3), (LINEAR, 2), (LINEAR, 3), (CUBIC, 2))
+_SAMPLE = {how: _family(_sample, "iTiTiTI", *how) for how in _EACH}
+_INPUT_GRAD = {how: _family(_input_grad, "TiTiTI", *how) for how in _EACH}
+_GRID_GRAD = {how: _family(_grid_grad, "iTiTiTiTI", *how) for how in _EACH}
 
 
 # ------------------------------------------------------------------------------------- public side
@@ -257,7 +295,7 @@ def grid_sample(x: Array, grid: Array, mode: str, padding: str, align_corners: b
     if y.size:
         plan = _plan(x.shape, math.prod(grid.shape[1:-1]), padding, align_corners, order, order)
         x, grid = _line(x, order), contiguous(grid)
-        _run(_KERNELS[MODES.index(mode), rank][0], grid.size // rank, _block(y.shape[1], order), x, grid, (y.flat, plan.flat))
+        _run(_SAMPLE[MODES.index(mode), rank], grid.size // rank, _block(y.shape[1], order), x, grid, (y.flat, plan.flat))
     return y
 
 
@@ -272,8 +310,8 @@ def grid_sample_input_grad(gy: Array, grid: Array, input_size: tuple[int, ...], 
         plan = _plan(gx.shape, math.prod(grid.shape[1:-1]), padding, align_corners, order, order)
         gy, grid = _line(gy, order), contiguous(grid)
         lanes, groups = _block(channels, False)
-        tiles = -(-math.prod(input_size) // (SUMS // lanes)), -(-channels // lanes), batch
-        _KERNELS[MODES.index(mode), rank][1][gy.dtype].blocks(tiles, (lanes, groups), gy.flat, gy.offset, grid.flat, grid.offset, gx.flat, plan.flat)
+        tiles = -(-math.prod(input_size) // (SUMS // lanes)) * batch, -(-channels // lanes)  # images along x, of which there may be 2^31
+        _INPUT_GRAD[MODES.index(mode), rank][gy.dtype].blocks(tiles, (lanes, groups), gy.flat, gy.offset, grid.flat, grid.offset, gx.flat, plan.flat)
     return gx
 
 
@@ -285,5 +323,5 @@ def grid_sample_grid_grad(gy: Array, x: Array, grid: Array, mode: str, padding: 
     x_order, y_order = _in_order(x), _in_order(gy)
     plan = _plan(x.shape, math.prod(grid.shape[1:-1]), padding, align_corners, x_order, y_order)
     gy, x, grid = _line(gy, y_order), _line(x, x_order), contiguous(grid)
-    _run(_KERNELS[MODES.index(mode), rank][2], grid.size // rank, _block(x.shape[1], x_order), gy, x, grid, (ggrid.flat, plan.flat))
+    _run(_GRID_GRAD[MODES.index(mode), rank], grid.size // rank, _block(x.shape[1], x_order), gy, x, grid, (ggrid.flat, plan.flat))
     return ggrid
