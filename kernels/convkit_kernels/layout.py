@@ -21,7 +21,7 @@ def normal(a: np.ndarray) -> np.ndarray:
     """
     if not a.dtype.isnative:
         return a.astype(a.dtype.newbyteorder("="))
-    return a if a.flags.aligned and a.flags.writeable else np.array(a, order="K")  # also of a NumPy number
+    return a if a.flags.behaved else np.array(a, order="K")  # aligned and writable; also of a NumPy number
 
 
 @lru_cache(maxsize=1024)

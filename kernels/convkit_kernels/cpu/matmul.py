@@ -55,13 +55,13 @@ def multiply(a: np.ndarray, b: np.ndarray, bias: np.ndarray | None, y: np.ndarra
     k = a.shape[-1]
     if not y.size:
         return
-    start = np.zeros(n, a.dtype) if bias is None else contiguous(bias)
     if not k:
-        y[...] = start
+        y[...] = 0 if bias is None else bias
         finish(y, add, relu)
         return
     by_columns = not a.flags.c_contiguous and a.swapaxes(-1, -2).flags.c_contiguous
     plan = _plan(a.shape, b.shape, tuple(batch), a.dtype, by_columns, add is not None, relu)
+    start = plan.zeros if bias is None else contiguous(bias)
     a = contiguous(a.swapaxes(-1, -2) if by_columns else a)
     if plan.packed:
         down = b.swapaxes(-1, -2)
@@ -70,7 +70,7 @@ def multiply(a: np.ndarray, b: np.ndarray, bias: np.ndarray | None, y: np.ndarra
     else:
         b = contiguous(b)
     more = y if add is None else contiguous(add)
-    tasks.run(tasks.compiled(_product, a.dtype.char), plan.units, plan.numbers, plan.places, a, b, start, y, more, flush=True, work=plan.work)
+    tasks.run(plan.code, plan.units, plan.numbers, plan.places, a, b, start, y, more, flush=True, work=plan.work)
 
 
 def finish(y: np.ndarray, add: np.ndarray | None, relu: bool) -> None:
@@ -94,11 +94,13 @@ FINISH = 23  # code that adds, and cuts off at 0, or 0
 class _Plan(NamedTuple):
     """What a product takes besides arrays."""
 
+    code: int
     packed: bool  # b, into blocks of columns
     columns: int
     units: int
     numbers: np.ndarray  # as `_product` reads them
     places: np.ndarray  # 0, then which matrix of a each product takes, and which of b
+    zeros: np.ndarray  # for no bias
     work: float  # see `tasks.run`
 
 
@@ -125,7 +127,8 @@ def _plan(a: tuple[int, ...], b: tuple[int, ...], batch: tuple[int, ...], dtype:
                *split, *whole, *part, finish_kernel(dtype, adds, relu))  # fmt: skip
     index = np.concatenate([_NO_TAPS, of_a, of_b])
     work = of_a.size * m * n * k * dtype.itemsize / MACS
-    return _Plan(packed, tile.columns, of_a.size * groups * blocks, np.array(numbers, np.int64), index, work)
+    units, code = of_a.size * groups * blocks, tasks.compiled(_product, dtype.char)
+    return _Plan(code, packed, tile.columns, units, np.array(numbers, np.int64), index, np.zeros(n, dtype), work)
 
 
 def _places(own: tuple[int, ...], batch: tuple[int, ...]) -> np.ndarray:

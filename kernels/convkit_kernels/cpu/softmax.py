@@ -92,40 +92,45 @@ class _Row:
     """The formulas of one operation: `greatest` tells whether it subtracts the maximum."""
 
     def __init__(self, greatest: bool, term: Callable, rest: Callable, result: Callable):
+        def few(task, plan, index, x, b, y, d, e, f, g):
+            tasks.wide()
+            count, classes, each = plan[0], plan[1], plan[2]
+            first, out = numba.carray(x, (count, classes)), numba.carray(y, (count, classes))
+            zero = first.dtype.type(0)
+            low, high = task * each, min(count, (task + 1) * each)
+            # Rows too short for vectors go together: what all of a row share is written out for each of its numbers.
+            tops, rests = numba.carray(_row_room(x), (2, TOGETHER))
+            for start in range(low, high, TOGETHER // classes):
+                end = min(high, start + TOGETHER // classes)
+                a, c, v = _together(x, start, end, classes), _together(b, start, end, classes), _together(y, start, end, classes)
+                for i in range(start, end):
+                    p, shared = first[i], tops[(i - start) * classes : (i - start + 1) * classes]
+                    top = p[0] if greatest else zero
+                    if greatest:
+                        for j in range(classes):
+                            top = m.maximum(top, p[j])
+                    for j in range(classes):
+                        shared[j] = top
+                for k in range(v.size):
+                    v[k] = term(a[k], c[k], tops[k])
+                for i in range(start, end):
+                    z, shared = out[i], rests[(i - start) * classes : (i - start + 1) * classes]
+                    total = zero
+                    for j in range(classes):
+                        total += z[j]
+                    for j in range(classes):
+                        shared[j] = total
+                for k in range(v.size):
+                    rests[k] = rest(rests[k])
+                for k in range(v.size):
+                    v[k] = result(a[k], c[k], v[k], tops[k], rests[k])
+
         def rows(task, plan, index, x, b, y, d, e, f, g):
             tasks.wide()
             count, classes, each = plan[0], plan[1], plan[2]
             first, second, out = numba.carray(x, (count, classes)), numba.carray(b, (count, classes)), numba.carray(y, (count, classes))
             zero = first.dtype.type(0)
             low, high = task * each, min(count, (task + 1) * each)
-            if classes <= FEW:
-                # Rows too short for vectors go together: what all of a row share is written out for each of its numbers.
-                tops, rests = numba.carray(_row_room(x), (2, TOGETHER))
-                for start in range(low, high, TOGETHER // classes):
-                    end = min(high, start + TOGETHER // classes)
-                    a, c, v = _together(x, start, end, classes), _together(b, start, end, classes), _together(y, start, end, classes)
-                    for i in range(start, end):
-                        p, shared = first[i], tops[(i - start) * classes : (i - start + 1) * classes]
-                        top = p[0] if greatest else zero
-                        if greatest:
-                            for j in range(classes):
-                                top = m.maximum(top, p[j])
-                        for j in range(classes):
-                            shared[j] = top
-                    for k in range(v.size):
-                        v[k] = term(a[k], c[k], tops[k])
-                    for i in range(start, end):
-                        z, shared = out[i], rests[(i - start) * classes : (i - start + 1) * classes]
-                        total = zero
-                        for j in range(classes):
-                            total += z[j]
-                        for j in range(classes):
-                            shared[j] = total
-                    for k in range(v.size):
-                        rests[k] = rest(rests[k])
-                    for k in range(v.size):
-                        v[k] = result(a[k], c[k], v[k], tops[k], rests[k])
-                return
             for i in range(low, high):
                 p, q, z = first[i], second[i], out[i]
                 top = zero
@@ -178,10 +183,10 @@ class _Row:
                 for i in range(size):
                     z[i] = result(p[i], q[i], z[i], tops[i], sums[i])
 
-        for run, kind in ((rows, "rows"), (strips, "strips")):
+        for run, kind in ((few, "few"), (rows, "rows"), (strips, "strips")):
             run.__name__ = run.__qualname__ = result.__name__ + "_" + kind
             run.__module__ = __name__
-        self.rows, self.strips = rows, strips
+        self.few, self.rows, self.strips = few, rows, strips
 
     def run(self, axis: int, x: np.ndarray, b: np.ndarray | None = None) -> np.ndarray:
         """The result along `axis`, in the memory order of x."""
@@ -196,7 +201,7 @@ class _Row:
             moved = self.run(-1, *(contiguous(np.moveaxis(a, axis, -1)) for a in (x, b)))
             y[...] = np.moveaxis(moved, -1, axis)
             return y
-        tasks.walk(self.rows, self.strips, sizes, _NONE, x, b, y)
+        tasks.walk(self.few if sizes[1] <= FEW else self.rows, self.strips, sizes, _NONE, x, b, y)
         return y
 
 
