@@ -49,9 +49,14 @@ def kernels_on(device: str) -> ModuleType:
     return importlib.import_module(f"convkit_kernels.{'cpu' if device == 'cpu' else 'cuda'}")
 
 
-def machine() -> ModuleType:
-    """What measures the device that computes: `peak_gflops` and `copy_gbytes`."""
-    return importlib.import_module("convkit_kernels.cpu.machine")
+def machine(device: str = "cpu") -> ModuleType:
+    """What measures a device: `peak_gflops` and `copy_gbytes`."""
+    return importlib.import_module(f"convkit_kernels.{'cpu' if device == 'cpu' else 'cuda'}.machine")
+
+
+def waiting(device: str) -> Callable[[], None]:
+    """A function that waits until all that was asked of a device is done; on the host everything is."""
+    return (lambda: None) if device == "cpu" else _driver().synchronize
 
 
 def of(array: Any) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,9 +25,13 @@ class Ran:
 
 
 class Clock:
-    """Runs and times operations, for `autograd.observed`; a class derived from it says in `ran` what becomes of each."""
+    """Runs and times operations, for `autograd.observed`; a class derived from it says in `ran` what becomes of each.
 
-    def __init__(self) -> None:
+    `wait` waits for the device, so that an operation's time ends when its kernels do.
+    """
+
+    def __init__(self, wait: Callable[[], None] = lambda: None) -> None:
+        self.wait = wait
         self.inner = 0.0  # seconds of operations inside the one that is timed
         self.count = 0  # operations so far
 
@@ -46,8 +50,10 @@ class Clock:
     def _run(self, node: Function, given: list, back: bool, call: Callable[[], Any]) -> Any:
         self.count += 1
         count, before, self.inner = self.count, self.inner, 0.0
+        self.wait()
         start = time.perf_counter()
         result = call()
+        self.wait()
         whole = time.perf_counter() - start
         own, self.inner = whole - self.inner, before + whole
         made = result if isinstance(result, tuple) else (result,)
@@ -58,12 +64,3 @@ class Clock:
 def _arrays(values: list | tuple) -> tuple[np.ndarray, ...]:
     arrays = (v.array if isinstance(v, TensorBase) else v for v in values)
     return tuple(a for a in arrays if isinstance(a, np.ndarray))
-
-
-def refuse_devices(op: str, tensors: Iterable[Any]) -> None:
-    """RuntimeError for tensors on a GPU, whose kernels still run when an operation has returned: a clock on the host would tell something else."""
-    for t in tensors:
-        if isinstance(t, TensorBase) and t.array.device != "cpu":
-            raise RuntimeError(
-                f"{op}: times kernels of the CPU, and a tensor is on {t.array.device}; use .cpu() here, or NVIDIA's Nsight Systems there"
-            )

@@ -17,7 +17,7 @@ from ..ops import checks
 from ..ops.creation import ones_like
 from ..tensor import Tensor
 from ..threads import get_num_threads
-from .clock import Clock, Ran, refuse_devices
+from .clock import Clock, Ran
 
 
 @dataclass
@@ -90,7 +90,11 @@ def explain(op: Callable[..., Any], *inputs: Any, repeats: int = 5) -> Explanati
         raise TypeError(f"explain: op must be a layer or a function, got {type(op).__name__}")
     if checks.whole("explain", "repeats", repeats) < 1:
         raise ValueError(f"explain: repeats must be at least 1, got {repeats}")
-    refuse_devices("explain", (*inputs, *(op.parameters() if hasattr(op, "parameters") else ())))
+    for t in (*inputs, *(op.parameters() if hasattr(op, "parameters") else ())):
+        if isinstance(t, Tensor) and t.device != "cpu":
+            raise RuntimeError(
+                f"explain: tells how the CPU's kernels choose, and a tensor is on {t.device}; use .cpu() here, or convkit.profile there"
+            )
     tensors = [x.detach().requires_grad_(x.dtype.kind == "f") if isinstance(x, Tensor) else x for x in inputs]
     parameters = [(p, p.grad) for p in op.parameters()] if hasattr(op, "parameters") else []
     buffers = [(b, b.array.copy()) for b in op.buffers()] if hasattr(op, "buffers") else []

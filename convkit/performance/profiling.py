@@ -17,14 +17,14 @@ from typing import Any
 import numpy as np
 
 from ..autograd import Function, observed
-from ..device import machine
+from ..device import machine, waiting
 from ..files import write_whole
 from ..nn import Module
 from ..ops import checks
 from ..ops.creation import ones_like
 from ..tensor import Tensor
 from ..threads import get_num_threads
-from .clock import Clock, Ran, refuse_devices
+from .clock import Clock, Ran
 
 # Multiply-adds by the class of an operation, from the arrays it got and gave.
 MACS: dict[str, Callable[[tuple, np.ndarray], int]] = {
@@ -77,6 +77,7 @@ class Profile:
     copy_gbytes: float
     threads: int
     dtype: str
+    device: str = "cpu"
 
     def bound(self, work: Work) -> tuple[str, float]:
         """Which limit is nearer, "peak" or "copy", and the part of it that was reached (Winograd's algorithm may pass 1)."""
@@ -98,9 +99,10 @@ class Profile:
         aligned = [[cell.ljust(w) if i < 2 else cell.rjust(w) for i, (cell, w) in enumerate(zip(line, widths, strict=True))] for line in table]
         lines = ["  ".join(line) for line in aligned]
         rule = "-" * len(lines[0])
+        where = f"{self.threads} threads" if self.device == "cpu" else self.device
         tail = (
             f"a step: {1e3 * self.seconds:.2f} ms, of which {100 * self.overhead / self.seconds:.0f} % graph and dispatch; "
-            f"{self.threads} threads, {self.dtype}; this machine now: {self.peak_gflops:.0f} GFLOP/s, {self.copy_gbytes:.1f} GB/s"
+            f"{where}, {self.dtype}; this machine now: {self.peak_gflops:.0f} GFLOP/s, {self.copy_gbytes:.1f} GB/s"
         )
         return "\n".join([lines[0].rstrip(), rule, *lines[1:-1], rule, lines[-1], tail])
 
@@ -181,9 +183,10 @@ def profile(model: Module, *inputs: Any, backward: bool = True, repeats: int = 5
 
     A row is a module that ran operations of its own, in the order of the first; the operations that backward runs count for the layer
     whose forward made them.  Multiply-adds are those of direct sums; bytes are those of the arrays that operations read and write, once
-    each; `of` says which part of the machine's peak or of a copy's bandwidth was reached, whichever is the nearer limit.
+    each; `of` says which part of the machine's peak or of a copy's bandwidth was reached, whichever is the nearer limit.  On a GPU each
+    operation is waited for, so its time includes that of its launches, which otherwise run ahead; the peak is that of plain multiply-adds.
 
-    Raises TypeError if `model` is no module, ValueError for fewer than one repetition, RuntimeError for tensors on a GPU.
+    Raises TypeError if `model` is no module, ValueError for fewer than one repetition.
 
     >>> import convkit
     >>> from convkit import nn
@@ -195,14 +198,15 @@ def profile(model: Module, *inputs: Any, backward: bool = True, repeats: int = 5
         raise TypeError(f"profile: model must be a Module, got {type(model).__name__}")
     if checks.whole("profile", "repeats", repeats) < 1:
         raise ValueError(f"profile: repeats must be at least 1, got {repeats}")
-    refuse_devices("profile", (*model.parameters(), *inputs))
+    device = next((t.device for t in (*model.parameters(), *inputs) if isinstance(t, Tensor)), "cpu")
+    wait = waiting(device)
     gradients = [(t, t.grad) for t in (*model.parameters(), *inputs) if isinstance(t, Tensor)]
     buffers = [(b, b.array.copy()) for b in model.buffers()]
     best: dict[str, Layer] = {}
     seconds = overhead = math.inf
     try:
         for step in range(repeats + 1):
-            watch = _Watch(model)
+            watch = _Watch(model, wait)
             for t, _ in gradients:
                 t.grad = None
             with watch.on():
@@ -211,6 +215,7 @@ def profile(model: Module, *inputs: Any, backward: bool = True, repeats: int = 5
                 if backward:
                     watch.back = True
                     _backward(outputs)
+                wait()
                 whole = time.perf_counter() - start
             if not step:  # the first compiles
                 continue
@@ -226,7 +231,8 @@ def profile(model: Module, *inputs: Any, backward: bool = True, repeats: int = 5
         for b, array in buffers:
             b.array[...] = array
     dtype = next((str(p.dtype) for p in model.parameters()), "float32")
-    return Profile(tuple(best.values()), seconds, overhead, machine().peak_gflops(dtype), machine().copy_gbytes(), get_num_threads(), dtype)
+    peak, copy = machine(device).peak_gflops(dtype), machine(device).copy_gbytes()
+    return Profile(tuple(best.values()), seconds, overhead, peak, copy, get_num_threads(), dtype, device)
 
 
 def _backward(outputs: Any) -> None:
@@ -240,8 +246,8 @@ def _backward(outputs: Any) -> None:
 class _Watch(Clock):
     """Adds up every operation, for the module whose forward called it; in backward for the one whose forward made the node."""
 
-    def __init__(self, model: Module):
-        super().__init__()
+    def __init__(self, model: Module, wait: Callable[[], None]):
+        super().__init__(wait)
         self.model = model
         self.layers: dict[str, Layer] = {}
         self.path: list[Layer] = [Layer("", type(model).__name__)]

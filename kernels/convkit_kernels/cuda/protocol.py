@@ -318,6 +318,7 @@ FUNCTIONS: dict[Any, Callable] = {
     np.copy: lambda a, order="K": copy(a, order),
     np.ascontiguousarray: contiguous,
     np.result_type: lambda *args: np.result_type(*(a.dtype if isinstance(a, Array) else a for a in args)),
+    np.may_share_memory: lambda a, b: isinstance(a, Array) and isinstance(b, Array) and np.may_share_memory(a.view, b.view),
     np.shares_memory: lambda a, b: isinstance(a, Array) and isinstance(b, Array) and np.shares_memory(a.view, b.view),
     np.concatenate: _concatenate,
     np.stack: lambda arrays, axis=0: _concatenate([np.expand_dims(_as_array(a), axis) for a in arrays], axis),  # type: ignore[call-overload]
