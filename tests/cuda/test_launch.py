@@ -122,3 +122,41 @@ def test_what_a_kernel_encloses_names_it_the_same_in_each_process():
     assert len({content(make(row, number)) for row, number in ((one, 1), (one, 1.0), (one, np.float32(1)), (make, 1), (len, 1))}) == 5
     rows = (python_types.FunctionType(_named.__code__, {"_NUMBER": other}, "row") for other in (make, one, np.int64(1), np.int64(2)))
     assert len(set(map(content, rows))) == 4
+
+
+@pytest.mark.parametrize(
+    ("channels", "filters", "groups", "launches"),
+    [
+        (3, 5, 1, (1, 1, 2)),  # weights are read where they lie; parts of the weight gradient are added up
+        (4, 4, 1, (2, 2, 2)),  # weights are brought to an order that four are read from at once
+        (8, 8, 2, (2, 2, 2)),
+        (4, 4, 4, (2, 2, 2)),
+    ],
+)
+def test_launches_of_a_convolution(monkeypatch, channels, filters, groups, launches):
+    """Bias, what is added, and relu take none of their own."""
+    from convkit_kernels.cuda import conv_forward, conv_input_grad, conv_weight_grad
+    from convkit_kernels.geometry import window
+
+    def image(c, height=5, width=4):
+        return memory.empty((1, height, width, c), np.float32).transpose((0, 3, 1, 2))
+
+    counted, run = [], launch.Kernel.run
+    monkeypatch.setattr(launch.Kernel, "run", lambda self, *args: (counted.append(self), run(self, *args))[1])
+    win, w, bias = (
+        window("test", (2, 2), 1, 1, 1, groups),
+        memory.empty((filters, channels // groups, 2, 2), np.float32),
+        memory.empty((filters,), "f4"),
+    )
+    for call, expected in zip(
+        (
+            lambda: conv_forward(image(channels), w, bias, win, image(filters, 6, 5), True),
+            lambda: conv_input_grad(image(filters, 6, 5), w, None, (5, 4), win),
+            lambda: conv_weight_grad(image(channels), image(filters, 6, 5), win),
+        ),
+        launches,
+        strict=True,
+    ):
+        counted.clear()
+        call()
+        assert len(counted) == expected, counted
