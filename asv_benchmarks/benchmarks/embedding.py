@@ -45,3 +45,12 @@ class Gather(_Kernel):
     def prepare(self, index, dtype):
         x, places = random((4096, 1024), dtype), np.random.default_rng(0).integers(0, 1024, (4096, 1024))
         return lambda: cpu.gather(x, places, 0 if index == "rows" else 1)
+
+
+class GatherSum(_Kernel):
+    params = [DTYPES]
+    param_names = ["dtype"]
+
+    def prepare(self, dtype):
+        x, places = random((4096, 1024), dtype), np.random.default_rng(0).integers(0, 1024, 4096)
+        return lambda: cpu.gather_sum(x, places)

@@ -113,6 +113,20 @@ def test_gather(shape, axis, size, vector, dtype, layout, seed):
     assert y.dtype == dtype and y.shape == shape and np.array_equal(y, reference.gather(x, index, axis))
 
 
+@given(rows=st.integers(0, 9), columns=st.integers(1, 5), dtype=dtypes, layout=layouts, seed=st.integers(0, 99))
+def test_gather_sum(rows, columns, dtype, layout, seed):
+    index = LAYOUTS[layout](np.random.default_rng(seed).integers(0, columns, rows))
+    x = LAYOUTS[layout](numbers(seed, (rows, columns), dtype))
+    y = kernels.gather_sum(x, index)
+    assert y.dtype == dtype and y.shape == () and np.allclose(y, reference.gather_sum(x, index), rtol=1e-6, atol=1e-6)
+
+
+def test_gather_sum_in_threads():
+    x, index = numbers(1, (9000, 3), np.float32), np.random.default_rng(1).integers(0, 3, 9000)
+    assert np.allclose(kernels.gather_sum(x, index), reference.gather_sum(x, index), rtol=1e-6)
+    assert same_with_one_and_two_threads(lambda: kernels.gather_sum(x, index))
+
+
 def test_gather_in_threads():
     x, index = numbers(1, (7, 20, 30), np.float32), np.random.default_rng(1).integers(0, 20, (7, 900, 30))
     assert same_with_one_and_two_threads(lambda: kernels.gather(x, index, 1))

@@ -35,6 +35,13 @@ def gather(x, index, axis):
     return y
 
 
+def gather_sum(x, index):
+    total = 0.0
+    for n in range(len(index)):
+        total += float(x[n, int(index[n])])
+    return np.array(total)
+
+
 def embedding_bag(weight, index, start, scale, mode):
     y = np.zeros((len(start) - 1, weight.shape[1]))
     which = np.full(y.shape if mode == "max" else (0, 0), -1)

@@ -32,7 +32,7 @@ from .elementwise import (
     unary,
     where,
 )
-from .embedding import embedding, embedding_bag, embedding_bag_grad, embedding_grad, gather, scatter
+from .embedding import embedding, embedding_bag, embedding_bag_grad, embedding_grad, gather, gather_sum, scatter
 from .grid import grid_sample, grid_sample_grid_grad, grid_sample_input_grad
 from .local import local_forward, local_input_grad, local_weight_grad
 from .loss import pointwise_loss, pointwise_loss_grad
@@ -55,8 +55,9 @@ __all__ = [
     "abs", "activation", "activation_grad", "add", "amax", "amin", "argmax", "argmin", "argsort", "average_pool", "average_pool_grad", "binary",
     "channels_last", "clamp", "clamp_grad", "concatenate", "contiguous", "conv_forward", "conv_input_grad", "conv_weight_grad", "cross_entropy",
     "cross_entropy_grad", "div", "dropout", "embedding", "embedding_bag", "embedding_bag_grad", "embedding_grad", "exp", "fold", "gather",
-    "grid_sample", "grid_sample_grid_grad", "grid_sample_input_grad", "inside", "lerp", "local_forward", "local_input_grad", "local_weight_grad",
-    "log", "log_softmax", "log_softmax_grad", "matmul", "max_pool", "max_pool_grad", "max_pool_places", "max_unpool", "max_unpool_grad", "maximum",
-    "minimum", "mul", "neg", "nonzero", "norm", "norm_grad", "norm_stats", "normal", "optimizer_step", "pointwise_loss", "pointwise_loss_grad",
-    "pow", "prod", "resample", "scan", "scatter", "sign", "softmax", "softmax_grad", "sqrt", "sub", "sum", "unary", "unfold", "uniform", "where",
+    "gather_sum", "grid_sample", "grid_sample_grid_grad", "grid_sample_input_grad", "inside", "lerp", "local_forward", "local_input_grad",
+    "local_weight_grad", "log", "log_softmax", "log_softmax_grad", "matmul", "max_pool", "max_pool_grad", "max_pool_places", "max_unpool",
+    "max_unpool_grad", "maximum", "minimum", "mul", "neg", "nonzero", "norm", "norm_grad", "norm_stats", "normal", "optimizer_step",
+    "pointwise_loss", "pointwise_loss_grad", "pow", "prod", "resample", "scan", "scatter", "sign", "softmax", "softmax_grad", "sqrt", "sub",
+    "sum", "unary", "unfold", "uniform", "where",
 ]  # fmt: skip

@@ -3,6 +3,7 @@
 embedding         y[i] = w[index[i]]
 embedding_bag     y[b] = sum, mean or maximum of scale[k] w[index[k]] over start[b] <= k < start[b + 1]
 gather            y[o, k, i] = x[o, index[o, k, i], i]
+gather_sum        the sum over n of x[n, index[n]]
 scatter           y[o, index[o, k, i], i] = sum of x[o, k, i] over such k, or the last of them
 """
 
@@ -20,6 +21,7 @@ from .copy import contiguous
 from .runtime import kernel
 
 _SUM, _MEAN, _MAX = range(3)
+ROWS = 4096  # that a task picks numbers from; fewer are picked before another thread is awake
 FEW = 1 << 15  # numbers that one thread gathers as fast as many
 MODES = {"sum": _SUM, "mean": _MEAN, "max": _MAX}
 
@@ -146,6 +148,21 @@ def _gather(task, plan, index, x, y, c, d, e, f, g):
         o, k = o + 1, 0
 
 
+def _gather_sum(task, plan, index, x, partial, c, d, e, f, g):
+    # partial[task] = the sum over the task's n of x[n, index[n]]; four at a time, as a sum that waits for memory holds up the next
+    columns = plan[1]
+    low, high = task * ROWS, min(plan[0], (task + 1) * ROWS)
+    whole = low + (high - low) // 4 * 4
+    total = 0.0
+    for n in range(low, whole, 4):
+        p, q = x[n * columns + index[n]], x[(n + 1) * columns + index[n + 1]]
+        r, s = x[(n + 2) * columns + index[n + 2]], x[(n + 3) * columns + index[n + 3]]
+        total += (np.float64(p) + np.float64(q)) + (np.float64(r) + np.float64(s))
+    for n in range(whole, high):
+        total += x[n * columns + index[n]]
+    partial[task] = total
+
+
 def _ints(index: np.ndarray) -> np.ndarray:
     return contiguous(np.asarray(index, np.int64)).reshape(-1)
 
@@ -197,6 +214,15 @@ def gather(x: np.ndarray, index: np.ndarray, axis: int) -> np.ndarray:
         plan = np.array([outer, count, inner, x.shape[axis], *steps, block])
         tasks.run(tasks.compiled(_gather, x.dtype.char), -(-outer * count // block), plan, _ints(index), x, y)
     return y
+
+
+def gather_sum(x: np.ndarray, index: np.ndarray) -> np.ndarray:
+    """The sum over n of x[n, index[n]], for x [N, C] and index [N]: no dimensions, added up in float64."""
+    x = contiguous(normal(x))
+    partial = np.zeros(max(1, -(-len(x) // ROWS)))
+    if x.size:
+        tasks.run(tasks.compiled(_gather_sum, x.dtype.char, (1,)), partial.size, np.array(x.shape), _ints(index), x, partial)
+    return np.array(partial.sum(), x.dtype)
 
 
 def _walk(shape: tuple[int, ...], index: np.ndarray, axis: int) -> tuple[int, int, int, tuple[int, int, int]]:

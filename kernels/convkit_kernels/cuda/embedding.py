@@ -15,6 +15,7 @@ from . import elementwise as e
 from .copy import contiguous
 from .launch import cuda, kernel
 from .memory import Array, empty
+from .reduce import sum
 from .sort import KINDS, lines
 
 COLUMNS = 6 if driver.is_simulated() else 1 << 14  # that fill the device by themselves
@@ -190,6 +191,11 @@ def gather(x: Array, index: Array, axis: int) -> Array:
         outer, count, inner, steps = _walk(y.shape, index, axis)
         _gather[x.dtype](y.size, y.size, x.flat, x.offset, places.flat, places.offset, y.flat, count, inner, x.shape[axis], *steps)
     return y
+
+
+def gather_sum(x: Array, index: Array) -> Array:
+    """The sum over n of x[n, index[n]], for x [N, C] and index [N]: no dimensions."""
+    return sum(gather(x, index.reshape(-1, 1), 1), (0, 1), False)
 
 
 def embedding_bag(weight: Array, index: Array, start: Array, scale: Array | None, mode: str) -> tuple[Array, Array]:
