@@ -20,7 +20,7 @@ from ..tensor import RemovableHandle, Tensor
 _ONE_IMPLEMENTATION = {
     "foreach": "a step is one launch for all parameters already",
     "fused": "a step is one launch for all parameters already",
-    "capturable": "there are no CUDA graphs to capture a step in",
+    "capturable": "train.fit replays forward, loss and backward; a step is one launch behind them",
     "differentiable": "a step records no graph",
 }
 # Settings that may not be negative, wherever they occur.
