@@ -480,4 +480,6 @@ def narrow(input: Any, dim: int, start: Any, length: int) -> Any:
 
 def one_hot(index: np.ndarray, classes: int, dtype: Any) -> np.ndarray:
     """[*index.shape, classes] with a one at each index."""
-    return (index[..., None] == np.arange(classes, like=index)).astype(dtype)
+    y = filled((*index.shape, classes), 0, index, dtype)
+    np.put_along_axis(y, index[..., None], 1, -1)
+    return y

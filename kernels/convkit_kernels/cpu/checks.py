@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 
 from ..layout import unsigned
-from .reduce import amax
 
 
 def inside(x: np.ndarray, low: Any, high: Any, error: type[Exception], text: str, ignored: Any = None) -> tuple[np.ndarray, bool]:
@@ -16,7 +15,7 @@ def inside(x: np.ndarray, low: Any, high: Any, error: type[Exception], text: str
     In `text` {first}, {least} and {most} stand for the first number that is wrong, and for the least and the greatest of all.
     """
     if low == 0 and x.dtype == np.int64:  # one look: what is negative is very large as an unsigned number
-        good = not x.size or int(amax(unsigned(x), tuple(range(x.ndim)), False)) <= high
+        good = not x.size or int(unsigned(x).max()) <= high
     else:
         good = not x.size or bool(x.min() >= low and x.max() <= high)
     if good and (ignored is None or not low <= ignored <= high):

@@ -155,15 +155,22 @@ def scatter(x: Array, index: Array, axis: int, size: int, base: Array | None = N
     """
     shape = (*x.shape[:axis], size, *x.shape[axis + 1 :])
     y = e.fill(empty(shape, x.dtype), 0) if base is None else base.astype(x.dtype, copy=False).copy()
+    return scatter_into(y, x, index, axis, put)
+
+
+def scatter_into(y: Array, x: Array, index: Array, axis: int, put: bool) -> Array:
+    """The same into y, in C order from the beginning of its buffer, as it is."""
     if not y.size or not x.size:
         return y
     x, places = contiguous(x), _ints(index)
     outer, count, inner, steps = _walk(x.shape, index, axis)
     if outer * inner >= COLUMNS or count <= FEW:
         columns = outer * inner
-        _scatter_columns[x.dtype](columns, columns, x.flat, x.offset, places.flat, places.offset, y.flat, count, inner, size, *steps, int(put))
+        _scatter_columns[x.dtype](
+            columns, columns, x.flat, x.offset, places.flat, places.offset, y.flat, count, inner, y.shape[axis], *steps, int(put)
+        )
     else:
-        scatter_places(y, x, places.reshape(index.shape), axis if index.ndim == x.ndim else 0, (outer, count, inner), size, put)
+        scatter_places(y, x, places.reshape(index.shape), axis if index.ndim == x.ndim else 0, (outer, count, inner), y.shape[axis], put)
     return y
 
 

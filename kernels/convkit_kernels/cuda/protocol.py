@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
+from . import checks, indexing, reduce, sort
 from . import elementwise as e
-from . import indexing, reduce, sort
 from .copy import assign, concatenate, contiguous
-from .embedding import gather, repeated, scatter
+from .embedding import gather, repeated, scatter, scatter_into
 from .matmul import matmul
 from .memory import Array, asarray, empty, empty_like
 
@@ -96,6 +96,13 @@ def setitem(a: Array, key: Any, value: Any) -> None:
 
 
 def _put_along_axis(a: Array, index: Array, values: Any, axis: int) -> None:
+    n, axis = a.shape[axis], axis % a.ndim
+    beside = index.ndim == a.ndim and (*a.shape[:axis], index.shape[axis], *a.shape[axis + 1 :]) == index.shape
+    if beside and index.size and a.flags.c_contiguous and not a.offset and a.dtype in indexing.KINDS:
+        index, _ = checks.inside(index, -n, n - 1, IndexError, f"index {{first}} is out of bounds for axis {axis} with size {n}")
+        values = e._broadcast(indexing.sent(values, a.dtype), index.shape)
+        scatter_into(a, values, index % n, axis, True)  # type: ignore[arg-type]
+        return
     grid: list[Any] = [i.reshape([-1 if d == k else 1 for k in range(a.ndim)]) for d, i in enumerate(map(np.arange, index.shape))]
     grid[axis] = index
     indexing.put(a, tuple(grid), values)
