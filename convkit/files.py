@@ -12,10 +12,14 @@ from pathlib import Path
 def write_whole(path: Path, content: bytes) -> None:
     """Makes `path` a file with this content, or leaves what was there: a temporary sibling takes its place once it is on the disk.
 
-    OSError, naming the file, where that is not possible.
+    A link stays one, and its file is replaced; a device or a pipe is written to.  OSError, naming the file, where that is not possible.
     """
+    path = Path(os.path.realpath(path))
     partial = path.with_name(f".{path.name}.part")
     try:
+        if path.exists() and not path.is_file():
+            path.write_bytes(content)
+            return
         path.parent.mkdir(parents=True, exist_ok=True)
         write_through(partial, content)
         os.replace(partial, path)
