@@ -390,6 +390,7 @@ CALLS: dict[str, tuple[Callable[[Any, Make], Any], ...]] = {
         lambda k, a: k.gather(a(50, 8), a.index(30), 0),
         lambda k, a: k.gather(a(5, 30), a.index(5, 7), 1),
     ),
+    "gather_sum": (lambda k, a: k.gather_sum(a(50, 8), a.index(50)),),
     "grid_sample": _samples(lambda k, a, x, grid, *how: k.grid_sample(x, grid, *how)),
     "grid_sample_grid_grad": _samples(lambda k, a, x, grid, *how: k.grid_sample_grid_grad(a.image(*x.shape[:2], *grid.shape[1:-1]), x, grid, *how)),
     "grid_sample_input_grad": _samples(

@@ -12,6 +12,7 @@ from __future__ import annotations
 import ast
 import ctypes
 import functools
+import gc
 import json
 import os
 import re
@@ -33,6 +34,7 @@ TARGETS = ((7, 5), (8, 0), (9, 0), (12, 0))
 MAIN = ("conv", "matmul")
 # Families that are formulas walked element by element, hundreds of kernels of one shape: they are compiled, but not assembled.
 ROWS = ("activation", "elementwise", "loss")
+WALKED = ("_add", "_exp", "_where", "_lerp_by", "_clamp_grad")  # formulas of one to three operands that are compiled with every walk
 WINDOWS = ("conv", "grid", "local", "pool", "resample", "unfold")  # what sees images through windows
 
 
@@ -186,7 +188,7 @@ def untried() -> list[str]:
 
 
 # ---------------------------------------------------------------------------------- compiled all the same
-def compiled(noted: Noted, assemble: tuple = TARGETS[:1]) -> dict[str, Any]:
+def compiled(noted: Noted, assemble: tuple = TARGETS[:1], targets: tuple = TARGETS) -> dict[str, Any]:
     """What is to be known of a kernel; PTX under `ptx`, by target."""
     from numba.cuda import compiler
 
@@ -196,9 +198,11 @@ def compiled(noted: Noted, assemble: tuple = TARGETS[:1]) -> dict[str, Any]:
         "kernel": repr(kernel), "calls": sorted(noted.calls), "wrong": noted.wrong, "threads": noted.threads,
         "double": any("float64" in str(kind) for kind in kernel.types), "failed": "", "ptx": {}, "assembled": {},
     }  # fmt: skip
+    if not targets:
+        return found  # what it was launched with is all that is asked
     try:
         library, _ = compiler._compile_pyfunc_with_fixup(kernel.function, kernel.types, cc=TARGETS[0], device=False, abi="numba")
-        for target in TARGETS:
+        for target in targets:
             if target >= getattr(kernel, "capability", (0, 0)):
                 found["ptx"][target] = ptx = library.get_asm_str(cc=target)
                 if (sizes := parameters(ptx)) != kernel.layout.sizes:
@@ -261,16 +265,44 @@ def facts(found: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def main(wanted: list[str]) -> None:
-    """Print what is to be known of the kernels of some families."""
+def hasten() -> None:
+    """A quarter less time to compile: nothing that is compiled dies, and Numba compares its options thousands of times."""
+    gc.disable()
+    from numba.cuda.core.targetconfig import TargetConfig
+
+    @functools.cache
+    def defaults(kind: type) -> dict[str, Any]:
+        return {name: option.default for name, option in kind.options.items()}  # type: ignore[attr-defined]
+
+    TargetConfig.values = lambda self: {**defaults(type(self)), **self._values}
+
+
+def needed(found: list[Noted]) -> Iterator[tuple[Noted, bool]]:
+    """(a launch, whether to compile its kernel): walks over elements are compiled with the formulas of `WALKED`, others with their first walk."""
+    seen: set[tuple] = set()
+    for noted in found:
+        walk = re.fullmatch(r"elementwise\.(\w+?)(_(?:one|two|three|by_three)(?:_strided)?_[14])\(.*", repr(noted.kernel))
+        if walk is None:
+            yield noted, True
+            continue
+        dtypes = {str(kind.dtype) for kind in noted.kernel.types if hasattr(kind, "dtype")}
+        key = (walk[1], frozenset(dtypes - {"int64"}))  # strided walks have a plan of int64 beside their arrays
+        yield noted, walk[1] in WALKED or key not in seen
+        seen.add(key)
+
+
+def main(wanted: list[str], part: int = 0, parts: int = 1) -> None:
+    """Print what is to be known of the kernels of some families; of each `parts` of them of one."""
     warnings.simplefilter("ignore")
+    hasten()
     without_gpu()
     from tests.cuda import calls
 
     for family in wanted:
-        for noted in launches(exports("cuda")[family], (*calls.FLOATS, *calls.WHOLE)):
-            assemble = TARGETS if family in MAIN else () if family in ROWS else TARGETS[:1]
-            print(json.dumps({"family": family, **facts(compiled(noted, assemble))}), flush=True)
+        assemble = TARGETS if family in MAIN else () if family in ROWS else TARGETS[:1]
+        found = list(needed(launches(exports("cuda")[family], (*calls.FLOATS, *calls.WHOLE))))
+        for noted, compile_it in found[part::parts]:
+            print(json.dumps({"family": family, **facts(compiled(noted, assemble, TARGETS if compile_it else ()))}), flush=True)
 
 
 # ------------------------------------------------------------------------------------ what must hold
@@ -296,7 +328,7 @@ def complaints(found: dict[str, Any]) -> Iterator[str]:
         yield f"float32 calls of {sorted(names)} take a kernel with float64 arguments"
     if not found["double"] and found["f64"] and not any(angle in found["kernel"] for angle in ANGLES):
         yield f"float64 in a kernel of float32: {found['f64']}"
-    if re.search(r"_4\(", found["kernel"]) and "float32" in found["kernel"] and not found["double"]:
+    if found["targets"] and re.search(r"_4\(", found["kernel"]) and "float32" in found["kernel"] and not found["double"]:
         for access in ("ld.global", "st.global"):  # 16 bytes at once, the most there is; four of int64 take two of them
             if not any(re.match(rf"{access}\.(v4|v2\.b64)", instruction) for instruction in found["instructions"]):
                 yield f"no {access}.v4 in a kernel that takes four numbers at a time"

@@ -2,6 +2,7 @@
 
 import ast
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -14,8 +15,13 @@ pytestmark = pytest.mark.cpu  # in processes of their own
 
 def compiled(python, names):
     """What is to be known of the kernels of some families."""
-    code = f"from tests.cuda.compiling import main; main({names!r})"
-    return [json.loads(line) for line in python(code, NUMBA_ENABLE_CUDASIM=None).stdout.splitlines()]
+
+    def half(part):  # two at a time: what takes longest comes last, when the other process of the tests has nothing left to do
+        code = f"from tests.cuda.compiling import main; main({names!r}, {part}, 2)"
+        return [json.loads(line) for line in python(code, NUMBA_ENABLE_CUDASIM=None).stdout.splitlines()]
+
+    with ThreadPoolExecutor(2) as threads:
+        return [kernel for found in threads.map(half, range(2)) for kernel in found]
 
 
 def check(found):
