@@ -158,6 +158,64 @@ def test_nothing_can_take_the_place_of_what_is_wrong_in_an_empty_table():
     assert F.cross_entropy(convkit.zeros(2, 0, device=NAME), convkit.tensor([-100, -100]).to(NAME), reduction="none").tolist() == [0, 0]
 
 
+EMPTY = {
+    "embedding": lambda x, t: F.embedding(t, x),
+    "embedding_bag": lambda x, t: F.embedding_bag(t[None], x),
+    "index_select": lambda x, t: convkit.index_select(x, 0, t),
+    "index_add": lambda x, t: convkit.index_add(x, 0, t, convkit.zeros(len(t), 4, device=x.device)),
+    "gather": lambda x, t: convkit.gather(x.T, 1, t[:, None]),
+    "scatter": lambda x, t: convkit.scatter(x.T, 1, t[:, None], 1.0),
+    "take": lambda x, t: convkit.take(x, t),
+    "x[t]": lambda x, t: x[t],
+    "x[t, u]": lambda x, t: x[t, t],
+    "index_put": lambda x, t: convkit.index_put(x, (t,), convkit.ones(4, device=x.device)),
+    "max_unpool": lambda x, t: F.max_unpool2d(convkit.ones(1, 1, 1, len(t), device=x.device), t[None, None, None], 1, output_size=(0, 0)),
+    "cross_entropy": lambda x, t: F.cross_entropy(x.T[:0].reshape(len(t), 0), t),
+}
+
+
+@pytest.mark.parametrize("case", EMPTY)
+@pytest.mark.parametrize("indices", [[0], [-1, 0, 2], [5]])
+def test_no_index_is_one_of_an_empty_dimension(case, indices):
+    """At the operation, in the words of the CPU."""
+    told = []
+    for device in ("cpu", NAME):
+        with pytest.raises((IndexError, ValueError)) as error:
+            EMPTY[case](convkit.zeros(0, 4, device=device), convkit.tensor(indices).to(device))
+        told.append((error.type, str(error.value)))
+    assert told[0] == told[1] or "out of bounds" in told[1][1]  # NumPy's words
+    cuda.synchronize()  # once
+
+
+def test_texts_that_tell_of_sizes_are_not_remembered_for_ever(monkeypatch):
+    monkeypatch.setattr(checks, "RULES", 4)
+    trouble = checks._Trouble()
+    monkeypatch.setattr(checks, "_trouble", [trouble])
+    x = memory.asarray(np.arange(3))
+    numbers = set()
+
+    def check(size):
+        checks.inside(x, 0, size - 1, IndexError, f"{{first}} is not below {size}")
+        numbers.add(next(reversed(trouble.rules.values())))
+
+    try:
+        check(1000)
+        with monkeypatch.context() as recorded:  # a replay still tells of it
+            recorded.setattr(driver, "recording", object())
+            number = trouble.number(IndexError, "{first} is not below 1000", x.dtype)
+        for size in range(3, 40):
+            check(size)
+        assert len(trouble.rules) <= 2 * 4 + 1 and len(numbers) == 38  # none is another's
+        assert trouble.number(IndexError, "{first} is not below 1000", x.dtype) == number
+        check(2)
+        with pytest.raises(IndexError, match="2 is not below 2 "):
+            for size in range(40, 60):  # what is to be told is told before it is forgotten
+                check(size)
+        cuda.synchronize()
+    finally:
+        driver.noticed.remove(trouble.look)
+
+
 def test_each_operation_is_waited_for_if_asked(python):
     code = f"""
 import convkit

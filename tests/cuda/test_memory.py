@@ -79,6 +79,23 @@ def test_out_of_memory_says_what_is_asked_used_and_free_and_the_program_goes_on(
     assert memory.asarray(np.arange(5.0)).tolist() == [0, 1, 2, 3, 4] and kept.size == 1 << 18
 
 
+def test_an_error_of_the_second_try_is_told_as_it_is(monkeypatch):
+    """That of a kernel which failed before, say: it is not for want of memory."""
+
+    class Failed(RuntimeError):
+        code = 700
+
+    errors = [RuntimeError("out of memory"), Failed("an illegal memory access was encountered")]
+
+    def allocate(size):
+        raise errors.pop(0)
+
+    monkeypatch.setattr(driver, "allocate", allocate)
+    with pytest.raises(Failed, match="illegal"):
+        memory.empty((5 << 20,), np.float32)
+    assert not errors
+
+
 def test_a_second_try_when_the_pool_was_emptied(monkeypatch):
     memory.empty((1 << 20,), np.float32)
     plain, tries = driver.allocate, []

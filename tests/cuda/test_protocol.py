@@ -124,6 +124,15 @@ def test_what_is_assigned_may_overlap():
     same(x, expected)
 
 
+@pytest.mark.parametrize("values", [lambda a: a, lambda a: a[::-1], lambda a: a[:1]])
+def test_what_is_put_along_an_axis_may_overlap(values):
+    a, index = np.arange(12.0).reshape(2, 6), np.array([[5, 4, 3, 2, 1, 0], [1, 2, 3, 4, 5, 0]])
+    there = asarray(a)
+    np.put_along_axis(a, index, values(a).copy(), 1)
+    np.put_along_axis(there, asarray(index), values(there), 1)
+    same(there, a)
+
+
 def test_tensors_of_the_device_in_a_list():
     import convkit
 

@@ -55,6 +55,16 @@ def test_products_of_many_rows_are_refused_by_name():
         _plan((3 * 10**9, 4), (4, 1), (4, 4), (4, 1), (3 * 10**9, 4), FLOAT, True, NOTHING, 0)
 
 
+def test_a_weight_gradient_has_its_many_blocks_along_x(monkeypatch):
+    """Of which a launch may have 2**31 - 1; along y and z 65535."""
+    grids = []
+    launches = types.SimpleNamespace(blocks=lambda grid, *_: grids.append(grid))
+    monkeypatch.setattr(depthwise, "_outer", lambda unit: {FLOAT: launches})
+    one = types.SimpleNamespace(dtype=FLOAT, flat=None, offset=0, shape=(1, 1, 1, 2))
+    depthwise.run_outer(one, 3, 9, one, one, one, 8192, 1, 1)  # Conv2d(16384, 2, 3, groups=2)
+    assert grids[0][0] == 9 * 8192 and max(grids[0][1:]) <= 65535
+
+
 class Far:
     """An array of a few numbers that lie far apart in memory that is not there: element i of [N, C, H, W] is at place `steps` . i."""
 

@@ -6,6 +6,8 @@ import pytest
 from tests import backend
 
 backend.gpu()
+if backend.DEVICE != "cuda":
+    pytest.importorskip("greenlet", reason="tensor cores are simulated by greenlets, which are not installed")
 
 from convkit_kernels.cuda import launch, memory, tensorcore, tiles  # noqa: E402
 from convkit_kernels.cuda.launch import cuda, kernel  # noqa: E402

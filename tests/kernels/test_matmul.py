@@ -160,6 +160,8 @@ def precision():
     """`cuda.set_fp32_precision`, undone after the test."""
     if DEVICE == "cpu":
         pytest.skip("tensor cores are a GPU's")
+    if SIMULATED:
+        pytest.importorskip("greenlet", reason="tensor cores are simulated by greenlets, which are not installed")
     from convkit import cuda
 
     yield cuda.set_fp32_precision

@@ -9,6 +9,7 @@ With CONVKIT_CUDA_SYNC=1, and in the simulator, where nobody waits, an error is 
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from .copy import contiguous
 from .launch import FLOATS, WAIT, cuda, kernel
 from .memory import Array, asarray, empty_like
 
+RULES = 1024  # that are remembered, at least: their texts tell of sizes, so there can be any number
 AT_ONCE = WAIT or driver.is_simulated()
 LATER = " (noticed when the host next waited for the GPU; with CONVKIT_CUDA_SYNC=1 it shows at the operation)"
 
@@ -30,18 +32,35 @@ class _Trouble:
         self.block, self.host = driver.mapped(32)
         self.host[...] = 0
         self.taken = asarray(np.zeros(1, np.int64))  # by whoever writes; on the device, where threads can agree
-        self.rules: dict[tuple[type[Exception], str, np.dtype], int] = {}
+        self.rules: dict[tuple[type[Exception], str, np.dtype], int] = {}  # the last used last
+        self.recorded: set[int] = set()  # numbers that are in recordings
+        self._last, self._lock = 0, threading.Lock()
         driver.noticed.append(self.look)
 
     def number(self, *rule: Any) -> int:
-        """That of a rule, the same each time, as launches that are recorded and repeated keep it."""
-        return self.rules.setdefault(rule, len(self.rules) + 1)
+        """That of a rule, which no other has had.  Launches that are recorded and repeated keep it; others are forgotten when there are many."""
+        recording = driver.recording is not None
+        if len(self.rules) - len(self.recorded) >= 2 * RULES and not recording:
+            driver.synchronize()  # so that nothing that is forgotten is still to be told
+            with self._lock:
+                free = [r for r, number in self.rules.items() if number not in self.recorded]
+                for r in free[:-RULES]:
+                    del self.rules[r]
+        with self._lock:
+            number = self.rules.pop(rule, 0)
+            if not number:
+                self._last = number = self._last + 1
+            self.rules[rule] = number
+            if recording:
+                self.recorded.add(number)
+        return number
 
     def look(self, later: str = LATER) -> None:
         """Raise what was found, when all work is done."""
         found = int(self.host[:8].view(np.int64)[0])
         if found:
-            error, text, dtype = next(rule for rule, number in self.rules.items() if number == found)
+            with self._lock:
+                error, text, dtype = next(rule for rule, number in self.rules.items() if number == found)
             first, least, most = self.host[8:].view(dtype)[:3].tolist()
             self.host[...] = 0
             driver.to_device(self.taken.buffer.block, np.zeros(8, np.uint8))
@@ -72,6 +91,7 @@ def _inside(n, x, x0, y, writes, low, high, ignored, number, taken, rule, found)
                     most = value
             at = 8 // x.itemsize
             found[at], found[at + 1], found[at + 2] = first, least, most
+            cuda.threadfence_system()  # whoever sees the rule sees its numbers
             rule[0] = number
 
 
@@ -83,6 +103,9 @@ def inside(x: Array, low: Any, high: Any, error: type[Exception], text: str, ign
     """
     if not x.size:
         return x, True
+    if high < low and ignored is None:  # all are wrong, and no number is left for the kernel to go by
+        host = x.get()
+        raise error(text.format(first=host.reshape(-1)[0].item(), least=host.min().item(), most=host.max().item()))
     if not _trouble:
         _trouble.append(_Trouble())
     trouble = _trouble[0]

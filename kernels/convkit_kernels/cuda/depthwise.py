@@ -231,11 +231,11 @@ def _outer(UNIT: int) -> Family:
         # y[part, tap, j, k] = sum over the places of a part; a block does `lanes` times UNIT channels k of one tap, `lines` places at a time
         total, value = cuda.shared.array((SQUARE, ALL), x.dtype), cuda.local.array(SQUARE, x.dtype)
         lane, line, part = cuda.threadIdx.x, cuda.threadIdx.y, cuda.blockIdx.z
-        tap = divide(cuda.blockIdx.y, rows // UNIT)
-        j = (cuda.blockIdx.y - tap * (rows // UNIT)) * UNIT
+        tap = divide(cuda.blockIdx.x, rows // UNIT)
+        j = (cuda.blockIdx.x - tap * (rows // UNIT)) * UNIT
         view = plan[HEAD + VIEW]
         columns, each, size2 = plan[view + COLUMNS], plan[view + CHANNELS], plan[view + SIZE2]
-        k = (cuda.blockIdx.x * lanes + lane) * UNIT
+        k = (cuda.blockIdx.y * lanes + lane) * UNIT
         for e in range(SQUARE):
             value[e] = x.dtype.type(0)
         if k < columns:
@@ -272,7 +272,7 @@ def _outer(UNIT: int) -> Family:
         cuda.syncthreads()
         for number in range(t, SQUARE * lanes, ALL):
             e, first = number // lanes, number % lanes
-            k = (cuda.blockIdx.x * lanes + first) * UNIT + e % UNIT
+            k = (cuda.blockIdx.y * lanes + first) * UNIT + e % UNIT
             if k < columns:
                 result = total[e, first]
                 for other in range(1, lines):
@@ -284,13 +284,13 @@ def _outer(UNIT: int) -> Family:
 
 
 def blocks_of_outer(columns: int, taps: int, rows: int, UNIT: int) -> tuple[int, int]:
-    """Blocks of a part, across and down."""
-    return -(-columns // (LANES[UNIT] * UNIT)), taps * rows // UNIT
+    """Blocks of a part: down, of which a launch may have 2**31 - 1, and across, 65535."""
+    return taps * rows // UNIT, -(-columns // (LANES[UNIT] * UNIT))
 
 
 def run_outer(plan: Array, parts: int, taps: int, x: Array, gy: Array, y: Array, rows: int, multiple: int, UNIT: int) -> None:
     """Launch: y [parts, taps, rows, columns]."""
-    across, down = blocks_of_outer(gy.shape[-1], taps, rows, UNIT)
+    blocks = blocks_of_outer(gy.shape[-1], taps, rows, UNIT)
     _outer(UNIT)[x.dtype].blocks(
-        (across, down, parts), (LANES[UNIT], LINES[UNIT]), x.flat, x.offset, gy.flat, gy.offset, y.flat, rows, multiple, plan.flat
+        (*blocks, parts), (LANES[UNIT], LINES[UNIT]), x.flat, x.offset, gy.flat, gy.offset, y.flat, rows, multiple, plan.flat
     )

@@ -1,8 +1,7 @@
 """What the scalar formulas shared with the CPU call: the names of `cpu/mathfunctions.py`, and of `math` and `numpy`, for the device.
 
 A formula (a row of the tables in `cpu/activation.py`, `cpu/loss.py` ...) is a plain function.  `row` gives its twin for the device: the same code,
-whose
-`m`, `np` and `math` are this module.  float32 stays float32: the device computes float64 at a thirtieth to a half of that speed.
+whose `m`, `np` and `math` are this module.  float32 stays float32: the device computes float64 at a thirtieth to a half of that speed.
 On the device these are the compiler's own functions (libdevice, at most 2 units in the last place), in the simulator NumPy's.
 """
 

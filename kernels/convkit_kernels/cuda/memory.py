@@ -5,8 +5,7 @@ arithmetic of slices, transposes and reshapes, and never reads an element.  Wher
 operators, `Array` takes over by NumPy's protocols and calls this backend's kernels; what it has no kernel for is a TypeError that says so.
 
 Memory is asked of the driver rarely: a block that is no longer used goes to the pool, by its size, and serves again.  All work is queued on one
-stream,
-so a block can be handed out while the kernels that used it last are still to run.  Sizes are rounded up by at most an eighth; what the pool
+stream, so a block can be handed out while the kernels that used it last are still to run.  Sizes are rounded up by at most an eighth; what the pool
 keeps is bounded by what was used at the same time, and `empty_cache` gives it back.
 """
 
@@ -78,7 +77,9 @@ class Pool:
             self.empty()
             try:
                 block = driver.allocate(size)
-            except Exception:
+            except Exception as again:
+                if not driver.is_full(again):
+                    raise
                 raise MemoryError(
                     f"cuda: {nbytes / 2**20:.1f} MiB were asked for; {self.allocated / 2**20:.1f} MiB are in use by tensors; {driver.memory()}"
                 ) from error

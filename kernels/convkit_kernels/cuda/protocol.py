@@ -101,7 +101,7 @@ def _put_along_axis(a: Array, index: Array, values: Any, axis: int) -> None:
     if beside and index.size and a.flags.c_contiguous and not a.offset and a.dtype in indexing.KINDS:
         index, _ = checks.inside(index, -n, n - 1, IndexError, f"index {{first}} is out of bounds for axis {axis} with size {n}")
         values = e._broadcast(indexing.sent(values, a.dtype), index.shape)
-        scatter_into(a, values, index % n, axis, True)  # type: ignore[arg-type]
+        scatter_into(a, values.copy() if np.may_share_memory(values.view, a.view) else values, index % n, axis, True)  # type: ignore[arg-type]
         return
     grid: list[Any] = [i.reshape([-1 if d == k else 1 for k in range(a.ndim)]) for d, i in enumerate(map(np.arange, index.shape))]
     grid[axis] = index

@@ -1,9 +1,9 @@
 """Numba's CUDA simulator, made fast enough for tests.
 
 The simulator starts a Python thread for each thread of a block, and polls them all until each waits at `syncthreads` or has ended: many
-milliseconds a
-barrier.  Here the threads of a block are greenlets of one Python thread, which take turns at barriers.  What a kernel sees (`cuda.grid`, shared
-memory), and a debugger, is the same.  Without the package greenlet the simulator runs as it is.
+milliseconds a barrier.  Here the threads of a block are greenlets of one Python thread, which take turns at barriers.  What a kernel sees
+(`cuda.grid`, shared memory), and a debugger, is the same.  Without the package greenlet the simulator runs as it is, but for tensor cores, which
+need it.
 """
 
 from __future__ import annotations
@@ -38,6 +38,9 @@ class _Alone:
 
     def gridsize(self, dimensions: int) -> int:
         return 1
+
+    def threadfence_system(self) -> None:
+        pass
 
 
 def alone(function: Callable) -> Callable:
