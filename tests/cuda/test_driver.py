@@ -1,5 +1,7 @@
 """Names of devices, what is said where one is missing, and that nobody pays for a GPU who has none."""
 
+from types import SimpleNamespace
+
 import pytest
 
 import convkit
@@ -26,6 +28,19 @@ def test_the_simulator_is_named_as_such():
     with pytest.raises(RuntimeError, match="device 'cuda': this process simulates a GPU, whose name is 'cuda:sim'"):
         device.check("cuda")
     assert device.check("auto") == "cpu"
+
+
+@pytest.mark.cpu
+def test_an_old_gpu_is_named(monkeypatch):
+    def told(*gpus):
+        monkeypatch.setattr(driver, "module", lambda: SimpleNamespace(gpus=[SimpleNamespace(compute_capability=found) for found in gpus]))
+        return driver.trouble()
+
+    monkeypatch.setattr(driver, "is_simulated", lambda: False)
+    monkeypatch.setattr(driver, "_least_capability", lambda: (7, 5))
+    assert told() == "the driver finds no NVIDIA GPU"
+    assert told((7, 5)) is None and told((9, 0), (6, 1)) is None
+    assert told((6, 1)).startswith("the GPU has compute capability 6.1, and the installed compiler makes code for 7.5 and later")
 
 
 @pytest.mark.parametrize("name", ["gpu", "cuda:x", "cpu:1", "", 0, "mps"])

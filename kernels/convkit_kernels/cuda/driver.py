@@ -55,7 +55,22 @@ def trouble() -> str | None:
     except Exception as error:  # the driver says anything from "no such library" to "too old"
         found = " ".join(str(error).split()).rstrip(" :")
         return f"no NVIDIA driver that works was found ({found}); install or update it"
-    return None if count else "the driver finds no NVIDIA GPU"
+    if not count:
+        return "the driver finds no NVIDIA GPU"
+    able, least = tuple(cuda.gpus[0].compute_capability), _least_capability()
+    if able >= least:
+        return None
+    return (
+        f"the GPU has compute capability {able[0]}.{able[1]}, and the installed compiler makes code for {least[0]}.{least[1]} and later; "
+        "the one of convkit[cuda12] takes some older ones"
+    )
+
+
+def _least_capability() -> tuple[int, int]:
+    """Of the GPUs that the compiler makes code for."""
+    from numba.cuda.cudadrv import nvrtc
+
+    return nvrtc.get_lowest_supported_cc()
 
 
 def name() -> str:
