@@ -169,7 +169,6 @@ EMPTY = {
     "x[t]": lambda x, t: x[t],
     "x[t, u]": lambda x, t: x[t, t],
     "index_put": lambda x, t: convkit.index_put(x, (t,), convkit.ones(4, device=x.device)),
-    "max_unpool": lambda x, t: F.max_unpool2d(convkit.ones(1, 1, 1, len(t), device=x.device), t[None, None, None], 1, output_size=(0, 0)),
     "cross_entropy": lambda x, t: F.cross_entropy(x.T[:0].reshape(len(t), 0), t),
 }
 
@@ -180,10 +179,10 @@ def test_no_index_is_one_of_an_empty_dimension(case, indices):
     """At the operation, in the words of the CPU."""
     told = []
     for device in ("cpu", NAME):
-        with pytest.raises((IndexError, ValueError)) as error:
+        with pytest.raises(IndexError) as error:
             EMPTY[case](convkit.zeros(0, 4, device=device), convkit.tensor(indices).to(device))
-        told.append((error.type, str(error.value)))
-    assert told[0] == told[1] or "out of bounds" in told[1][1]  # NumPy's words
+        told.append(str(error.value))
+    assert told[0] == told[1] or "out of bounds" in told[1]  # NumPy's words
     cuda.synchronize()  # once
 
 
