@@ -149,11 +149,21 @@ def _lists(key: Key) -> tuple[tuple, list[np.ndarray], bool]:
     return parts, lists, all(k.dtype == np.bool_ for k in lists)
 
 
+def _by_number(parts: tuple, lists: list[np.ndarray], shape: tuple[int, ...]) -> bool:
+    """Is each part of a key a list of numbers along a dimension of its own?  Slices and masks are not."""
+    return len(lists) == len(parts) <= len(shape) and all(k.dtype != np.bool_ for k in lists)
+
+
 def _within(key: Key, shape: tuple[int, ...]) -> Key:
     """The key; IndexError if one of its lists leaves its dimension."""
     parts, lists, _ = _lists(key)
-    if len(lists) < len(parts):
+    if not _by_number(parts, lists, shape):
         return key  # which will be looked up
+    sizes = [k.shape for k in lists]
+    try:
+        np.broadcast_shapes(*sizes)
+    except ValueError:
+        raise IndexError(f"shape mismatch: indexing arrays could not be broadcast together with shapes {' '.join(map(str, sizes))}") from None
     text = "index {{first}} is out of bounds for axis {} with size {}"
     return tuple(kernels(k).inside(k, -n, n - 1, IndexError, text.format(d, n))[0] for d, (k, n) in enumerate(zip(lists, shape, strict=False)))
 
@@ -186,7 +196,7 @@ def placed(values: np.ndarray, key: Key, shape: tuple[int, ...]) -> np.ndarray:
     rows = len(parts) == 1  # of a table, picked by number; else single elements
     if rows:
         places = lists[0]
-    elif len(lists) == len(parts) == len(shape):  # a number for each dimension
+    elif len(parts) == len(shape) and _by_number(parts, lists, shape):
         places = np.ravel_multi_index(tuple(np.broadcast_arrays(*lists)), shape, mode="wrap")  # type: ignore[call-overload]
     else:
         places = np.arange(size, like=values).reshape(shape)[key]
@@ -210,13 +220,13 @@ def along(index: np.ndarray, dim: int) -> Key:
 def index_key(key: Any) -> Key:
     """An index with tensors replaced by arrays; IndexError for arrays that are no integers or booleans."""
     if isinstance(key, tuple):
-        return tuple(index_key(k) for k in key)
+        return tuple(index_key(list(k) if isinstance(k, tuple) else k) for k in key)
     if isinstance(key, TensorBase):
         array = key.array
         if array.dtype == np.uint8:
             return array.astype(np.bool_)  # as torch does: uint8 was once its boolean
         return array if array.ndim or array.dtype.kind not in "iu" else int(array)
-    return key
+    return np.asarray(key) if isinstance(key, (bool, np.bool_)) else key  # a mask without dimensions, and no number
 
 
 def getitem(x: Any, key: Any) -> Any:

@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -113,9 +114,23 @@ def test_gather(shape, axis, size, vector, dtype, layout, seed):
     assert y.dtype == dtype and y.shape == shape and np.array_equal(y, reference.gather(x, index, axis))
 
 
-@given(rows=st.integers(0, 9), columns=st.integers(1, 5), dtype=dtypes, layout=layouts, seed=st.integers(0, 99))
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("shape", [(0,), (3, 0), (0, 3), (2, 3, 0), (0, 3, 0), (2, 0, 3)], ids=str)
+def test_gather_of_nothing(shape, dtype):
+    x = np.zeros(shape, dtype)
+    for axis in range(len(shape)):
+        wanted = (*shape[:axis], 0, *shape[axis + 1 :])
+        for index in (np.zeros(0, np.int64), np.zeros(wanted, np.int64)):
+            y = kernels.gather(x, index, axis)
+            assert y.dtype == dtype and y.shape == wanted == reference.gather(x, index, axis).shape
+    if len(shape) == 2 and not shape[0]:
+        assert kernels.gather_sum(x, np.zeros(0, np.int64)) == reference.gather_sum(x, np.zeros(0, np.int64)) == 0
+
+
+@given(rows=st.integers(0, 9), columns=st.integers(0, 5), dtype=dtypes, layout=layouts, seed=st.integers(0, 99))
 def test_gather_sum(rows, columns, dtype, layout, seed):
-    index = LAYOUTS[layout](np.random.default_rng(seed).integers(0, columns, rows))
+    rows = rows if columns else 0
+    index = LAYOUTS[layout](np.random.default_rng(seed).integers(0, max(columns, 1), rows))
     x = LAYOUTS[layout](numbers(seed, (rows, columns), dtype))
     y = kernels.gather_sum(x, index)
     assert y.dtype == dtype and y.shape == () and np.allclose(y, reference.gather_sum(x, index), rtol=1e-6, atol=1e-6)

@@ -47,6 +47,98 @@ def test_indexing_by_a_mask_and_by_tensors():
     assert np.array_equal(gx, expected)
 
 
+YES, NO = True, False
+TWO = np.array([[YES, NO, NO], [NO, YES, YES]])
+MIXED = [  # masks beside numbers: (shape, key)
+    ((2, 2), ([YES, YES], [0, 1])), ((3, 4), ([YES, NO, YES], [0, -1])), ((4, 3), ([-1, 0], [YES, NO, YES])),
+    ((3, 4), ([YES, NO, YES], [1])), ((3, 4), ([YES, NO, NO], [1, 1, -2])), ((3, 4), ([YES, NO, YES], [[0, 3], [1, 3], [0, 0]])),
+    ((3, 4), ([[0], [0]], [YES, NO, YES, YES])), ((3, 4), ([YES, NO, YES], [NO, YES, YES, NO])), ((3, 4), ([NO, NO, NO], [1])),
+    ((1, 3), ([YES], [1, 1, 0])), ((3, 1), ([YES, NO, YES], [0, -1])), ((1, 1), ([YES], [0])), ((1, 1, 2), ([YES], [0, 0, 0], [1, 0, 1])),
+    ((2, 3, 4), (TWO, [3, 3, -4])), ((4, 2, 3), ([0, 0, -1], TWO)), ((2, 3, 4), (TWO, [2])), ((2, 3, 2, 2), (TWO, [0, 0, 1])),
+    ((2, 3, 2, 2), (TWO, [0, 0, 1], [1, 1, 0])), ((2, 3, 3), ([NO, YES], [0, 0])), ((2, 3, 2), ([YES, YES], [-1, -1], [1, 1])),
+    ((2, 3, 2), ([YES, YES], slice(None), [1, 1])), ((2, 2, 3), (slice(None), [1, 1], [YES, NO, YES])),
+    ((2, 3), (np.array(True), [0, 0])), ((2, 3), ((0, 0), (1, 1))),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("shape", "key"), MIXED, ids=str)
+def test_masks_beside_numbers(shape, key):
+    x = leaf(1, shape)
+    there = tuple(k if isinstance(k, slice) else np.asarray(k) for k in key)
+    tensors = tuple(k if isinstance(k, slice) else convkit.tensor(k) for k in there)
+    places = np.arange(x.numel()).reshape(shape)[there]
+    for k in (key, tensors):
+        y, gx = gradients(lambda x, k=k: x[k], x)
+        assert same(y, x.detach().numpy()[there])
+        assert np.array_equal(gx, np.bincount(places.reshape(-1), minlength=x.numel()).reshape(shape))
+        x.grad = None
+    check_gradients(lambda x: x[tensors] * 2, x, second=False)
+    check_gradients(lambda x: (x * x)[tensors], x)
+    put = tuple(None if isinstance(k, slice) else k for k in tensors)
+    values = leaf(2, places.shape)
+    expected = x.detach().numpy().copy()
+    np.add.at(expected, there, values.detach().numpy())
+    assert np.allclose(convkit.index_put(x, put, values, accumulate=True).detach().numpy(), expected, rtol=0, atol=1e-14)
+    check_gradients(lambda x, v: convkit.index_put(x * x, put, v * v, accumulate=True), x, values)
+
+
+ALONE = [
+    True, False, np.True_, np.array(False), (True, 1), (1, True), (True, [0, 0]), (False, [0]), (False, [1], slice(1, None)), ([0], True, [1, 1]),
+    (True, None, [0]), (True, ..., [0]), (slice(1, None), True, [0, 2]), (True, [YES, NO]), (np.array(True), slice(None), [2, 0]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("key", ALONE, ids=str)
+def test_booleans_alone(key):
+    x = leaf(1, (2, 3))
+    a = x.detach().numpy().copy()
+    places = np.arange(6).reshape(2, 3)[key]
+    y, gx = gradients(lambda x: x[key], x)
+    assert same(y, a[key]) and np.array_equal(gx, np.bincount(places.reshape(-1), minlength=6).reshape(2, 3))
+    check_gradients(lambda x: (x * x)[key], x)
+    z = x.detach().clone()
+    a[key], z[key] = 7, 7
+    assert same(z.numpy(), a)
+
+
+@pytest.mark.parametrize(
+    ("key", "text"),
+    [
+        (([YES, NO, YES], [0, 4]), "index 4 is out of bounds"),
+        (([YES, NO], [0, 1]), "boolean index did not match"),
+        (([YES, NO, YES], [0, 1, 2]), "shape mismatch"),
+        (([0, 1], [0, 1, 2]), "shape mismatch"),
+        (([YES, NO, YES], [0, 1], [0, 1]), "too many indices"),
+        (([0, 1], [0, 1], [0, 1]), "too many indices"),
+    ],
+    ids=str,
+)
+def test_keys_that_do_not_fit(key, text):
+    x, key = leaf(1, (3, 4)), tuple(convkit.tensor(k) for k in key)
+    with pytest.raises(IndexError, match=text):
+        x[key]
+    for accumulate in (False, True):
+        with pytest.raises(IndexError, match=f"index_put: a tensor of shape \\[3, 4\\]: .*{text}"):
+            convkit.index_put(x, key, convkit.tensor(1.0, dtype=x.dtype), accumulate)
+
+
+@pytest.mark.parametrize("shape", [(0,), (3, 0), (0, 3), (2, 0, 0), (0, 2, 0)], ids=str)
+def test_nothing_is_taken_from_nothing(shape):
+    none = convkit.tensor(np.zeros(0, np.int64))
+    for d in range(len(shape)):
+        if shape[d]:
+            continue
+        index = convkit.tensor(np.zeros(shape, np.int64))
+        for call in (
+            lambda x, d=d: x.index_select(d, none),
+            lambda x, d=d, i=index: x.gather(d, i),
+            lambda x, d=d, i=index: convkit.take_along_dim(x, i, d),
+        ):
+            for layout in ("C order", "channels-last") if len(shape) > 2 else ("C order",):
+                y, gx = gradients(call, leaf(1, shape, layout))
+                assert y.shape == gx.shape == shape
+
+
 @settings(max_examples=30)
 @given(shape=shapes, layout=both_layouts, length=st.integers(1, 4), seed=seeds, data=st.data())
 def test_gather(shape, layout, length, seed, data):

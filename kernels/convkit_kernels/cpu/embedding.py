@@ -205,8 +205,8 @@ def gather(x: np.ndarray, index: np.ndarray, axis: int) -> np.ndarray:
     """x[..., index[..., k, ...], ...] along `axis`; index is as large as x in the other axes, or one vector for all of them; C order."""
     x = contiguous(normal(x))
     y = np.empty((*x.shape[:axis], index.shape[axis if index.ndim == x.ndim else 0], *x.shape[axis + 1 :]), x.dtype)
-    if axis == x.ndim - 1 and y.size < FEW:  # numbers far apart: done before threads are awake
-        first = np.arange(0, x.size, max(x.shape[axis], 1)).reshape(*x.shape[:axis], 1)
+    if axis == x.ndim - 1 and 0 < y.size < FEW:  # numbers far apart: done before threads are awake
+        first = np.arange(0, x.size, x.shape[axis]).reshape(*x.shape[:axis], 1)
         return x.reshape(-1).take(first + index)
     if y.size:
         outer, count, inner, steps = _walk(y.shape, index, axis)

@@ -84,11 +84,16 @@ def _resolved(a: Array, key: Any) -> _Places:
         if isinstance(part, np.ndarray) and part.dtype == np.bool_:
             if part.shape != a.shape[axis : axis + part.ndim]:
                 raise IndexError(f"boolean index did not match indexed array: its shape is {part.shape}, not {a.shape[axis : axis + part.ndim]}")
+            order.append(i)
+            if not part.ndim:  # what is chosen of a dimension of size 1: all or nothing
+                chosen.append((dim, _Inside(asarray(np.zeros(int(part), np.int64)))))
+                basic.append(None)
+                dim += 1
+                continue
             found = nonzero(part) if isinstance(part, Array) else asarray(np.argwhere(part))
             for d in range(part.ndim):
                 chosen.append((dim + d, _Inside(found[:, d])))
             basic += [slice(None)] * part.ndim
-            order.append(i)
             dim, axis = dim + part.ndim, axis + part.ndim
         elif isinstance(part, (np.ndarray, int, np.integer)):
             once &= not isinstance(part, np.ndarray) or not part.ndim
@@ -115,7 +120,11 @@ def _resolved(a: Array, key: Any) -> _Places:
     arrays = [(d, part) for d, part in chosen if not isinstance(part, int)]
     for d, part in chosen:
         first[d] = part if isinstance(part, int) else 0
-    shape = np.broadcast_shapes(*((p.array if isinstance(p, _Inside) else p).shape for _, p in arrays))
+    sizes = [(p.array if isinstance(p, _Inside) else p).shape for _, p in arrays]
+    try:
+        shape = np.broadcast_shapes(*sizes)
+    except ValueError:
+        raise IndexError(f"shape mismatch: indexing arrays could not be broadcast together with shapes {' '.join(map(str, sizes))}") from None
     for d, part in arrays:
         inside = isinstance(part, _Inside)
         n, s = view.shape[d], view.steps[d]
