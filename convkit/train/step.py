@@ -5,7 +5,7 @@ A GPU is done with a small net before Python has launched the next kernel.  So `
 
 - Batches have the shape, dtype and memory order of the one that was recorded; others run as ever.
 - Two recordings in a row were the same, launch by launch; and so is one of the first such batch of each epoch.
-- What forward finds in Python is what it was: attributes of modules, tensors and their memory, what it names outside, settings (`_Surroundings`).
+- What forward finds in Python is what it was: attributes of modules, tensors and their memory, what it names outside, settings (`surroundings.py`).
 
 A step that reads from the device, changes attributes, draws random numbers from elsewhere or keeps tensors for later is never replayed.
 """
@@ -15,11 +15,8 @@ from __future__ import annotations
 import gc
 import itertools
 import logging
-import operator
-import random
-from collections.abc import Callable, Iterator, Sequence
-from types import FunctionType, MethodType, ModuleType
-from typing import Any, NamedTuple, cast
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -28,6 +25,7 @@ from ..autograd import TensorBase, is_observed, version_of
 from ..nn import Module
 from ..optim import Optimizer
 from ..random import default_generator
+from .surroundings import Surroundings
 
 SHAPES = 4  # of batches that are recorded
 BEFORE = 1  # batches of a shape in an epoch that run as ever, so that kernels are compiled and plans are on the device
@@ -163,9 +161,18 @@ class Replayed(Plain):
 
     # ---------------------------------------------------------------------------------- recording
     def _record(self, case: _Case, batch: Any) -> Step:
+        making = cuda.recordings().making
+        if not making.acquire(blocking=False):  # another thread is at it
+            return super().__call__(batch)
+        try:
+            return self._recorded(case, batch)
+        finally:
+            making.release()
+
+    def _recorded(self, case: _Case, batch: Any) -> Step:
         *inputs, targets = self._fill(case, batch)
         case.forget()
-        case.found = _Surroundings(self.model, self.loss)
+        case.found = Surroundings(self.model, self.loss)
         buffers = _tensors(self.model, "buffers") + _tensors(self.loss, "buffers")
         before = [(b, b.array, b.array.copy("K"), version_of(b)[0]) for b in buffers]
         seed, offset = default_generator.seed, default_generator.offset
@@ -192,13 +199,15 @@ class Replayed(Plain):
         owners = {id(p): p for group in self.optimizer.param_groups for p in group["params"]}
         owners.update((id(p), p) for p in _tensors(self.model, "parameters") + _tensors(self.loss, "parameters"))
         case.grads = [(p, p.grad, p.grad.array) for p in owners.values() if p.grad is not None and case.recording.made(p.grad.array)]
-        case.step = step = Step(inputs, targets, _without_graph(step.outputs), _without_graph(step.loss))
+        case.step = Step(inputs, targets, _without_graph(step.outputs), _without_graph(step.loss))
+        if case.step.outputs is not None:
+            step = case.step  # what is kept for the graph is let go
         trouble = self._trouble(case)
         difference = None if trouble is not None or old is None else old.difference(case.recording)
         difference = difference and f"two steps were not the same: {difference}"
         if trouble is not None:
             case.recording.drop(trouble)
-            case.recording = None
+            case.recording, case.arrays = None, []  # so that the step's are its own
             case.forget()
         case.checked = trouble is None and old is not None and difference is None
         if case.checked:
@@ -208,7 +217,7 @@ class Replayed(Plain):
                 self._give_up(f"the driver does not take them: {error}")
         if trouble is not None or difference is not None:
             self._fail(trouble or difference or "")
-        return self._given(step)
+        return step if trouble is not None else self._given(step)
 
     def _trouble(self, case: _Case) -> str | None:
         """Why the step that was just recorded cannot be replayed."""
@@ -217,11 +226,15 @@ class Replayed(Plain):
             return recording.trouble
         if found.hooked is not None:
             return f"{found.hooked} has hooks"
+        if found.trouble is not None:
+            return found.trouble
         changed = found.changed() or found.drawn()
         if changed is not None:
             return f"{changed} in the step"
         if default_generator.seed != recording.seed or recording.draws > case.drawn:
             return "it draws random numbers from a generator of its own"
+        if recording.draws < case.drawn:
+            return "random numbers were drawn on the host, or by another thread"
         if step.outputs is None:
             return "the model gives something else than tensors, or tuples, lists and dictionaries of them"
         known = [a for _, _, a in case.grads] + [t.array for t in _every((step.outputs, step.loss))]
@@ -243,8 +256,9 @@ class Replayed(Plain):
 
     # ----------------------------------------------------------------------------------- replaying
     def _replay(self, case: _Case) -> Step:
-        case.recording.replay(default_generator.offset)
+        offset = default_generator.offset
         default_generator.offset += case.drawn
+        case.recording.replay(offset)
         for counter, n in case.versions:
             counter[0] += n
         for p, grad, array in case.grads:
@@ -286,128 +300,3 @@ def _changed(value: Any, change: Callable[[Any], Any]) -> Any:
 
 def _without_graph(value: Any) -> Any:
     return _changed(value, lambda t: TensorBase.result(t.array))
-
-
-# -------------------------------------------------------------------------------- what Python sees
-class _Surroundings:
-    """What forward and the loss find in Python: attributes of modules, and what is in these; tensors and their memory; what they name outside.
-
-    Compared by identity, which takes a tenth of a microsecond for each list or dictionary; numbers that are not the same object by value.
-    """
-
-    DEEP = 3  # lists in lists of an attribute, and so on
-    LARGE = 1000  # what has more parts is not looked into
-
-    def __init__(self, *roots: Any) -> None:
-        self.hooked: str | None = None
-        self._seen: dict[int, Any] = {}
-        self._parts: list[tuple[str, Any, tuple]] = []  # what is changed then, a view of the parts of something, and the parts
-        self._empty: list[Any] = []
-        self._tensors: list[tuple[str, Any, Any, bool]] = []
-        self._generators: list[Any] = []
-        self._settings = _settings()
-        for root in roots:
-            self._look(type(root).__name__ if isinstance(root, Module) else getattr(root, "__name__", "the loss"), root, self.DEEP)
-        self._random = self._states()
-
-    def _look(self, told: str, value: Any, deep: int) -> None:
-        if isinstance(value, (int, float, complex, str, bytes, type, ModuleType, np.generic, type(None))) or id(value) in self._seen:
-            return
-        self._seen[id(value)] = value
-        if isinstance(value, TensorBase):
-            self._tensors.append((told, value, value.array, value.requires_grad))
-            if value._hooks:
-                self.hooked = self.hooked or told
-        elif isinstance(value, (np.random.Generator, random.Random)):
-            self._generators.append(value)
-        elif isinstance(value, (FunctionType, MethodType)):
-            function: Any = getattr(value, "__func__", value)
-            if deep == self.DEEP and not (function.__module__ or "").startswith("convkit."):
-                self._add(f"what {function.__qualname__} names", _Outside(function), function.__qualname__, deep)
-        elif isinstance(value, dict):
-            self._add(told, value.values(), told, deep)
-        elif isinstance(value, list):
-            self._add(told, value, told, deep)
-        elif isinstance(value, tuple):
-            for part in value if deep else ():
-                self._look(told, part, deep - 1)
-        elif isinstance(value, Module):
-            name = type(value).__name__
-            if value._hooked():
-                self.hooked = self.hooked or name
-            self._look(name, type(value).forward, self.DEEP)
-            for key, part in value.__dict__.items():
-                self._look(f"{name}.{key}", part, self.DEEP)
-            self._parts.append((name, value.__dict__.values(), tuple(value.__dict__.values())))
-        elif deep and hasattr(value, "__dict__"):
-            self._add(told, value.__dict__.values(), told, deep)
-
-    def _add(self, told: str, view: Any, inside: str, deep: int) -> None:
-        parts = tuple(view)
-        if not parts:
-            self._empty.append(view)
-        elif len(parts) <= self.LARGE:
-            self._parts.append((told, view, parts))
-            for part in parts if deep else ():
-                self._look(inside, part, deep - 1)
-
-    def changed(self) -> str | None:
-        """What is not as it was."""
-        for told, view, parts in self._parts:
-            if len(view) != len(parts) or not all(map(operator.is_, view, parts)):
-                now = tuple(view)
-                if len(now) != len(parts) or not all(map(_alike, now, parts)):
-                    return f"{told}{_name(view, now, parts)} changed"
-        for told, tensor, array, learnt in self._tensors:
-            if tensor.array is not array or tensor.requires_grad is not learnt or tensor._hooks and self.hooked is None:
-                return f"the tensor {told} changed"
-        if any(map(len, self._empty)):
-            return "a list or dictionary of a module, or its hooks, changed"
-        return None if self._settings == _settings() else "a setting changed"
-
-    def drawn(self) -> str | None:
-        """Whether random numbers were drawn from Python's generators or NumPy's."""
-        return None if self._random == self._states() else "random numbers were drawn on the host"
-
-    def _states(self) -> list[Any]:
-        _, key, *rest = cast(Any, np.random.get_state())
-        own = [repr(g.bit_generator.state) if isinstance(g, np.random.Generator) else g.getstate() for g in self._generators]
-        return [random.getstate(), key.tobytes(), rest, *own]
-
-
-class _Outside:
-    """The values of what a function names in its module, and of what it encloses."""
-
-    def __init__(self, function: FunctionType) -> None:
-        code, self.names = function.__code__, function.__globals__
-        self.globals = [name for name in code.co_names if name in self.names]
-        self.cells = function.__closure__ or ()
-
-    def __len__(self) -> int:
-        return len(self.globals) + len(self.cells)
-
-    def __iter__(self) -> Iterator[Any]:
-        for name in self.globals:
-            yield self.names.get(name)
-        for cell in self.cells:
-            try:
-                yield cell.cell_contents
-            except ValueError:  # nothing is in it yet
-                yield None
-
-
-def _settings() -> tuple:
-    return cuda.fp32_precision(), device.get_default_device()
-
-
-def _alike(a: Any, b: Any) -> bool:
-    plain = type(a) is type(b) and isinstance(a, (int, float, complex, str, bytes, np.generic))
-    return a is b or plain and (a == b or a != a and b != b)
-
-
-def _name(view: Any, now: Sequence, before: Sequence) -> str:
-    """The key of the first value in a dictionary's view that is not what it was, to be put behind the dictionary's name."""
-    if len(now) != len(before) or not hasattr(view, "mapping"):
-        return ""
-    at = next(i for i, (a, b) in enumerate(zip(now, before, strict=True)) if not _alike(a, b))
-    return f".{list(view.mapping)[at]}"

@@ -34,9 +34,10 @@ from .memory import Array, Buffer, overwrite  # noqa: F401 (to put what a replay
 
 _here = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 _live: weakref.WeakSet[Recording] = weakref.WeakSet()
+making = threading.RLock()  # held by the thread that makes a recording: there is one at a time
 
 
-class Launch(NamedTuple):
+class Noted(NamedTuple):
     """A launch: `run` of the kernel; and what is the same if it is made once more in another place: numbers, and which memory."""
 
     kernel: Kernel
@@ -92,7 +93,7 @@ class Recording:
         self.private: Private | None = Private() if private is None else private
         self.seed, self.offset = seed, offset
         self.draws = 0  # how far the counter of random numbers goes
-        self.launches: list[Launch] = []
+        self.launches: list[Noted] = []
         self.trouble: str | None = "each launch waits for its end (CONVKIT_CUDA_SYNC=1)" if WAIT else None
         self._kept: dict[int, Buffer] = {}  # what was there before
         self._made: dict[int, int] = {}  # address of what was made: which one in order, the last that was there
@@ -104,16 +105,23 @@ class Recording:
 
     # ---------------------------------------------------------------------------------- the making
     def __enter__(self) -> Recording:
-        if driver.recording is not None:
-            raise RuntimeError("a recording is being made already")
-        nothing()  # not to be made while it lasts
-        self._counter = _set(memory.empty((1,), np.int64), self.offset)
+        if not making.acquire(blocking=False):
+            raise RuntimeError("a recording is being made already, by another thread")
+        try:
+            if driver.recording is not None:
+                raise RuntimeError("a recording is being made already")
+            nothing()  # not to be made while it lasts
+            self._counter = _set(memory.empty((1,), np.int64), self.offset)
+        except BaseException:
+            making.release()
+            raise
         self._thread, self._frame = threading.get_ident(), sys._getframe(1)
         driver.recording = self
         return self
 
     def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
         driver.recording = self._frame = None
+        making.release()
         if error is not None:
             self.drop(f"an error: {error}")
         elif self.trouble is None:
@@ -140,7 +148,7 @@ class Recording:
         """A kernel is launched."""
         if self._mine():
             means = tuple(self._place(a) if isinstance(t, types.Array) else _bits(a) for t, a in zip(kernel.types, args, strict=True))
-            self.launches.append(Launch(kernel, grid, threads, args, means))
+            self.launches.append(Noted(kernel, grid, threads, args, means))
 
     def _place(self, array: Any) -> tuple[str, int]:
         address = array.address if isinstance(array, driver.Flat) else driver.address(array)
