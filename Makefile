@@ -18,7 +18,7 @@ lint: .venv/dev.stamp
 	$(BIN)/mypy
 
 doctest: .venv/test.stamp
-	$(BIN)/python -m pytest --doctest-modules convkit kernels -q
+	$(BIN)/python -m pytest --doctest-modules convkit kernels -q -n 2 --dist loadfile
 
 # QUICK=1 gives figures that only show that it runs: they are kept apart, under a machine called `quick`, until the next proper run.
 # asv keeps results by commit, so it needs a git checkout.
