@@ -1,11 +1,72 @@
 """Single operations for versus.py, at least one a family at a size that nets have: name: (shapes of the inputs, the call).
 
 The call gets the library, its `nn.functional` and one tensor a shape; float tensors require gradients.  A shape may be a pair
-(shape, n): integers below n.
+(shape, n): integers below n.  A third part says how the inputs are: FLOAT64 or CHANNELS_LAST.
 """
 
 IMAGE = (32, 32, 56, 56)
 ROWS = (4096, 1000)
+FLOAT64, CHANNELS_LAST = "float64", "channels-last"
+
+
+def _stepped(lib, name, weights, **options):
+    """The weights after a step of an optimiser down the gradient of their squares; LBFGS asks for it several times."""
+    weights = [w.detach().requires_grad_() for w in weights]
+    optimizer = getattr(lib.optim, name)(weights, **options)
+
+    def closure():
+        optimizer.zero_grad()
+        loss = sum((w * w).sum() for w in weights)
+        loss.backward()
+        return loss
+
+    return optimizer.step(closure).detach()
+
+
+def _layer(lib, name, make):
+    """The layer `name`, made by make(nn) when first called."""
+    if name not in _layers:
+        _layers[name] = make(lib.nn)
+    return _layers[name]
+
+
+_layers = {}
+
+
+def _unshared(lib, F, x, w):
+    """Locally connected, 3x3 windows: a layer here; in torch as one writes it there, by unfolding."""
+    if lib.__name__ == "convkit":
+        return F.locally_connected2d(x, w)
+    rows, columns, r, s, c, k = w.shape
+    seen = F.unfold(x, (r, s)).view(x.shape[0], c, r * s, rows * columns)
+    return lib.einsum("nctp,ptck->nkp", seen, w.view(rows * columns, r * s, c, k)).view(x.shape[0], k, rows, columns)
+
+
+def _dice(lib, F, p, y):
+    if lib.__name__ == "convkit":
+        return F.dice_loss(p, y)
+    return (1 - (2 * (p * y).sum((2, 3)) + 1) / ((p * p).sum((2, 3)) + (y * y).sum((2, 3)) + 1)).mean()
+
+
+def _focal(lib, F, x, t):
+    if lib.__name__ == "convkit":
+        return F.focal_loss(x, t)
+    loss = F.cross_entropy(x, t, reduction="none")
+    return ((1 - (-loss).exp()) ** 2 * loss).mean()
+
+
+def _assigned(x, y):
+    z = x.detach().clone()
+    z[:, :, ::2, ::2] = y.detach()
+    return z
+
+
+def _clipped(lib, *weights):
+    weights = [w.detach().requires_grad_() for w in weights]
+    for w in weights:
+        w.grad = w.detach()
+    return lib.nn.utils.clip_grad_norm_(weights, 1e9)
+
 
 OPS = {
     # activations
@@ -233,4 +294,110 @@ OPS = {
     "index-rows": ([ROWS, ((4096,), 4096)], lambda lib, F, x, t: x[t]),
     "gather": ([ROWS, ((4096, 10), 1000)], lambda lib, F, x, t: x.gather(1, t)),
     "transpose": ([ROWS], lambda lib, F, x: x.t().contiguous()),
+    # other uses
+    "conv-1d": ([(16, 64, 1024), (64, 64, 5), (64,)], lambda lib, F, x, w, b: F.conv1d(x, w, b, padding=2)),
+    "conv-3d": ([(2, 16, 16, 32, 32), (32, 16, 3, 3, 3), (32,)], lambda lib, F, x, w, b: F.conv3d(x, w, b, padding=1)),
+    "conv-same": ([(8, 32, 32, 32), (32, 32, 4, 4), (32,)], lambda lib, F, x, w, b: F.conv2d(x, w, b, padding="same")),
+    "conv-circular": (
+        [(8, 32, 32, 32)],
+        lambda lib, F, x: _layer(lib, "circular", lambda nn: nn.Conv2d(32, 32, 3, padding=1, padding_mode="circular"))(x),
+    ),
+    "deconv-1d": ([(16, 64, 256), (64, 32, 4), (32,)], lambda lib, F, x, w, b: F.conv_transpose1d(x, w, b, 2, 1)),
+    "deconv-3d": ([(2, 16, 8, 16, 16), (16, 16, 2, 2, 2), (16,)], lambda lib, F, x, w, b: F.conv_transpose3d(x, w, b, 2)),
+    "deconv-groups": ([(8, 64, 28, 28), (64, 16, 3, 3), (64,)], lambda lib, F, x, w, b: F.conv_transpose2d(x, w, b, 2, 1, 1, 4)),
+    "deconv-depthwise": ([(8, 64, 28, 28), (64, 1, 4, 4), (64,)], lambda lib, F, x, w, b: F.conv_transpose2d(x, w, b, 2, 1, 0, 64)),
+    "local-2d": ([(16, 16, 16, 16), (14, 14, 3, 3, 16, 16)], _unshared),
+    "unfold-dilated": ([(8, 32, 32, 32)], lambda lib, F, x: F.unfold(x, 3, 2, 2, 1)),
+    "fold-patches": ([(8, 768, 196)], lambda lib, F, x: F.fold(x, (224, 224), 16, stride=16)),
+    "lp-pool-3": ([IMAGE], lambda lib, F, x: F.lp_pool2d(x.abs(), 3, 3, 2)),
+    "lp-pool-1d": ([(64, 64, 1024)], lambda lib, F, x: F.lp_pool1d(x, 2, 2)),
+    "maxpool-dilated": ([IMAGE], lambda lib, F, x: F.max_pool2d(x, 3, 1, 1, 2)),
+    "avgpool-ceil": ([IMAGE], lambda lib, F, x: F.avg_pool2d(x, 3, 2, 1, True, False)),
+    "adaptive-avg-1d": ([(64, 64, 1000)], lambda lib, F, x: F.adaptive_avg_pool1d(x, 16)),
+    "adaptive-avg-3d": ([(4, 16, 32, 32, 32)], lambda lib, F, x: F.adaptive_avg_pool3d(x, 5)),
+    "adaptive-max-1d": ([(64, 64, 1000)], lambda lib, F, x: F.adaptive_max_pool1d(x, 16)),
+    "batch-norm-rows": ([(4096, 256), (256,), (256,)], lambda lib, F, x, w, b: F.batch_norm(x, None, None, w, b, True)),
+    "layer-norm-images": ([IMAGE, IMAGE[1:], IMAGE[1:]], lambda lib, F, x, w, b: F.layer_norm(x, IMAGE[1:], w, b)),
+    "dice": ([(4, 21, 128, 128), (4, 21, 128, 128)], lambda lib, F, x, y: _dice(lib, F, x.sigmoid(), y.detach())),
+    "focal": ([ROWS, ((4096,), 1000)], lambda lib, F, x, t: _focal(lib, F, x, t)),
+    "bce-positive-weight": ([ROWS, ROWS, (1000,)], lambda lib, F, x, y, w: F.binary_cross_entropy_with_logits(x, y.detach(), pos_weight=w.detach())),
+    "kl-div-probabilities": ([ROWS, ROWS], lambda lib, F, x, y: F.kl_div(x, y.detach().abs(), reduction="batchmean")),
+    "cross-entropy-ignored": ([ROWS, ((4096,), 1000)], lambda lib, F, x, t: F.cross_entropy(x, t, ignore_index=3)),
+    "antialiased-cubic": ([(8, 3, 256, 256)], lambda lib, F, x: F.interpolate(x, size=(100, 100), mode="bicubic", antialias=True)),
+    "bilinear-corners": ([(8, 32, 64, 64)], lambda lib, F, x: F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=True)),
+    "bilinear-half": ([(8, 32, 128, 128)], lambda lib, F, x: F.interpolate(x, scale_factor=0.5, mode="bilinear")),
+    "nearest-1d": ([(64, 64, 512)], lambda lib, F, x: F.interpolate(x, scale_factor=2)),
+    "nearest-3d": ([(2, 16, 16, 32, 32)], lambda lib, F, x: F.interpolate(x, scale_factor=2)),
+    "pad-constant-1d": ([(64, 64, 1024)], lambda lib, F, x: F.pad(x, (3, 3), value=1.0)),
+    "pad-3d": ([(4, 16, 32, 32, 32)], lambda lib, F, x: F.pad(x, (1,) * 6, "replicate")),
+    "pad-crop": ([IMAGE], lambda lib, F, x: F.pad(x, (-2, -2, -2, -2))),
+    "grid-sample-3d": ([(2, 8, 16, 32, 32), (2, 16, 32, 32, 3)], lambda lib, F, x, g: F.grid_sample(x, g, align_corners=False)),
+    "grid-sample-mirrored": ([(8, 3, 128, 128), (8, 128, 128, 2)], lambda lib, F, x, g: F.grid_sample(x, g, "bilinear", "reflection", False)),
+    "dropout-1d": ([(64, 64, 1024)], lambda lib, F, x: F.dropout1d(x, 0.5, True)),
+    "embedding-padded": ([((64, 128), 20000), (20000, 128)], lambda lib, F, t, w: F.embedding(t, w, padding_idx=0)),
+    "embedding-bag-sum": ([((64, 128), 20000), (20000, 128)], lambda lib, F, t, w: F.embedding_bag(t, w, mode="sum")),
+    "linear-small": ([(64, 128), (10, 128), (10,)], lambda lib, F, x, w, b: F.linear(x, w, b)),
+    "linear-images": ([(64, 196, 192), (192, 192), (192,)], lambda lib, F, x, w, b: F.linear(x, w, b)),
+    "einsum-heads": ([(8, 64, 4, 32), (8, 64, 4, 32)], lambda lib, F, x, y: lib.einsum("bqhd,bkhd->bhqk", x, y)),
+    "einsum-trace": ([(64, 256, 256)], lambda lib, F, x: lib.einsum("bii->b", x)),
+    "einsum-sum": ([IMAGE, (32,)], lambda lib, F, x, w: lib.einsum("nchw,c->nhw", x, w)),
+    "matmul-vector": ([(2048, 1024), (1024,)], lambda lib, F, x, y: x @ y),
+    "logsumexp-channels": ([(8, 21, 128, 128)], lambda lib, F, x: x.logsumexp(1)),
+    "norm-fro": ([IMAGE], lambda lib, F, x: x.norm(dim=(2, 3))),
+    "mean-channels": ([IMAGE], lambda lib, F, x: x.mean(1)),
+    "max-channels": ([IMAGE], lambda lib, F, x: x.max(1)[0]),
+    "argmax-channels": ([(8, 21, 128, 128)], lambda lib, F, x: x.argmax(1)),
+    "cumsum-channels": ([IMAGE], lambda lib, F, x: x.cumsum(1)),
+    "topk-few": ([(256, 1000)], lambda lib, F, x: x.topk(5)[0]),
+    "sort-long": ([(1000000,)], lambda lib, F, x: x.sort()[0]),
+    "sort-integers": ([(ROWS, 1000)], lambda lib, F, t: t.sort(1)[0]),
+    "one-hot-pixels": ([((8, 64, 64), 21)], lambda lib, F, t: F.one_hot(t, 21)),
+    "index-put-added": (
+        [ROWS, ((4096,), 4096), ((4096,), 1000), (4096,)], lambda lib, F, x, i, j, y: lib.index_put(x, (i, j), y, accumulate=True),
+    ),
+    "stack-inner": ([IMAGE, IMAGE], lambda lib, F, x, y: lib.stack([x.relu(), y.relu()])),
+    "cat-first": ([IMAGE, IMAGE], lambda lib, F, x, y: lib.cat([x, y])),
+    "split-cat": ([IMAGE], lambda lib, F, x: lib.cat(x.split(8, 1)[::-1], 1)),
+    "permute": ([IMAGE], lambda lib, F, x: x.permute(0, 2, 3, 1).contiguous()),
+    "expand": ([(32, 32, 1, 1)], lambda lib, F, x: x.expand(*IMAGE).contiguous()),
+    "assign-slice": ([IMAGE, (32, 32, 28, 28)], lambda lib, F, x, y: _assigned(x, y)),
+    "from-bool": ([IMAGE], lambda lib, F, x: (x > 0).float()),
+    "to-float64": ([IMAGE], lambda lib, F, x: x.detach().double()),
+    "weight-norm": (
+        [(256, 512)], lambda lib, F, x: _layer(lib, "weight norm", lambda nn: nn.utils.weight_norm(nn.Linear(512, 512)))(x),
+    ),
+    "spectral-norm": (
+        [(256, 512)], lambda lib, F, x: _layer(lib, "spectral norm", lambda nn: nn.utils.spectral_norm(nn.Linear(512, 512)))(x),
+    ),
+    "clip-grad-norm": ([(1000, 1000), (1000, 1000)], lambda lib, F, x, y: _clipped(lib, x, y)),
+    "parameters-to-vector": (
+        [(1000, 1000), (1000, 1000)], lambda lib, F, x, y: lib.nn.utils.parameters_to_vector([x, y]),
+    ),
+    **{
+        f"step-{name}": ([(512, 512), (512,)], lambda lib, F, w, b, name=name: _stepped(lib, name, (w, b), lr=0.01))
+        for name in ("SGD", "Adam", "AdamW", "RMSprop", "Adagrad", "Adadelta", "NAdam", "RAdam", "LBFGS")
+    },
+    "step-lbfgs-search": (
+        [(512, 512), (512,)], lambda lib, F, w, b: _stepped(lib, "LBFGS", (w, b), max_iter=10, line_search_fn="strong_wolfe"),
+    ),
 }  # fmt: skip
+
+# The same in float64, and on channels-last images.
+OPS.update({
+    f"{name}-f64": (*OPS[name], FLOAT64)
+    for name in (
+        "act-relu", "act-gelu", "act-tanh", "softmax", "batch-norm", "layer-norm", "maxpool-3s2p1", "avgpool-3s2p1", "cross-entropy", "mse",
+        "bce-logits", "bilinear-x2", "grid-sample", "unfold", "linear", "cdist", "embedding", "add", "exp", "pow-fraction", "sum", "std",
+        "cumsum", "sort", "cat", "gather", "conv-1d", "conv-same", "deconv-groups", "local-2d",
+    )
+})  # fmt: skip
+OPS.update({
+    f"{name}-cl": (*OPS[name], CHANNELS_LAST)
+    for name in (
+        "act-relu", "act-gelu", "act-prelu", "batch-norm", "batch-norm-eval", "group-norm", "instance-norm", "local-response-norm", "dropout-2d",
+        "maxpool-3s2p1", "avgpool-3s2p1", "lp-pool", "max-unpool", "adaptive-avg", "adaptive-max", "cross-entropy-pixels", "softmax-channels",
+        "bilinear-x2", "bicubic-x2", "nearest-x2", "antialiased", "bilinear-rgb", "area", "pad-zeros", "pad-reflect", "pad-circular", "pixel-shuffle",
+        "pixel-unshuffle", "channel-shuffle", "grid-sample", "unfold", "add", "mul-channel", "sum", "mean-channels", "std", "amax", "cat", "stack",
+        "chunk", "flip", "roll", "repeat", "cumsum-channels", "max-channels", "argmax-channels", "deconv-groups", "deconv-depthwise", "conv-same",
+    )
+})  # fmt: skip

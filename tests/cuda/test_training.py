@@ -7,6 +7,7 @@ import pytest
 
 import convkit
 from convkit import nn
+from convkit.train import accuracy
 from tests import backend
 
 DEVICE = backend.gpu()
@@ -82,3 +83,9 @@ def test_explain_is_of_the_cpu():
     for op, given in ((layer, x.to(DEVICE)), (nn.Conv2d(3, 4, 3).to(DEVICE), x)):
         with pytest.raises(RuntimeError, match=f"^explain: tells how the CPU's kernels choose, and a tensor is on {DEVICE}"):
             convkit.explain(op, given)
+
+
+def test_accuracy_brings_targets_to_where_the_outputs_are():
+    outputs, targets = convkit.tensor([[0.1, 0.9], [0.8, 0.2], [0.3, 0.4]]), convkit.tensor([1, 0, 0])
+    for here, there in ((DEVICE, "cpu"), ("cpu", DEVICE), (DEVICE, DEVICE)):
+        assert accuracy(outputs.to(here), targets.to(there)) == pytest.approx(2 / 3)

@@ -87,15 +87,21 @@ def _number(typing_context: Any, numbers: Any, place: Any) -> Any:
     return numbers.dtype(numbers, types.intp), generate
 
 
+@inline
+def _scaled(size, align, x):
+    """(scale, shift): coordinate g is the place (g + 1) * scale - shift of an axis with so many pixels."""
+    one, half = x.dtype.type(1), x.dtype.type(0.5)
+    return (size - one) * half if align else size * half, x.dtype.type(0) if align else half
+
+
 # Each loop of these two writes a row or two: of loops that write more LLVM does not find out that they may run in vectors.
 @inline
 def _axis(grid, start, step, count, length, mode, padding, align, a, index, weight, slope, place, x):
     """Write what `count` places see of axis a to rows 4 a ...: indices, weights, and slopes d weight / d coordinate."""
     number = x.dtype.type
-    one, half = number(1), number(0.5)
+    one = number(1)
     size = number(length)
-    scale = (size - one) * half if align else size * half
-    shift = number(0) if align else half
+    scale, shift = _scaled(size, align, x)
     r = 4 * a
     for p in range(count):
         place[1, p] = _number(grid, start + p * step)
@@ -205,6 +211,15 @@ def _seen(x, base, pixel, m, count, seen):
 
 
 @inline
+def _places(task, sizes):
+    """Of a task that takes TASK places of a sample: where the sample's image and its results begin, its first place among all, and which it takes."""
+    places, channels = sizes[7], sizes[8]
+    blocks = (places + TASK - 1) // TASK
+    sample, low = task // blocks, task % blocks * TASK
+    return sample * sizes[0] * sizes[1] * sizes[2] * channels, sample * places * channels, sample * places, low, min(places, low + TASK)
+
+
+@inline
 def _rows(sizes, axis):
     """How many rows an axis has: one, two or four, and one where it is not there."""
     return 1 << sizes[4] if axis >= 3 - sizes[3] else 1
@@ -239,15 +254,11 @@ def _sample(task, sizes, index, x, grid, y, d, e, f, g):
     index, pixel, real, value, room = _rooms(sizes, x)
     total, seen = room[0], room[1]
     zero = type(x[0])(0)
-    places, channels = sizes[7], sizes[8]
-    xc, yp, yc = sizes[11], sizes[12], sizes[13]
-    blocks = (places + TASK - 1) // TASK
-    sample = task // blocks
-    base, to = sample * sizes[0] * sizes[1] * sizes[2] * channels, sample * places * channels
-    stop = min(places, (task % blocks + 1) * TASK)
-    for first in range(task % blocks * TASK, stop, CHUNK):
+    channels, xc, yp, yc = sizes[8], sizes[11], sizes[12], sizes[13]
+    base, to, before, low, stop = _places(task, sizes)
+    for first in range(low, stop, CHUNK):
         count = min(CHUNK, stop - first)
-        _look(grid, sample * places + first, count, sizes, index, real)
+        _look(grid, before + first, count, sizes, index, real)
         taps = _all_taps(count, sizes, index, real, pixel, value)
         if channels < NARROW:
             for c in range(channels):
@@ -272,6 +283,70 @@ def _sample(task, sizes, index, x, grid, y, d, e, f, g):
             for p in range(count):
                 number = _present(pixel, value, taps, p, pixel[16], room[2])
                 _combine(x, base, 1, 0, number, pixel[16], room[2], y, to + (first + p) * channels, channels)
+
+
+_column, _columns = tasks.stack(CHUNK, types.int32), tasks.stack(5 * CHUNK)
+
+
+def _sample_nearest(task, sizes, index, x, grid, y, d, e, f, g):
+    # `_sample` for 'nearest' and few channels, without what several taps need.
+    # y[n, c, p] = keep[p] x[n, c, pixel[p]], with keep 1 inside the image, NaN at a place that is NaN, and 0, whatever x is there, outside.
+    number = type(x[0])
+    zero, one = number(0), number(1)
+    rank, channels, apart, xc, yp, yc = sizes[3], sizes[8], sizes[10], sizes[11], sizes[12], sizes[13]
+    pixel, real = numba.carray(_column(sizes), (CHUNK,)), numba.carray(_columns(x), (5, CHUNK))
+    place, keep, seen = real[:3], real[3], real[4]
+    base, to, before, low, stop = _places(task, sizes)
+    for first in range(low, stop, CHUNK):
+        count, at = min(CHUNK, stop - first), (before + first) * rank
+        for p in range(count):
+            pixel[p] = 0
+        for p in range(count):
+            keep[p] = one
+        if rank == 2:  # the number as a constant, or LLVM would gather
+            for p in range(count):
+                place[0, p] = grid[at + 2 * p]
+                place[1, p] = grid[at + 2 * p + 1]
+        else:
+            for p in range(count):
+                place[0, p] = grid[at + 3 * p]
+                place[1, p] = grid[at + 3 * p + 1]
+                place[2, p] = grid[at + 3 * p + 2]
+        for a in range(3 - rank, 3):
+            _nearest(sizes[a], sizes[5], sizes[6], place[2 - a, :count], pixel, keep)
+        for p in range(count):
+            pixel[p] *= apart
+        for c in range(channels):
+            for p in range(count):
+                seen[p] = _number(x, base + c * xc + pixel[p])
+            at = to + c * yc + first * yp
+            if yp == 1:
+                for p in range(count):
+                    y[at + p] = keep[p] * seen[p] if keep[p] != zero else zero
+            else:
+                for p in range(count):
+                    y[at + p * yp] = keep[p] * seen[p] if keep[p] != zero else zero
+
+
+@inline
+def _nearest(length, padding, align, place, pixel, keep):
+    """Count what the coordinates of one axis add to pixel, in the order of memory, and to keep."""
+    zero = place.dtype.type(0)
+    size = place.dtype.type(length)
+    scale, shift = _scaled(size, align, place)
+    for p in range(place.size):
+        place[p] = (place[p] + place.dtype.type(1)) * scale - shift
+    if padding != 0:
+        for p in range(place.size):
+            place[p] = _padded(place[p], size, padding, align, place)[0]
+    for p in range(place.size):
+        place[p] = np.rint(place[p])
+    for p in range(place.size):
+        q = place[p]
+        pixel[p] = pixel[p] * length + (np.int32(q) if (q >= zero) & (q < size) else np.int32(0))
+    for p in range(place.size):
+        q = place[p]
+        keep[p] = keep[p] if (q >= zero) & (q < size) else q if q != q else zero
 
 
 def _sample_input_grad(task, sizes, index, gy, grid, gx, d, e, f, g):
@@ -315,16 +390,12 @@ def _sample_grid_grad(task, sizes, index, gy, x, grid, ggrid, e, f, g):
     index, pixel, real, value, room = _rooms(sizes, x)
     weight, slope = real[:12], real[12:24]
     dot, seen, slopes = room[0], value[1], value[2:]  # there is room for more taps than the one at hand
-    rank, places, channels = sizes[3], sizes[7], sizes[8]
-    xc, yp, yc = sizes[11], sizes[12], sizes[13]
+    rank, channels, xc, yp, yc = sizes[3], sizes[8], sizes[11], sizes[12], sizes[13]
     zero = type(x[0])(0)
-    blocks = (places + TASK - 1) // TASK
-    sample = task // blocks
-    base, to = sample * sizes[0] * sizes[1] * sizes[2] * channels, sample * places * channels
-    stop = min(places, (task % blocks + 1) * TASK)
-    for first in range(task % blocks * TASK, stop, CHUNK):
+    base, to, before, low, stop = _places(task, sizes)
+    for first in range(low, stop, CHUNK):
         count = min(CHUNK, stop - first)
-        _look(grid, sample * places + first, count, sizes, index, real)
+        _look(grid, before + first, count, sizes, index, real)
         for a in range(3):
             for p in range(count):
                 slopes[a, p] = 0
@@ -354,7 +425,7 @@ def _sample_grid_grad(task, sizes, index, gy, x, grid, ggrid, e, f, g):
                         slopes[2, p] += dot[p] * weight[i, p] * weight[4 + j, p] * slope[8 + k, p]
         for p in range(count):
             for c in range(rank):
-                ggrid[(sample * places + first + p) * rank + c] = slopes[2 - c, p]
+                ggrid[(before + first + p) * rank + c] = slopes[2 - c, p]
 
 
 # ------------------------------------------------------------------------------------- public side
@@ -402,7 +473,8 @@ def grid_sample(x: np.ndarray, grid: np.ndarray, mode: str, padding: str, align_
     y, memory = _empty((*x.shape[:2], *grid.shape[1:-1]), x.dtype, order)
     if y.size:
         sizes = _sizes(x.shape, grid, mode, padding, align_corners, order, order)
-        _run(_sample, len(x) * -(-sizes[7] // TASK), sizes, _line(x, order), contiguous(normal(grid)), memory)
+        few = mode == "nearest" and x.shape[1] < NARROW and math.prod(x.shape[1:]) < 1 << 31
+        _run(_sample_nearest if few else _sample, len(x) * -(-sizes[7] // TASK), sizes, _line(x, order), contiguous(normal(grid)), memory)
     return y
 
 
