@@ -65,7 +65,7 @@ from .choice import Taps, chosen, estimates, spacing
 from .copy import channels_last, contiguous
 from .finish import finish_kernel
 from .matmul import MACS, finish, matmul, multiply, pack
-from .microkernel import Piece, address, call_code, clear_bytes, row_split, split_kernels, tile_for, tile_kernel
+from .microkernel import Piece, address, call_code, clear_bytes, isa, row_split, split_kernels, tile_for, tile_kernel
 
 PARTIAL_BYTES = 1 << 23  # for the partial sums of a weight gradient
 SLICE_BYTES = 1 << 19  # of one partial sum that a thread works on at a time
@@ -413,13 +413,13 @@ class _WindowOuter:
         """gw [groups*K, C, *window] of images in channels-last memory."""
         if not grad.size or not source.size:
             return np.zeros(self.gw, self.dtype)
-        gw = np.empty(self.gw, self.dtype)
         if chosen(self.found) == "winograd":
+            gw = np.empty(self.gw, self.dtype)
             images, grads = channels_last(source).reshape(_planes(self.source)), channels_last(grad).reshape(_planes(self.grad))
             winograd.outer(images, grads, _nine(self.taps), gw.reshape(*self.gw[:2], -1))
             return gw
         plan = self.direct
-        sums = np.empty(plan.sums, self.dtype)
+        sums, gw = np.empty(plan.sums, self.dtype), np.empty(plan.gw, self.dtype)
         tasks.run(plan.code, plan.sums[0] * plan.sums[1], plan.walk, plan.table, source, grad, sums,
                   scratch=np.empty(plan.frames, self.dtype), flush=True, work=plan.work)  # fmt: skip
         # gw[g*k + slice*wide + j, c, tap] = sum over parts of sums[part, slice, g, tap*C + c, j], which end in the first part.  First the sum, along
@@ -429,7 +429,10 @@ class _WindowOuter:
         tasks.run(
             tasks.compiled(_turn, self.dtype.char), int(plan.turn[0] * plan.turn[1] * plan.turn[6]), plan.turn, plan.turn, sums, gw, work=gw.size
         )
-        return gw
+        if plan.together > 1:
+            k, s = self.gw[0], self.gw[-1]
+            gw = functools.reduce(np.add, [gw[i * k : (i + 1) * k, ..., i : i + s] for i in range(plan.together)])
+        return gw.reshape(self.gw)
 
     @functools.cached_property
     def direct(self) -> _OuterPlan:
@@ -448,6 +451,8 @@ class _OuterPlan(NamedTuple):
     add: np.ndarray  # the plans of `_add`
     turn: np.ndarray  # and of `_turn`
     work: float  # see `tasks.run`
+    gw: tuple[int, ...]  # the shape that `_turn` makes, in three dimensions
+    together: int  # pixels, side by side
 
 
 PARTS, SLICES, OUTER_GROUPS, FILTERS, WIDE = range(5)  # the partial sums; K of a group, and of a slice
@@ -459,7 +464,23 @@ XROWS, GROWS, OUTER_OFFSETS = 19, 20, 21  # where these begin in this table: row
 OUTER_TABLE = 22  # offsets of runs in a box of the source
 
 
+def _side_by_side(grad: tuple[int, ...], dtype: np.dtype, taps: Taps, step: Triple, groups: int) -> int:
+    """How many neighbouring pixels of a gradient of few channels count as one of more, so that they fill a vector.
+
+    Each tap of theirs then serves one pixel as its tap s, the next as its tap s - 1, and so on; what would be none is left out in the end.
+    """
+    room = isa().bytes // dtype.itemsize // grad[4]
+    if groups > 1 or step[2] > 1 or len(taps[2]) < 2 or spacing(taps[2]) > 1:
+        return 1
+    return max(n for n in range(1, max(2, min(room, len(taps[2])) + 1)) if grad[3] % n == 0)
+
+
 def _plan_outer(source: tuple[int, ...], grad: tuple[int, ...], dtype: np.dtype, taps: Taps, step: Triple, groups: int) -> _OuterPlan:
+    together = _side_by_side(grad, dtype, taps, step, groups)
+    if together > 1:
+        last = taps[2][-1] + 1
+        grad, taps = (*grad[:3], grad[3] // together, grad[4] * together), (*taps[:2], (*taps[2], *range(last, last + together - 1)))
+        step = (*step[:2], together)
     counts: Triple = grad[1:4]  # type: ignore[assignment]
     c, k, ntaps = source[4] // groups, grad[4] // groups, len(taps[0]) * len(taps[1]) * len(taps[2])
     walk, offsets, _ = walk_of(source, dtype.itemsize, (Phase((0, 0, 0), taps),), step, counts, (1, 1, 1), groups)
@@ -488,8 +509,9 @@ def _plan_outer(source: tuple[int, ...], grad: tuple[int, ...], dtype: np.dtype,
     add = np.array([parts, total, -(-parts * total // PIECE)])
     turn = np.array([slices, -(-wide // LINE), wide, k, c, ntaps, groups])
     code, sums = tasks.compiled(_outer_tiles, dtype.char), (parts, slices, groups, ntaps * c, wide)
+    gw = (grad[4], c, *(len(t) for t in taps))
     return _OuterPlan(code, walk, np.concatenate([table, xrows, grows, offsets]), frames_of(walk), sums, add, turn,
-                      math.prod(grad) * (0.5 + c * ntaps * dtype.itemsize / MACS))  # fmt: skip
+                      math.prod(grad) * (0.5 + c * ntaps * dtype.itemsize / MACS), gw, together)  # fmt: skip
 
 
 def _outer_tiles(task, walk, table, source, grad, sums, d, e, f, frame):

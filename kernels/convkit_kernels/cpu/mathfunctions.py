@@ -70,11 +70,8 @@ def fma(typing_context: Any, a: Any, b: Any, c: Any) -> Any:
 
 # -------------------------------------------------------------------------------- float32 formulas
 @inline
-def _exp32_parts(x, less):
-    # (exp(r) - 1, a, b) with exp(x - less) = exp(r) a b, for a small `less`: exp(x) = 2^n exp(r), n = round(x / ln 2), |r| <= ln 2 / 2.
-    # Beyond the two bounds the result is 0 or infinite.
-    x = _f(-105.0) if x < _f(-105.0) else x
-    x = _f(89.0) if x > _f(89.0) else x
+def _exp32_reduced(x, less):
+    # (exp(r) - 1, n) with exp(x - less) = 2^n exp(r), for a small `less`: n = round(x / ln 2), |r| <= ln 2 / 2.
     shifted = x * _LOG2_E + _ROUND
     n = shifted - _ROUND
     r = (x - n * _LN2_HIGH) - n * _LN2_LOW - less
@@ -84,12 +81,19 @@ def _exp32_parts(x, less):
     p = p * r + _f(4.1665795894e-2)
     p = p * r + _f(1.6666665459e-1)
     p = p * r + _f(5.0000001201e-1)
-    p = p * (r * r) + r
+    return p * (r * r) + r, np.int32(_f(shifted).view(np.int32) - _ROUND_BITS)
+
+
+@inline
+def _exp32_parts(x, less):
+    # (exp(r) - 1, a, b) with exp(x - less) = exp(r) a b.  Beyond the two bounds the result is 0 or infinite.
+    x = _f(-105.0) if x < _f(-105.0) else x
+    x = _f(89.0) if x > _f(89.0) else x
+    p, n = _exp32_reduced(x, less)
     # 2^n as a product of two powers, each a normal number even where 2^n is not.
-    k = np.int32(_f(shifted).view(np.int32) - _ROUND_BITS)
-    half = np.int32(k >> 1)
+    half = np.int32(n >> 1)
     a = np.int32((half + 127) << 23).view(np.float32)
-    b = np.int32((k - half + 127) << 23).view(np.float32)
+    b = np.int32((n - half + 127) << 23).view(np.float32)
     return p, a, b
 
 
@@ -186,8 +190,9 @@ def _normal32(x):
 def _tanh32(x):
     # e / (e + 2) with e = exp(2 |x|) - 1 = 2^n (exp(r) - 1) + (2^n - 1), where nothing cancels; from 10 on it is 1.
     size = abs(x)
-    p, a, b = _exp32_parts(_f(20.0) if size > _f(10.0) else size + size, _f(0.0))
-    e = p * (a * b) + (a * b - _f(1.0))
+    p, n = _exp32_reduced(_f(20.0) if size > _f(10.0) else size + size, _f(0.0))
+    power = np.int32((n + 127) << 23).view(np.float32)  # a normal number, as 0 <= n <= 29
+    e = p * power + (power - _f(1.0))
     return math.copysign(e / (e + _f(2.0)), x)
 
 

@@ -31,7 +31,7 @@ from .microkernel import compiled, isa
 WIDE, WIDE_AT_STEP_1 = 4, 16
 # Vectors of a wide unit that are made at once, at most; and how far apart neighbours may lie to be picked out of whole vectors.
 VECTORS, STEPS = 4, 4
-# Taps that are written out one after another, not as a loop.
+# Taps, and rows that a line sees, that are written out one after another, not as a loop.
 TAPS = 4
 # Numbers that one task writes at least, if there are tasks enough.
 TASK = 4096
@@ -50,6 +50,8 @@ class Walk(NamedTuple):
     vectors: int  # of a wide unit; 0 for narrow ones
     step: int
     taps: int  # of every unit, if all have as many and few; else 0
+    rows: int  # that every line sees, likewise
+    channels: int  # of a wide unit that is part of one vector; else 0
     table: np.ndarray
     plan: tuple[int, ...]
     elements: np.ndarray  # the element of a line, or -1, for each factor of the columns: one a wide unit, one a lane of a narrow one
@@ -92,7 +94,7 @@ def walk_of(
     where = source[:, :1] if step else np.ascontiguousarray(np.where(there, source, 0).astype(np.int32)).view(np.int64)
     units = np.concatenate([units, where], axis=1)
     elements = np.where(there, element, -1).ravel()
-    return _joined(rows, units, taps, (height, width * channels, output * channels), 0, step, elements)
+    return _joined(rows, units, taps, (height, width * channels, output * channels), 0, step, 0, elements)
 
 
 def listed(rows: tuple[np.ndarray, np.ndarray], columns: Sequence[np.ndarray], sizes: tuple[int, int, int], channels: int, dtype: np.dtype) -> Walk:
@@ -103,19 +105,27 @@ def listed(rows: tuple[np.ndarray, np.ndarray], columns: Sequence[np.ndarray], s
     here = np.arange(output) * channels
     units = np.stack([here, np.full(output, channels), start[:-1], start[1:]], axis=1)
     taps = np.stack([source * channels, tap, zero, zero], axis=1)
-    vectors = min(VECTORS, max(1, channels // lanes_of(dtype)))
-    return _joined(rows, units, taps, (height, width * channels, output * channels), vectors, 1, here)
+    lanes = lanes_of(dtype)
+    vectors, part = min(VECTORS, max(1, channels // lanes)), channels if channels < lanes else 0
+    return _joined(rows, units, taps, (height, width * channels, output * channels), vectors, 1, part, here)
 
 
-def _joined(rows: Sequence[np.ndarray], units: np.ndarray, taps: np.ndarray, sizes: Sequence[int], vectors: int, step: int, elements: Any) -> Walk:
+def _joined(
+    rows: Sequence[np.ndarray], units: np.ndarray, taps: np.ndarray, sizes: Sequence[int], vectors: int, step: int, channels: int, elements: Any
+) -> Walk:  # fmt: skip
     # All tables in one, and where each begins.
     height, pitch, out = sizes
     parts = [np.ravel(part) for part in (rows[0], rows[1] * [pitch, 1], units, taps)]
     begin = [0, *np.cumsum([part.size for part in parts]).tolist()]
     plan = (rows[0].size - 1, height * pitch, out, len(units), *begin[1:4])
-    counts = np.unique(units[:, 3] - units[:, 2])
-    count = int(counts[0]) if counts.size == 1 and counts[0] <= TAPS else 0
-    return Walk(vectors, step, count, np.concatenate(parts).astype(np.int64), plan, elements)
+    few = _few(units[:, 3] - units[:, 2]), _few(np.diff(rows[0]))
+    return Walk(vectors, step, *few, channels, np.concatenate(parts).astype(np.int64), plan, elements)
+
+
+def _few(counts: np.ndarray) -> int:
+    # The number that all of them are, if it is small; else 0.
+    found = np.unique(counts)
+    return int(found[0]) if found.size == 1 and found[0] <= TAPS else 0
 
 
 class Planned(NamedTuple):
@@ -145,31 +155,33 @@ def planned(op: str, walk: Walk, size: int, rows: np.ndarray, columns: np.ndarra
     out = walk.plan[OUT - ROWS]
     lines = size // out
     block = max(1, min(-(-TASK // out), lines // 16))
-    code = _walker(op, columns.dtype.char, walk.vectors, walk.step, walk.taps, won)
+    code = _walker(op, columns.dtype.char, won, *walk[:5])
     return Planned(code, -(-lines // block), np.array((lines, block, *walk.plan)), walk.table, rows, columns, NANOSECONDS * size)
 
 
 # --------------------------------------------------------------------------------------- the code
-def _walker(op: str, char: str, vectors: int, step: int, taps: int, size: int) -> int:
-    """Address of the walk as a task; compiled on first use, in about 20 ms."""
-    return compiled(f"pool-{op}-{char}-{vectors}-{step}-{taps}-{size}", lambda: _emit(op, char, vectors, step, taps, size))
+def _walker(op: str, char: str, size: int, *shape: int) -> int:
+    """Address of the walk as a task; compiled on first use, in about 20 ms.  `shape` is what a `Walk` begins with."""
+    return compiled(f"pool-{op}-{char}-{size}-{'-'.join(map(str, shape))}", lambda: _emit(op, char, size, *shape))
 
 
-def _emit(op: str, char: str, vectors: int, step: int, taps: int, size: int) -> ir.Module:
+def _emit(op: str, char: str, size: int, *shape: int) -> ir.Module:
     dtype = np.dtype(char)
-    name = f"{op}_{char}_{vectors}_{step}_{taps}_{size}"
+    name = "_".join(map(str, (op, char, size, *shape)))
     module = ir.Module(name)
     module.triple = llvm.get_process_triple()
     fn = ir.Function(module, ir.FunctionType(ir.VoidType(), [I64] * (3 + tasks.FLOATS)), name)
-    _Emitter(module, fn, dtype, op, vectors, step, taps, size).lines()
+    _Emitter(module, fn, dtype, op, size, *shape).lines()
     return module
 
 
 class _Emitter:
     """Writes the walk: loops over lines, units, vectors of channels, rows seen and taps."""
 
-    def __init__(self, module: ir.Module, fn: ir.Function, dtype: np.dtype, op: str, vectors: int, step: int, taps: int, size: int):
-        self.op, self.vectors, self.step, self.count, self.fn = op, vectors, step, taps, fn
+    def __init__(
+        self, module: ir.Module, fn: ir.Function, dtype: np.dtype, op: str, size: int, vectors: int, step: int, taps: int, rows: int, channels: int
+    ) -> None:  # fmt: skip
+        self.op, self.vectors, self.step, self.count, self.rows, self.channels, self.fn = op, vectors, step, taps, rows, channels, fn
         self.size, self.lanes = dtype.itemsize, lanes_of(dtype)
         self.factor = op in ("sum", "scaled")
         scalar, suffix = (ir.FloatType(), "f32") if dtype.itemsize == 4 else (ir.DoubleType(), "f64")
@@ -268,8 +280,8 @@ class _Emitter:
         self.u, self.here = u, self.at(self.units, self.b.mul(u, self.const(record)), 8)
         self.to, count, first, last = (self.integer(self.here, i) for i in range(4))
         self.seen_taps = first, last
-        if not self.vectors:
-            self.vector(self.const(0), 1, self.below(count))
+        if self.channels or not self.vectors:
+            self.vector(self.const(0), 1, self.below(self.const(self.channels) if self.channels else count))
             return []
         wide = self.vectors * self.lanes
         whole = self.b.mul(self.b.sdiv(count, self.const(wide)), self.const(wide))
@@ -286,7 +298,7 @@ class _Emitter:
         else:  # what is only copied keeps its sign, also -0
             some = self.b.and_(self.b.icmp_signed("<", *self.seen), self.b.icmp_signed("<", *self.seen_taps))
             carried = [self.b.select(some, self.minus, self.zero)] * vectors
-        found = self.loop(self.seen[0], self.seen[1], 1, carried, lambda a, now: self.row_of(a, c, vectors, mask, now))
+        found = self.few(*self.seen, self.rows, carried, lambda a, now: self.row_of(a, c, vectors, mask, now))
         place = self.b.add(self.b.add(self.out, self.to), c)
         if self.factor:
             if self.vectors:
@@ -324,10 +336,14 @@ class _Emitter:
 
     def each_tap(self, carried: Sequence[Any], body: Callable[[Any, list[Any]], Sequence[Any]]) -> Sequence[Any]:
         """carried = body(k, carried) for each tap k of the unit"""
-        if not self.count:
-            return self.loop(self.seen_taps[0], self.seen_taps[1], 1, carried, body)
-        for i in range(self.count):
-            carried = body(self.b.add(self.seen_taps[0], self.const(i)), list(carried))
+        return self.few(*self.seen_taps, self.count, carried, body)
+
+    def few(self, first: Any, end: Any, count: int, carried: Sequence[Any], body: Callable[[Any, list[Any]], Sequence[Any]]) -> Sequence[Any]:
+        """As `loop`, written out if it is known how often."""
+        if not count:
+            return self.loop(first, end, 1, carried, body)
+        for i in range(count):
+            carried = body(self.b.add(first, self.const(i)), list(carried))
         return carried
 
     def row_of(self, a: Any, c: Any, vectors: int, mask: Any, now: list[Any]) -> Sequence[Any]:
