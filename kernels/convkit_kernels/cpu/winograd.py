@@ -239,10 +239,10 @@ SOURCE, RESULT = 0, VIEW  # views of the source, and of the result or its gradie
 C, K, TOP, LEFT = range(2 * VIEW, 2 * VIEW + 4)  # channels of both, and where the first patch begins
 DOWN, ACROSS, TILES, TOGETHER = range(2 * VIEW + 4, 2 * VIEW + 8)  # tiles of an image, of all images, and of a unit of work
 APART_Y, APART_X = range(2 * VIEW + 8, 2 * VIEW + 10)  # pixels from one pixel of a tile to the next
-WIDE_C, WIDE_K, PLANE_C, PLANE_K, LANES = range(2 * VIEW + 10, 2 * VIEW + 15)  # elements of a tile in a place's plane, and of the plane
+WIDE_C, WIDE_K, PLANE_C, PLANE_K, LANES = range(2 * VIEW + 10, 2 * VIEW + 15)  # elements from tile to tile in a place's plane, and of the plane
 COLUMNS, HEIGHT, MANY, ROWS = range(2 * VIEW + 15, 2 * VIEW + 19)  # the register tile, and how rows are split into such tiles
 INTO, OUT = range(2 * VIEW + 19, 2 * VIEW + 21)  # codelets: into the transformed domain, and out of it, or into it for the gradient
-ASKS, IN_PLACE = range(2 * VIEW + 21, 2 * VIEW + 23)  # does a unit ask for the pixels of the next, do products replace their tiles?
+ASKS, WHOLE_K = range(2 * VIEW + 21, 2 * VIEW + 23)  # does a unit ask for the pixels of the next?  K in whole vectors
 PRODUCT = 2 * VIEW + 23  # register tiles: both heights, and both for a block that has not all columns
 
 
@@ -265,14 +265,13 @@ def _plan(
     split = row_split(rows, tile.rows)
     whole = split_kernels(tile, split, dtype, unit_rows)
     part = split_kernels(tile.last(columns), split, dtype, unit_rows) if columns % tile.columns else whole
-    wide = _up(c, lanes), _up(k, lanes)
+    wide = _apart(_up(c, lanes), dtype), _apart(columns, dtype)
     planes = [_plane(together * n, dtype) for n in wide]
-    in_place = not unit_rows and wide[0] <= wide[1] <= tile.columns
-    if in_place:
-        wide, planes = (wide[1],) * 2, [planes[1]] * 2
+    if not unit_rows:  # they take each other's place
+        planes = [max(planes)] * 2
     asks = taps.apart == (1, 1) and _few(c, k, dtype)
     return np.array([*_view(source, taps), *_view(result, taps), c, k, *taps.corner, down, across, n * down * across, together, *taps.apart,
-                     *wide, *planes, lanes, tile.columns, *split, *codelets, asks, in_place, *whole, *part], np.int64)  # fmt: skip
+                     *wide, *planes, lanes, tile.columns, *split, *codelets, asks, columns, *whole, *part], np.int64)  # fmt: skip
 
 
 def _view(images: np.ndarray, taps: Taps) -> list[int]:
@@ -293,9 +292,15 @@ def _up(n: int, lanes: int) -> int:
     return -(-n // lanes) * lanes
 
 
+def _apart(n: int, dtype: np.dtype) -> int:
+    """How far apart rows of n numbers are: not by a multiple of four cache lines, which would all fall on the same few sets of the cache."""
+    line = CACHE_LINE // dtype.itemsize
+    return n + line if n % (4 * line) == 0 else n
+
+
 def _plane(elements: int, dtype: np.dtype) -> int:
     """Room for one place: an odd number of cache lines, or all 36 places would fall on the same few sets of the caches."""
-    line = 64 // dtype.itemsize
+    line = CACHE_LINE // dtype.itemsize
     return (-(-elements // line) | 1) * line
 
 
@@ -391,9 +396,9 @@ def sums(
     columns = int(plan[COLUMNS])
     u = np.empty((1, PLACES, _plane(_up(k, columns) * c, dtype)), dtype)
     _transform(codelet("weights", dtype), u, _starts(u.shape[2], dtype), w, places * dtype.itemsize, *_windows(columns, c, k, strides[1:], dtype))
-    planes = int(plan[PLANE_C]), int(plan[PLANE_K])
-    scratch = np.empty((MOST_THREADS, PLACES * (planes[0] if plan[IN_PLACE] else sum(planes)) + int(plan[WIDE_K])), dtype)
-    starts = np.concatenate([_starts(plane, dtype) for plane in planes])
+    plane = int(plan[PLANE_K])
+    scratch = np.empty((MOST_THREADS, (PLACES + 1) * plane + int(plan[WIDE_K])), dtype)
+    starts = _starts(plane, dtype)
     zeros = np.zeros(max(c, columns), dtype)
     _tile_sums(source.reshape(-1), u[0], bias, y.reshape(-1), add, scratch, starts, zeros, plan)
 
@@ -429,16 +434,16 @@ def _transform(code, planes, starts, windows, taps, at, numbers):
 def _tile_sums(source, u, bias, y, add, scratch, starts, zeros, plan):
     """A unit is `together` tiles: transform their patches, multiply at each of the 36 places, transform back.
 
-    Where a register tile has all columns, and these are no fewer than channels, products take the place of the transformed patches: the core's
-    own caches hold more tiles, and what is written is there already."""
+    The products of a place go where the patches of the place before were, which nothing needs any more (the first: to a plane of its own).  So
+    the core's own caches hold twice as many tiles, and what is written is there already."""
     together, columns, channels = plan[TOGETHER], plan[COLUMNS], plan[C]
-    wide_c, wide_k, plane_c, plane_k = plan[WIDE_C], plan[WIDE_K], plan[PLANE_C], plan[PLANE_K]
-    size, tap = source.itemsize, address(zeros)
+    wide_c, wide_k, plane = plan[WIDE_C], plan[WIDE_K], plan[PLANE_K]
+    size, tap, whole_k = source.itemsize, address(zeros), plan[WHOLE_K]
     for unit in prange((plan[TILES] + together - 1) // together):
         before = flush_denormals()
         me = numba.get_thread_id()
-        v = address(scratch) + size * me * scratch.shape[1]
-        m = v if plan[IN_PLACE] else v + size * PLACES * plane_c
+        m = address(scratch) + size * me * scratch.shape[1]
+        v = m + size * plane
         first = unit * together
         count = min(together, plan[TILES] - first)
         _into(first, count, source, address(zeros), address(starts), v, size * wide_c, plan)
@@ -448,15 +453,15 @@ def _tile_sums(source, u, bias, y, add, scratch, starts, zeros, plan):
         asked, i, turn, turns = 0, 0, 0, PLACES * plan[ROWS]
         for place in range(PLACES):
             if count < together:
-                clear_bytes(v + size * (place * plane_c + count * wide_c), size * (together - count) * wide_c)
-            for j in range(0, wide_k, columns):
+                clear_bytes(v + size * (place * plane + count * wide_c), size * (together - count) * wide_c)
+            for j in range(0, whole_k, columns):
                 for r in range(plan[ROWS]):
                     row = r * plan[HEIGHT] - max(0, r - plan[MANY])
                     call_code(
-                        plan[PRODUCT + (0 if r < plan[MANY] else 1) + (2 if j + columns > wide_k else 0)],
-                        (v + size * (place * plane_c + row * wide_c), tap, wide_c, 1,
+                        plan[PRODUCT + (0 if r < plan[MANY] else 1) + (2 if j + columns > whole_k else 0)],
+                        (v + size * (place * plane + row * wide_c), tap, wide_c, 1,
                          address(u) + size * (place * u.shape[1] + j * channels), tap, columns, 1, channels,
-                         address(zeros), 0, m + size * (place * plane_k + row * wide_k + j), wide_k, min(columns, wide_k - j)),
+                         address(zeros), 0, m + size * (place * plane + row * wide_k + j), wide_k, min(columns, whole_k - j)),
                     )  # fmt: skip
                     turn += 1
                     while asked * turns < turn * rows:
@@ -466,8 +471,8 @@ def _tile_sums(source, u, bias, y, add, scratch, starts, zeros, plan):
                         if i == 4:
                             i = 0
                             n, down, across = _next(n, down, across, plan)
-        unread = v + size * (scratch.shape[1] - wide_k)
-        _out(first, count, y, unread, address(starts) + 8 * PLACES, m, size * wide_k, address(bias), address(add) - address(y), plan)
+        unread = m + size * (scratch.shape[1] - wide_k)
+        _out(first, count, y, unread, address(starts), m, size * wide_k, address(bias), address(add) - address(y), plan)
         set_float_mode(before)
 
 
@@ -510,14 +515,14 @@ def _transform_both(source, grad, first, count, v, g, starts, zeros, plan):
 @inline
 def _add_products(v, g, du, row_tile, count, size, fresh, zeros, plan):
     """Add the products of `count` tiles at one place, for one tile of rows; v, g and du are the addresses of the place's planes."""
-    columns, wide_c, wide_k, tap = plan[COLUMNS], plan[WIDE_C], plan[WIDE_K], address(zeros)
+    columns, wide_c, wide_k, tap, whole_k = plan[COLUMNS], plan[WIDE_C], plan[WIDE_K], address(zeros), plan[WHOLE_K]
     row = row_tile * plan[HEIGHT] - max(0, row_tile - plan[MANY])
-    for j in range(0, wide_k, columns):
-        to = du + size * (row * wide_k + j)
+    for j in range(0, whole_k, columns):
+        to = du + size * (row * whole_k + j)
         call_code(
-            plan[PRODUCT + (0 if row_tile < plan[MANY] else 1) + (2 if j + columns > wide_k else 0)],
+            plan[PRODUCT + (0 if row_tile < plan[MANY] else 1) + (2 if j + columns > whole_k else 0)],
             (v + size * row, tap, 1, wide_c, g + size * j, tap, wide_k, 1, count,
-             address(zeros) if fresh else to, 0 if fresh else wide_k, to, wide_k, min(columns, wide_k - j)),
+             address(zeros) if fresh else to, 0 if fresh else whole_k, to, whole_k, min(columns, whole_k - j)),
         )  # fmt: skip
 
 
