@@ -18,6 +18,7 @@ that it makes for each tile, in which pixels outside the image are a row of zero
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -253,11 +254,12 @@ class Taps(NamedTuple):
     apart: tuple[int, int]
 
 
-def _plan(
-    source: np.ndarray, result: np.ndarray, taps: Taps, together: int, rows: int | None, columns: int, codelets: tuple[int, int], unit_rows: bool
+def _table(
+    source: tuple[int, ...], result: tuple[int, ...], dtype: np.dtype, taps: Taps, together: int, rows: int | None, columns: int,
+    codelets: tuple[int, int], unit_rows: bool,
 ) -> np.ndarray:  # fmt: skip
-    """For `together` tiles at a time and products of `rows` (of a tile's channels, or else the tiles) by `columns`."""
-    c, (n, p, q, k), dtype = source.shape[-1], result.shape, result.dtype
+    """The plan for `together` tiles at a time and products of `rows` (of a tile's channels, or else the tiles) by `columns`."""
+    c, (n, p, q, k) = source[-1], result
     lanes = isa().bytes // dtype.itemsize
     down, across = tiles_along(p, taps.apart[0]), tiles_along(q, taps.apart[1])
     rows = together if rows is None else rows
@@ -270,15 +272,16 @@ def _plan(
     if not unit_rows:  # they take each other's place
         planes = [max(planes)] * 2
     asks = taps.apart == (1, 1) and _few(c, k, dtype)
-    return np.array([*_view(source, taps), *_view(result, taps), c, k, *taps.corner, down, across, n * down * across, together, *taps.apart,
-                     *wide, *planes, lanes, tile.columns, *split, *codelets, asks, columns, *whole, *part], np.int64)  # fmt: skip
+    views = *_view(source, dtype, taps), *_view(result, dtype, taps)
+    return np.array([*views, c, k, *taps.corner, down, across, n * down * across, together, *taps.apart, *wide, *planes, lanes, tile.columns, *split,
+                     *codelets, asks, columns, *whole, *part], np.int64)  # fmt: skip
 
 
-def _view(images: np.ndarray, taps: Taps) -> list[int]:
+def _view(images: tuple[int, ...], dtype: np.dtype, taps: Taps) -> list[int]:
     """How a codelet finds the pixels of a tile: rows and columns of an image, rows from pixel to pixel, bytes of a row and of a pixel, and of 8
     pixels side by side, as many as fill a vector, columns and bytes from the first."""
-    _, height, width, channels = images.shape
-    pixel, columns = channels * images.itemsize, [taps.apart[1] * b for b in range(8)]
+    _, height, width, channels = images
+    pixel, columns = channels * dtype.itemsize, [taps.apart[1] * b for b in range(8)]
     return [height, width, taps.apart[0], width * pixel, pixel, *columns, *(pixel * column for column in columns)]
 
 
@@ -309,9 +312,9 @@ def _starts(plane: int, dtype: np.dtype, count: int = PLACES) -> np.ndarray:
     return np.arange(count) * (plane * dtype.itemsize)
 
 
-def _tiles(image: np.ndarray, taps: Taps) -> int:
+def _tiles(image: tuple[int, ...], taps: Taps) -> int:
     """4x4 tiles of images [N, P, Q, K]."""
-    return image.shape[0] * tiles_along(image.shape[1], taps.apart[0]) * tiles_along(image.shape[2], taps.apart[1])
+    return image[0] * tiles_along(image[1], taps.apart[0]) * tiles_along(image[2], taps.apart[1])
 
 
 @inline
@@ -386,21 +389,39 @@ def sums(
     The weights are as `matmul.pack` takes them: element (tap, i, j) stands at w[places[tap] + strides . (0, i, j)].  Scratch: the
     transformed weights, and for each thread the transformed tiles of a unit.
     """
-    c, k, dtype = source.shape[-1], y.shape[-1], y.dtype
-    lanes = isa().bytes // dtype.itemsize
+    plan = _plan_sums(source.shape, y.shape, y.dtype, taps, strides[1:], add.size > 0, relu)
+    u, scratch = np.empty(plan.weights, y.dtype), np.empty(plan.scratch, y.dtype)
+    _transform(plan.code, u, plan.at, w, places * y.dtype.itemsize, *plan.windows)
+    _tile_sums(source.reshape(-1), u[0], bias, y.reshape(-1), add, scratch, plan.starts, plan.zeros, plan.table)
+
+
+class _Plan(NamedTuple):
+    """What the kernels take besides arrays of numbers."""
+
+    table: np.ndarray  # see "the plan"
+    weights: tuple[int, int, int]  # the shape of transformed weights: parts, places, and a plane
+    scratch: tuple[int, int]  # the shape of transformed tiles
+    starts: np.ndarray  # of planes of tiles, in bytes
+    zeros: np.ndarray
+    code: int  # and what else `_transform` takes
+    at: np.ndarray
+    windows: tuple[np.ndarray, np.ndarray]
+
+
+@functools.lru_cache(maxsize=1024)
+def _plan_sums(source: tuple[int, ...], y: tuple[int, ...], dtype: np.dtype, taps: Taps, strides: tuple[int, int], add: bool, relu: bool) -> _Plan:
+    """How sums of images of these shapes are done."""
+    c, k, lanes = source[-1], y[-1], isa().bytes // dtype.itemsize
     # As many tiles as make the traffic of tiles and of weights equal, if neither stays in the cache; units enough for several threads.
     most, tiles = max(LEAST_TILES["few" if _few(c, k, dtype) else "sums"], c * k // (2 * (c + k))), _tiles(y, taps)
     units = max(-(-tiles // most), min(UNITS, -(-tiles // 14)))
-    codelets = codelet("input", dtype), codelet("output", dtype, add.size > 0, relu)
-    plan = _plan(source, y, taps, -(-tiles // units), None, _up(k, lanes), codelets, False)
-    columns = int(plan[COLUMNS])
-    u = np.empty((1, PLACES, _plane(_up(k, columns) * c, dtype)), dtype)
-    _transform(codelet("weights", dtype), u, _starts(u.shape[2], dtype), w, places * dtype.itemsize, *_windows(columns, c, k, strides[1:], dtype))
-    plane = int(plan[PLANE_K])
-    scratch = np.empty((MOST_THREADS, (PLACES + 1) * plane + int(plan[WIDE_K])), dtype)
-    starts = _starts(plane, dtype)
-    zeros = np.zeros(max(c, columns), dtype)
-    _tile_sums(source.reshape(-1), u[0], bias, y.reshape(-1), add, scratch, starts, zeros, plan)
+    codelets = codelet("input", dtype), codelet("output", dtype, add, relu)
+    table = _table(source, y, dtype, taps, -(-tiles // units), None, _up(k, lanes), codelets, False)
+    columns, plane = int(table[COLUMNS]), int(table[PLANE_K])
+    weights = 1, PLACES, _plane(_up(k, columns) * c, dtype)
+    scratch = MOST_THREADS, (PLACES + 1) * plane + int(table[WIDE_K])
+    return _Plan(table, weights, scratch, _starts(plane, dtype), np.zeros(max(c, columns), dtype), codelet("weights", dtype),
+                 _starts(weights[2], dtype), _windows(columns, c, k, strides, dtype))  # fmt: skip
 
 
 def _windows(block: int, c: int, columns: int, strides: Sequence[int], dtype: np.dtype) -> tuple[np.ndarray, np.ndarray]:
@@ -483,7 +504,17 @@ def outer(source: np.ndarray, grad: np.ndarray, taps: Taps, dw: np.ndarray) -> N
     Few channels: the tiles are dealt into parts, each with transformed weights of its own, which stay in the cache of the core that adds to
     them.  Many: all cores add to the same, each at places of its own.  Scratch: transformed weights, and transformed tiles of both images.
     """
-    c, k, dtype = source.shape[-1], grad.shape[-1], grad.dtype
+    plan = _plan_outer(source.shape, grad.shape, grad.dtype, taps)
+    du, scratch = np.empty(plan.weights, grad.dtype), np.empty(plan.scratch, grad.dtype)
+    add = _add_alone if plan.weights[0] > 1 else _add_together
+    add(source.reshape(-1), grad.reshape(-1), scratch, du, plan.starts, plan.zeros, plan.table)
+    _transform(plan.code, du, plan.at, dw.reshape(-1), np.arange(9) * dw.itemsize, *plan.windows)
+
+
+@functools.lru_cache(maxsize=1024)
+def _plan_outer(source: tuple[int, ...], grad: tuple[int, ...], dtype: np.dtype, taps: Taps) -> _Plan:
+    """How the weight gradient of images of these shapes is done."""
+    c, k = source[-1], grad[-1]
     wide = _up(k, isa().bytes // dtype.itemsize)
     tiles, plane = _tiles(grad, taps), _plane(c * wide, dtype)
     parts = min(PARTS, PARTS_BYTES // (PLACES * plane * dtype.itemsize), -(-tiles // LEAST_TILES["outer"]))
@@ -492,16 +523,12 @@ def outer(source: np.ndarray, grad: np.ndarray, taps: Taps, dw: np.ndarray) -> N
         together = max(LEAST_TILES["sums"], TILES_BYTES // (PLACES * (c + wide) * dtype.itemsize))
     else:
         parts, together = 1, max(LEAST_TILES["outer"], c * k // (c + k))
-    plan = _plan(source, grad, taps, min(tiles, together), c, wide, (codelet("input", dtype), codelet("gradient", dtype)), True)
-    planes = int(plan[PLANE_C]), int(plan[PLANE_K])
-    scratch = np.empty((MOST_THREADS if alone else 1, PLACES * (planes[0] + planes[1])), dtype)
+    table = _table(source, grad, dtype, taps, min(tiles, together), c, wide, (codelet("input", dtype), codelet("gradient", dtype)), True)
+    planes = int(table[PLANE_C]), int(table[PLANE_K])
+    scratch = MOST_THREADS if alone else 1, PLACES * sum(planes)
     starts = np.concatenate([_starts(plane, dtype) for plane in planes])
-    zeros = np.zeros(max(c, wide), dtype)
-    du = np.empty((parts, PLACES, plane), dtype)
-    add = _add_alone if alone else _add_together
-    add(source.reshape(-1), grad.reshape(-1), scratch, du, starts, zeros, plan)
-    _transform(codelet("weight_gradient", dtype), du, _starts(plane, dtype), dw.reshape(-1), np.arange(9) * dtype.itemsize,
-               *_windows(wide, c, k, (9, 9 * c), dtype))  # fmt: skip
+    return _Plan(table, (parts, PLACES, plane), scratch, starts, np.zeros(max(c, wide), dtype), codelet("weight_gradient", dtype),
+                 _starts(plane, dtype), _windows(wide, c, k, (9, 9 * c), dtype))  # fmt: skip
 
 
 @inline
