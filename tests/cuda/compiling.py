@@ -19,9 +19,9 @@ import re
 import subprocess
 import sys
 import tempfile
-import time
 import warnings
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -190,28 +190,40 @@ def untried() -> list[str]:
 # ---------------------------------------------------------------------------------- compiled all the same
 def compiled(noted: Noted, assemble: tuple = TARGETS[:1], targets: tuple = TARGETS) -> dict[str, Any]:
     """What is to be known of a kernel; PTX under `ptx`, by target."""
+    found, library = lowered(noted, targets)
+    return generated(found, library, noted.kernel, assemble, targets)
+
+
+def lowered(noted: Noted, targets: tuple) -> tuple[dict[str, Any], Any]:
+    """(what is known of a kernel, its LLVM code): Numba's part, which is the same for every target."""
     from numba.cuda import compiler
 
-    kernel = noted.kernel
-    begin = time.perf_counter()
+    kernel, library = noted.kernel, None
     found: dict[str, Any] = {
         "kernel": repr(kernel), "calls": sorted(noted.calls), "wrong": noted.wrong, "threads": noted.threads,
         "double": any("float64" in str(kind) for kind in kernel.types), "failed": "", "ptx": {}, "assembled": {},
     }  # fmt: skip
-    if not targets:
-        return found  # what it was launched with is all that is asked
+    if targets:  # else what it was launched with is all that is asked
+        try:
+            library, _ = compiler._compile_pyfunc_with_fixup(kernel.function, kernel.types, cc=TARGETS[0], device=False, abi="numba")
+            library.get_llvm_str()  # which the library remembers
+        except Exception as error:  # the compiler says anything
+            found["failed"] = f"{type(error).__name__}: {error}"
+    return found, library
+
+
+def generated(found: dict[str, Any], library: Any, kernel: Any, assemble: tuple, targets: tuple) -> dict[str, Any]:
+    """`found` with PTX and what ptxas says: the part of the compiler's own library, which needs no lock of Python's."""
     try:
-        library, _ = compiler._compile_pyfunc_with_fixup(kernel.function, kernel.types, cc=TARGETS[0], device=False, abi="numba")
-        for target in targets:
+        for target in targets if library is not None else ():
             if target >= getattr(kernel, "capability", (0, 0)):
                 found["ptx"][target] = ptx = library.get_asm_str(cc=target)
                 if (sizes := parameters(ptx)) != kernel.layout.sizes:
                     found["wrong"].append(f"parameters of {kernel.layout.sizes} bytes, in PTX of {sizes}")
                 if target in assemble:
                     found["assembled"][target] = assembled(ptx, target, kernel.registers)
-    except Exception as error:  # the compiler says anything
+    except Exception as error:
         found["failed"] = f"{type(error).__name__}: {error}"
-    found["seconds"] = time.perf_counter() - begin
     return found
 
 
@@ -291,18 +303,32 @@ def needed(found: list[Noted]) -> Iterator[tuple[Noted, bool]]:
         seen.add(key)
 
 
-def main(wanted: list[str], part: int = 0, parts: int = 1) -> None:
-    """Print what is to be known of the kernels of some families; of each `parts` of them of one."""
+def main(wanted: list[str]) -> None:
+    """Print what is to be known of the kernels of some families, while others are compiled: Python here, the compiler's library in two threads."""
     warnings.simplefilter("ignore")
     hasten()
     without_gpu()
     from tests.cuda import calls
 
+    family_of = {name: family for family in wanted for name in exports("cuda")[family]}
+    launched = launches(list(family_of), (*calls.FLOATS, *calls.WHOLE))  # all, before what is told of a kernel: families share some
+    jobs: dict[Noted, tuple[list[str], bool]] = {noted: ([], False) for noted in launched}
     for family in wanted:
-        assemble = TARGETS if family in MAIN else () if family in ROWS else TARGETS[:1]
-        found = list(needed(launches(exports("cuda")[family], (*calls.FLOATS, *calls.WHOLE))))
-        for noted, compile_it in found[part::parts]:
-            print(json.dumps({"family": family, **facts(compiled(noted, assemble, TARGETS if compile_it else ()))}), flush=True)
+        for noted, compile_it in needed([n for n in launched if family in {family_of[name] for name, _ in n.calls}]):
+            families, before = jobs[noted]
+            jobs[noted] = ([*families, family], before or compile_it)
+
+    def tell(families: list[str], *work: Any) -> None:
+        print(json.dumps({"families": families, **facts(generated(*work))}) + "\n", end="", flush=True)
+
+    with ThreadPoolExecutor(2) as threads:
+        telling = []
+        for noted, (families, compile_it) in jobs.items():
+            targets = TARGETS if compile_it else ()
+            assemble = TARGETS if set(families) & set(MAIN) else TARGETS[:1] if set(families) - set(ROWS) else ()
+            telling.append(threads.submit(tell, families, *lowered(noted, targets), noted.kernel, assemble, targets))
+        for done in telling:
+            done.result()
 
 
 # ------------------------------------------------------------------------------------ what must hold
@@ -338,7 +364,7 @@ def complaints(found: dict[str, Any]) -> Iterator[str]:
             continue
         if what["spilled"]:
             yield f"{target}: {what['spilled']} bytes of registers are spilled"
-        if what["stack"] and found["family"] in MAIN and not found["double"]:
+        if what["stack"] and set(found["families"]) & set(MAIN) and not found["double"]:
             yield f"{target}: {what['stack']} bytes of local arrays are in memory, not in registers"
         if -(-what["registers"] // 8) * 8 * found["threads"] > 65536:
             yield f"{target}: {what['registers']} registers for {found['threads']} threads are more than a multiprocessor has"

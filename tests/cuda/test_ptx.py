@@ -1,8 +1,8 @@
 """The compiler's output for every kernel, without a GPU: see `tests/cuda/compiling.py` for how, and for what must hold."""
 
 import ast
+import functools
 import json
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -13,15 +13,12 @@ pytest.importorskip("numba_cuda", reason="the compiler, numba-cuda[cu13], is not
 pytestmark = pytest.mark.cpu  # in processes of their own
 
 
-def compiled(python, names):
-    """What is to be known of the kernels of some families."""
-
-    def half(part):  # two at a time: what takes longest comes last, when the other process of the tests has nothing left to do
-        code = f"from tests.cuda.compiling import main; main({names!r}, {part}, 2)"
-        return [json.loads(line) for line in python(code, NUMBA_ENABLE_CUDASIM=None).stdout.splitlines()]
-
-    with ThreadPoolExecutor(2) as threads:
-        return [kernel for found in threads.map(half, range(2)) for kernel in found]
+@functools.cache
+def compiled(python, families):
+    """{family: what is to be known of its kernels}, of those of a file of tests: from one process, which learns once what kernels share."""
+    lines = python(f"from tests.cuda.compiling import main; main({families!r})", NUMBA_ENABLE_CUDASIM=None).stdout.splitlines()
+    kernels = [json.loads(line) for line in lines]
+    return {family: [kernel for kernel in kernels if family in kernel["families"]] for family in families}
 
 
 def check(found):
@@ -30,9 +27,12 @@ def check(found):
     assert not wrong, "\n".join(wrong)
 
 
-@pytest.mark.parametrize("family", sorted(set(exports("cuda")) - set(ROWS) - set(WINDOWS)))
+FAMILIES = tuple(sorted(set(exports("cuda")) - set(ROWS) - set(WINDOWS)))
+
+
+@pytest.mark.parametrize("family", FAMILIES)
 def test_kernels_compile_for_every_gpu(python, family):
-    check(compiled(python, [family]))
+    check(compiled(python, FAMILIES)[family])
 
 
 def test_the_calls_name_every_public_kernel():
@@ -78,7 +78,7 @@ doubled[x.dtype](8, 8, x.flat, x.offset, x.flat, x.offset)
 in_memory[x.dtype](8, x.flat, x.flat, 0.5, x.flat)
 in_memory[x.dtype].blocks((1, 70000), 2048, 8, x.flat, 0, x.flat, 0)
 for noted in Noted.every.values():
-    print(list(complaints({"family": "conv", **facts(compiled(noted))})))
+    print(list(complaints({"families": ["conv"], **facts(compiled(noted))})))
 """
     doubled, in_memory = map(ast.literal_eval, python(code).stdout.splitlines())
     assert len(doubled) == 1 and doubled[0].startswith("float64 in a kernel of float32")
