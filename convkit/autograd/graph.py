@@ -433,9 +433,10 @@ def _walk(roots: Iterable[tuple[TensorBase, TensorBase]], retain: bool, create_g
             if node._saved is None:
                 raise RuntimeError(_FREED.format(type(node).__name__))
             if len(grads) > 1:  # a single one has come
+                like = next(g.array for g in grads if g is not None)
                 for i, (shape, dtype) in enumerate(node._outputs):
                     if grads[i] is None:
-                        grads[i] = TensorBase.result(np.zeros(shape, dtype))
+                        grads[i] = TensorBase.result(np.zeros(shape, dtype, like=like))
             edges = node._edges
             needs = node.needs_input_grad
             if useful is not None:

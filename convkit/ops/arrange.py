@@ -231,7 +231,8 @@ def vstack(tensors: Sequence[Any]) -> Any:
 def unbind(input: Any, dim: int = 0) -> tuple[Any, ...]:
     """The slices along `dim`, without that dimension; views."""
     d = axis("unbind", dim, checks.tensor("unbind", input).ndim)
-    return tuple(input[(slice(None),) * d + (i,)] for i in range(input.shape[d]))
+    shape = input.shape[:d] + input.shape[d + 1 :]
+    return tuple(reshape(part, shape) for part in split(input, 1, d)) if input.shape[d] else ()
 
 
 def tensor_split(input: Any, indices_or_sections: Any, dim: int = 0) -> tuple[Any, ...]:

@@ -6,19 +6,35 @@ from typing import Any
 
 import numpy as np
 
-from ..autograd import TensorBase
+from ..autograd import Function, TensorBase
+from ..device import kernels
 from . import checks
 from .elementwise import floating, maximum, where
-from .functions import sqrt
 from .matmul import matmul
 from .reduce import norm, sum
-from .shape import axis
+from .shape import axis, cat
 
 
 def at_least(x: Any, least: float) -> Any:
     """max(x, least), with the gradient of x everywhere, as torch has it in some losses."""
     a = x.array
     return x + TensorBase.result(np.where(a < least, a.dtype.type(least) - a, a.dtype.type(0)))
+
+
+class Root(Function):
+    """sqrt(max(x, 0)), with the gradient 0 where the root is."""
+
+    @staticmethod
+    def forward(ctx, x):
+        y = kernels(x).sqrt(kernels(x).maximum(x, x.dtype.type(0)))
+        ctx.save_for_backward(y)
+        return y
+
+    @staticmethod
+    def backward(ctx, gy):
+        (y,) = ctx.saved_tensors
+        none = y.array == 0
+        return where(none, 0.0, gy * (0.5 / where(none, 1.0, y)))
 
 
 def _two(op: str, x1: Any, x2: Any) -> tuple[Any, Any]:
@@ -113,8 +129,10 @@ def cdist(x1: Any, x2: Any, p: float = 2.0, compute_mode: str = "use_mm_for_eucl
     x1, x2 = _two("cdist", x1.unsqueeze(-2), x2.unsqueeze(-3))
     many = x1.shape[-3] > 25 or x2.shape[-2] > 25
     if p == 2 and (compute_mode == modes[1] or compute_mode == modes[0] and many):
+        # |a|^2 - 2 a.b + |b|^2 as one product, of (-2 a, |a|^2, 1) and (b, 1, |b|^2).
         a, b = x1.squeeze(-2), x2.squeeze(-3)
-        squares = sum(a * a, -1, True) + sum(b * b, -1).unsqueeze(-2) - 2.0 * matmul(a, b.transpose(-1, -2))
-        near = squares.array <= 0
-        return where(near, 0.0, sqrt(where(near, 1.0, squares)))
+        one = TensorBase.result(np.ones((), a.dtype, like=a.array))
+        a, b = (cat([-2.0 * a, sum(a * a, -1, True), one.expand(*a.shape[:-1], 1)], -1),
+                cat([b, one.expand(*b.shape[:-1], 1), sum(b * b, -1, True)], -1))  # fmt: skip
+        return Root.apply(matmul(a, b.transpose(-1, -2)))
     return norm(x1 - x2, p, -1, False)

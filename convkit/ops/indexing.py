@@ -172,8 +172,8 @@ def added(x: np.ndarray, key: Key, values: Any) -> np.ndarray:
     """A copy of x with `values` added at `key`: where an element is named twice, both count."""
     once = _lists(key)[2]
     if x.dtype in FLOATS and x.size and not once:
-        values = np.asarray(values, x.dtype, like=x)
-        return kernels(x).add(x, placed(values, _within(key, x.shape), x.shape))
+        values, key = np.asarray(values, x.dtype, like=x), _within(key, x.shape)
+        return placed(values, key, x.shape, x) if x.flags.c_contiguous else kernels(x).add(x, placed(values, key, x.shape))
     y = copied(x)
     if once:
         y[key] += values
@@ -182,8 +182,8 @@ def added(x: np.ndarray, key: Key, values: Any) -> np.ndarray:
     return y
 
 
-def placed(values: np.ndarray, key: Key, shape: tuple[int, ...]) -> np.ndarray:
-    """Zeros of `shape` with `values` added at `key`."""
+def placed(values: np.ndarray, key: Key, shape: tuple[int, ...], base: np.ndarray | None = None) -> np.ndarray:
+    """Zeros of `shape`, or a copy of `base` for a key of lists, with `values` added at `key`."""
     parts, lists, once = _lists(key)
     size = math.prod(shape)
     if once or values.dtype not in FLOATS or not size:
@@ -201,10 +201,13 @@ def placed(values: np.ndarray, key: Key, shape: tuple[int, ...]) -> np.ndarray:
     else:
         places = np.arange(size, like=values).reshape(shape)[key]
     if not places.size:
-        return np.zeros(shape, values.dtype, like=values)
+        return np.zeros(shape, values.dtype, like=values) if base is None else copied(base)
     count = shape[0] if rows else size
     values = np.broadcast_to(values, places.shape + (shape[1:] if rows else ()))
     places = np.asarray(places.reshape(-1) % count, like=values)
+    if base is not None:
+        values, base = values.reshape(places.size, -1), base.reshape(count, -1)
+        return kernels(values).scatter(values, places, 0, count, base=base).reshape(shape)
     if rows:
         return kernels(values).embedding_grad(values.reshape(places.size, -1), places, count).reshape(shape)
     return kernels(values).scatter(values.reshape(-1), places, 0, count).reshape(shape)

@@ -77,6 +77,8 @@ def pad(input: Any, pad: Sequence[int], mode: str = "constant", value: float | N
     if any(a < 0 or b < 0 for a, b in pairs):
         x = x[tuple(slice(max(0, -a), n - max(0, -b)) for n, (a, b) in zip(shape, pairs, strict=True))]
         pairs = [(max(a, 0), max(b, 0)) for a, b in pairs]
+        if not any(map(any, pairs)):
+            return x.clone()
     value = 0.0 if value is None else checks.number("pad", "value", value)
     if x.array.dtype.kind in "iu" and not math.isfinite(value):
         raise ValueError(f"pad: {value} is no {input.array.dtype}")

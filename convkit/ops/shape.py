@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from convkit_kernels.layout import from_channels_last, is_channels_last, order_of
+from convkit_kernels.layout import from_channels_last, is_channels_last
 
 from ..autograd import Function, version_of
 from ..device import kernels, move
@@ -55,17 +55,29 @@ class Cat(Function):
 
     @staticmethod
     def backward(ctx, gy):
-        before = (slice(None),) * ctx.dim
-        starts = [0, *ctx.ends[:-1]]
-        return tuple(gy[(*before, slice(a, b))] if need else None for a, b, need in zip(starts, ctx.ends, ctx.needs_input_grad, strict=True))
+        return tuple(g if need else None for g, need in zip(Split.apply(gy, ctx.dim, ctx.ends), ctx.needs_input_grad, strict=True))
+
+
+class Split(Function):
+    """The parts of x along `dim` up to each of `ends`; views.  What Cat joins, whose adjoint it is: all gradients go back in one pass."""
+
+    @staticmethod
+    def forward(ctx, x, dim, ends):
+        ctx.dim, before = dim, (slice(None),) * dim
+        return tuple(x[(*before, slice(a, b))] for a, b in itertools.pairwise((0, *ends)))
+
+    @staticmethod
+    def backward(ctx, *grads):
+        return Cat.apply(*grads, dim=ctx.dim), None, None
 
 
 def joined(arrays: Sequence[np.ndarray], dim: int) -> np.ndarray:
-    """Arrays one behind the other, in the memory order of the first: channels-last parts make a channels-last whole."""
-    order = order_of(arrays[0])
-    join = kernels(arrays[0]).concatenate
-    if order is None or len(order) != arrays[0].ndim:
+    """Arrays one behind the other, in the memory order of the first that is not one thick: channels-last parts make a channels-last whole."""
+    first = next((a for a in arrays if a.shape[dim] != 1), arrays[0])
+    join = kernels(first).concatenate
+    if first.flags.c_contiguous or 0 in first.strides:  # broadcast arrays have no order
         return join(arrays, dim)
+    order = sorted(range(first.ndim), key=lambda d: (first.shape[d] != 1, -abs(first.strides[d])))
     return join([a.transpose(order) for a in arrays], order.index(dim)).transpose(np.argsort(order))
 
 
@@ -293,8 +305,7 @@ def split(tensor: Any, split_size_or_sections: int | Sequence[int], dim: int = 0
     sizes = [min(size, n - i) for i in range(0, n, size)] or [n] if isinstance(size, int) else list(size)
     if sum(sizes) != n or min(sizes, default=0) < 0:
         raise ValueError(f"split: sizes {sizes} do not add up to {n}, the size of dimension {d}")
-    ends = list(itertools.accumulate(sizes))
-    return tuple(tensor[(slice(None),) * d + (slice(b - s, b),)] for s, b in zip(sizes, ends, strict=True))
+    return tuple(view_of(part, tensor) for part in Split.apply(tensor, d, list(itertools.accumulate(sizes))))
 
 
 def chunk(input: Any, chunks: int, dim: int = 0) -> tuple[Any, ...]:

@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 
 import convkit
 from convkit import Tensor
+from convkit_kernels.layout import is_channels_last
 from tests.backend import settings
 from tests.helpers import LAYOUTS, channels_last_copy, dtypes, layouts, memory_order, numbers, same
 from tests.ops import both_layouts, check_gradients, gradients, leaf, second_order_runs, seeds
@@ -204,3 +205,26 @@ def test_errors(match):
     error, call = WRONG[match]
     with pytest.raises(error, match="^" + match):
         call()
+
+
+def test_parts_of_which_some_have_no_gradient():
+    x = convkit.randn(3, 5, 2, requires_grad=True)
+    first, last = x.split([2, 3], 1)[0], x.unbind(1)[4]
+    (first.sum() + 2 * last.sum()).backward()
+    assert (x.grad.numpy() == np.array([1, 1, 0, 0, 2])[:, None]).all()
+    (second,) = convkit.autograd.grad(x.chunk(2, 1)[1].square().sum(), x, create_graph=True)
+    (third,) = convkit.autograd.grad((second * second).sum(), x)
+    np.testing.assert_allclose(third.numpy(), 8 * x.detach().numpy() * np.array([0, 0, 0, 1, 1])[:, None], rtol=1e-6)
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+def test_what_is_joined_of_channels_last_parts_is_so(batch):
+    x = convkit.from_numpy(channels_last_copy(np.arange(batch * 60.0).reshape(batch, 5, 4, 3)))
+    pairs = [
+        (convkit.cat([x, x], 1), np.concatenate([x.numpy()] * 2, 1)),
+        (convkit.cat(x.split([2, 3], 1)[::-1], 1), np.roll(x.numpy(), 3, 1)),
+        (convkit.roll(x, 1, 3), np.roll(x.numpy(), 1, 3)),
+        (convkit.stack([x, x])[1], x.numpy()),
+    ]
+    for y, expected in pairs:
+        assert (y.numpy() == expected).all() and is_channels_last(y.array)

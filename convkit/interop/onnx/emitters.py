@@ -6,6 +6,7 @@ An emitter gets the writer and the call, and gives the name of the result, or th
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -293,6 +294,14 @@ def permute(g: Any, call: Any) -> str:
 def cat(g: Any, call: Any) -> str:
     """(*tensors, dim=)"""
     return g.node("Concat", [g.argument(i) for i in range(len(call.args))], axis=call.options["dim"])
+
+
+@emits("Split")
+def split(g: Any, call: Any) -> tuple[str, ...]:
+    """(x, dim, ends)"""
+    dim, ends = call.args[1], g.same("the sizes of parts", call.args[2], call.twin.args[2])
+    places = [g.constant([n], np.int64) for n in (dim, 0, *ends)]
+    return tuple(g.node("Slice", [g.argument(0), low, high, places[0]]) for low, high in itertools.pairwise(places[1:]))
 
 
 @emits("Halves")

@@ -89,7 +89,7 @@ def _scatter(x, index, base, y, sizes):
     put, based = sizes[8] != 0, sizes[9] != 0
     blocks = (inner + block - 1) // block
     zero = x.dtype.type(0)
-    wide = blocks == 1  # whole rows: a task begins with them; parts of rows would be spread over memory
+    wide = blocks == 1 and sizes[0] > 1  # whole rows: a task begins with them; parts of rows would be spread over memory
     if not wide:
         for part in prange((y.size + 16383) // 16384):
             for i in range(np.uint64(part * 16384), np.uint64(min(y.size, (part + 1) * 16384))):

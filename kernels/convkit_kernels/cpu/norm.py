@@ -314,6 +314,8 @@ class _Blocks:
         step = -(-max(task, 64 * channels) // (joined * channels)) * joined  # rows in a part: whole joined rows, and many
         self.parts = max(1, -(-rows // step))
         together = max(1, task // max(1, min(step, rows) * channels))
+        if columns:  # each task has sums of all columns: of long rows a few tasks, or these would be more than x
+            together = max(together, -(-blocks * self.parts // max(FEW, task // (joined * channels))))
         self.channels, self.blocks, self.lines, self.rows, self.step = channels, blocks, lines, rows, step
         self.width, self.units = joined * channels, blocks * self.parts
         self.tasks = -(-self.units // together)
@@ -479,7 +481,7 @@ def norm_grad(
     if by.lines:
         rows = by.affine(None, None, dtype) if planes else by.affine(weight, bias, dtype)
         partial, columns = np.empty((by.units, 2)), np.empty((1 if planes else by.tasks, 2, by.width))
-        lines, scratch = _numbers_of_lines(x, planes, mean, inv_std, weight, bias), np.empty((by.tasks, 4, by.width), dtype)
+        lines, scratch = _numbers_of_lines(x, planes, mean, inv_std, weight, bias), np.empty((by.tasks if relu else 0, 4, by.width), dtype)
         by.run(_sums_of_lines, dtype, (4, 5), gmemory, memory, _table(dtype, *lines), rows, partial, columns, scratch)
     else:
         partial, numbers = np.empty((by.units, 2, channels)), _numbers_of_columns(x, mean, inv_std, weight, bias)
@@ -513,7 +515,7 @@ def norm_grad(
             if planes:
                 first, second = _of_planes(first, x), _of_planes(second, x)
             table = _table(dtype, *lines, first, second, 1 if weight is None or not planes else weight)
-            by.run(_grad_of_lines, dtype, (), gmemory, memory, table, rows, gx, np.empty((by.tasks, 4, by.width), dtype))
+            by.run(_grad_of_lines, dtype, (), gmemory, memory, table, rows, gx, np.empty((by.tasks if relu else 0, 4, by.width), dtype))
         else:
             each = (_of_channels(inv_std * a, channels) for a in (first, inv_std * second))
             by.run(_grad_of_columns, dtype, (), gmemory, memory, by.table(dtype, *numbers, *each), gx)
