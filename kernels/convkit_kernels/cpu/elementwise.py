@@ -27,8 +27,8 @@ from . import mathfunctions as m
 from . import tasks
 from .copy import contiguous
 from .microkernel import call_code
-from .runtime import STRICT, in_threads, kernel, native
-from .tasks import by_elements, data_of, wide
+from .runtime import STRICT, kernel, native
+from .tasks import by_elements, by_rows, data_of, wide
 
 # Elements that one thread takes at a time: 16 KB of float32, so that three operands fit the first cache.
 CHUNK = 4096
@@ -418,7 +418,7 @@ def _by_numpy(ufunc: Callable, a: Operand, b: Operand) -> np.ndarray:
     if isinstance(ufunc, np.ufunc) and isinstance(a, np.ndarray) and isinstance(b, np.ndarray) and a.shape != b.shape:
         shape = np.broadcast_shapes(a.shape, b.shape)
         if shape not in (a.shape, b.shape) and math.prod(shape) >= 4 * tasks.PART:  # as the rows times the columns of an outer product
-            return _by_rows(ufunc, *np.broadcast_arrays(a, b))
+            return by_rows(ufunc, *np.broadcast_arrays(a, b))
     with np.errstate(all="ignore"):
         y = np.asarray(ufunc(a, b))
     if y.ndim < 2 or (isinstance(a, np.ndarray) and isinstance(b, np.ndarray) and a.strides == b.strides):
@@ -432,20 +432,6 @@ def _by_numpy(ufunc: Callable, a: Operand, b: Operand) -> np.ndarray:
                 out[...] = y
                 return out
             break
-    return y
-
-
-def _by_rows(ufunc: np.ufunc, a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """ufunc(a, b) of operands of one shape, in C order, parts of the longest dimension but the last by several threads."""
-    y = np.empty(a.shape, ufunc.resolve_dtypes((a.dtype, b.dtype, None))[-1])
-    d = max(range(max(1, a.ndim - 1)), key=a.shape.__getitem__)
-    step = -(-a.shape[d] * tasks.PART // a.size)
-
-    def work(i: int) -> None:
-        part = (slice(None),) * d + (slice(i * step, (i + 1) * step),)
-        ufunc(a[part], b[part], out=y[part])
-
-    in_threads(work, -(-a.shape[d] // step))
     return y
 
 

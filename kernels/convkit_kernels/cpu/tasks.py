@@ -5,7 +5,7 @@
 A function of a task reads its operands as pointers, `plan` and `index` to int64, the others to the float type `char` or to float64, and gives
 them shapes by `numba.carray`.  Tasks must not depend on the number of threads, and write to different places.
 
-NumPy's own loops run in parallel too, part by part: `by_lines`, where an axis must stay whole, and `by_elements`.
+NumPy's own loops run in parallel too, part by part: `by_lines`, where an axis must stay whole, `by_elements` and `by_rows`.
 """
 
 from __future__ import annotations
@@ -142,6 +142,20 @@ def by_elements(loop: Callable, x: np.ndarray, dtype: np.dtype | None = None) ->
         return y
     out: Any = flat(y)
     in_threads(lambda i: loop(line[i * PART : (i + 1) * PART], out=out[i * PART : (i + 1) * PART]), -(-x.size // PART))
+    return y
+
+
+def by_rows(loop: np.ufunc, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """loop(a, b) of operands of one shape, in C order, and in parallel."""
+    y = np.empty(a.shape, loop.resolve_dtypes((a.dtype, b.dtype, None))[-1])
+    d = max(range(max(1, a.ndim - 1)), key=a.shape.__getitem__)
+    step, before = -(-a.shape[d] * PART // a.size), (slice(None),) * d
+
+    def work(i: int) -> None:
+        part = (*before, slice(i * step, (i + 1) * step))
+        loop(a[part], b[part], out=y[part])
+
+    in_threads(work, -(-a.shape[d] // step))
     return y
 
 
