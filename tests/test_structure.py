@@ -234,6 +234,7 @@ def test_every_kernel_file_has_a_test_and_a_benchmark(stem):
 SUPPORT = {
     "bands": "the walk of conv, measured there",
     "lanes": "a few instructions of the code that microkernel, winograd, windows and copy emit",
+    "sliding": "convolutions to few channels, in their times",
     "finish": "what conv and matmul do to their sums, in the times of both",
     "microkernel": "its tiles run inside conv and matmul, whose benchmarks report GFLOPS and the share of the peak",
     "calibration": "it measures convolutions for `choice`; there is nothing of its own to time",

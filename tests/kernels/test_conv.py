@@ -369,6 +369,8 @@ for dtype in (np.float32, np.float64):
             cases.append(Case(window((3, 3), 2, 1, 1, channels), 1, (4, 4), channels, channels, dtype))
         if cases[0].window.size == (3, 3) and cases[0].window.dilation == (1, 1):
             cases.append(Case(cases[0].window, 2, (5, 6), channels, filters, dtype, algorithm="winograd"))
+        if i < 3:  # sums to few channels slide
+            cases.append(Case(window((5, 5), 1, 2), 16, (5, 6), filters, min(filters, 6), dtype, layout="channels-last"))
         for case in cases:
             for got, expected, terms in zip(case.run(kernels), case.run(reference), case.terms):
                 assert error(got, expected, terms) <= small(dtype, case.algorithm), case
@@ -464,6 +466,9 @@ def cases():
                 (window((3, 3), 1, 0, 1, channels), channels), (window((2, 3), 1, 1, 1, channels), 3 * channels),
             ):
                 layout = "channels-last" if channels % 2 else "C order"
+                if channels < 6:  # sums to few channels slide
+                    yield Case(window((5, 5), 1, 2), 16, (5, 7), channels, 6, dtype, layout="channels-last")
+                    yield Case(window((5, 5), 1, (0, 3)), 16, (5, 7), channels, 16, dtype, layout="channels-last")
                 yield Case(win, 1, (5, 7), channels, filters, dtype, layout=layout)
                 if win.size == (3, 3) and win.stride == win.dilation == (1, 1) and win.groups == 1:
                     yield Case(win, 1, (5, 7), channels, filters, dtype, layout=layout, algorithm="winograd")

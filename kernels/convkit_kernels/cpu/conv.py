@@ -60,12 +60,13 @@ from .bands import (
     tap_rows,
     unit_of,
     walk_of,
-)
+)  # fmt: skip
 from .choice import Taps, chosen, estimates, spacing
 from .copy import channels_last, contiguous
 from .finish import finish_kernel
 from .matmul import MACS, finish, matmul, multiply, pack
 from .microkernel import Piece, address, call_code, clear_bytes, isa, row_split, split_kernels, tile_for, tile_kernel
+from .sliding import places, sliding, sliding_kernel
 
 PARTIAL_BYTES = 1 << 23  # for the partial sums of a weight gradient
 SLICE_BYTES = 1 << 19  # of one partial sum that a thread works on at a time
@@ -266,7 +267,7 @@ class _WindowSums:
                 winograd.sums(images, w.reshape(-1), taps, strides, start, _nine(self.phases[0].taps), result, added, self.relu)
             else:
                 plan = self.direct
-                packed = pack(w, *plan.w, plan.packed)
+                packed = pack(w, *plan.w, plan.packed) if plan.places is None else w.reshape(-1)[plan.places]
                 tasks.run(plan.code, plan.units, plan.walk, plan.table, source, packed, start, y, y if add is None else add,
                           scratch=np.empty(plan.frames, self.dtype), flush=True, work=plan.work)  # fmt: skip
         return y.transpose(self.axes)
@@ -288,6 +289,7 @@ class _SumsPlan(NamedTuple):
     w: _Weights
     packed: int  # columns of a block of packed weights
     work: float  # see `tasks.run`
+    places: np.ndarray | None = None  # of weights that are packed one by one
 
 
 Y = 0  # 4 numbers: planes, rows, columns and channels of y
@@ -307,6 +309,12 @@ def _plan_sums(
     add: bool, relu: bool,
 ) -> _SumsPlan:  # fmt: skip
     groups, c, k = w.shape
+    finishing = finish_kernel(dtype, add, relu)
+    work = math.prod(y) * (0.5 + c * w.taps.size / math.prod(spread) * dtype.itemsize / MACS)
+    if groups == len(phases) == 1 and spread == (1, 1, 1) and not turned:
+        plan = _plan_sliding(source, y, dtype, w, phases[0].taps, step, finishing, work)
+        if plan is not None:
+            return plan
     walk, offsets, begins = walk_of(source, dtype.itemsize, phases, step, y[1:4], spread, groups, turned)  # type: ignore[arg-type]
     depthwise = c == k == 1 and groups > 1
     groups, k = (1, groups) if depthwise else (groups, k)
@@ -336,17 +344,44 @@ def _plan_sums(
     block = packed * c * sum(len(a) * len(b) * len(d) for _, (a, b, d) in phases)
     # Packed blocks of one column each are taken together.
     strides = (tile.columns // packed * block, -(-k // packed) * block, tile.columns if packed > 1 else block)
+    numbers = [*y[1:], *spread, groups, tile.columns, tile.columns if depthwise else 0, *strides, finishing]
+    if depthwise:  # all channels are one group, in which each column of a tile reads its own
+        w = w._replace(shape=(1, 1, y[4]), strides=(0, 0, w.strides[0]))
+    return _planned_sums(dtype, walk, numbers, ends, tiles, offsets, begins * (c * packed), w, packed, work)
+
+
+def _planned_sums(
+    dtype: np.dtype, walk: np.ndarray, numbers: list[int], ends: list[int], tiles: list[int], offsets: np.ndarray, woffsets: np.ndarray, w: _Weights,
+    packed: int, work: float, places: np.ndarray | None = None,
+) -> _SumsPlan:  # fmt: skip
+    """All numbers in one table; `ends` of each phase's tiles."""
     ends = [TILES + 2 * len(ends) + end for end in (0, *ends)]
     tiles = [*(end for pair in itertools.pairwise(ends) for end in pair), *tiles]
     known = TILES + len(tiles)
-    table = [*y[1:], *spread, groups, tile.columns, tile.columns if depthwise else 0, *strides, finish_kernel(dtype, add, relu)]
-    table += [known, known + len(offsets), *tiles]
+    table = np.concatenate([[*numbers, known, known + len(offsets), *tiles], offsets, woffsets])
     units = walk[N] * walk[COUNT] * walk[BANDS]
-    work = math.prod(y) * (0.5 + c * w.taps.size / math.prod(spread) * dtype.itemsize / MACS)
-    if depthwise:  # all channels are one group, in which each column of a tile reads its own
-        w = w._replace(shape=(1, 1, y[4]), strides=(0, 0, w.strides[0]))
-    return _SumsPlan(tasks.compiled(_sum_tiles, dtype.char), int(units), walk, np.concatenate([table, offsets, begins * (c * packed)]),
-                     frames_of(walk), w, packed, work)  # fmt: skip
+    return _SumsPlan(tasks.compiled(_sum_tiles, dtype.char), int(units), walk, table, frames_of(walk), w, packed, work, places)
+
+
+def _plan_sliding(
+    source: tuple[int, ...], y: tuple[int, ...], dtype: np.dtype, w: _Weights, taps: Taps, step: Triple, finishing: int, work: float
+) -> _SumsPlan | None:  # fmt: skip
+    """Sums to few channels whose tiles slide, if they do: rows of the image are the pixels of a line, and their numbers its channels."""
+    shape = sliding(source, y, taps, step, dtype)
+    of_rows, step_of_rows = Phase((0, 0, 0), (taps[0], (0,), taps[1])), (step[0], 1, step[1])
+    lines, out = (*source[:2], 1, source[2], source[3] * source[4]), (*y[:2], 1, y[2], y[3] * y[4])
+    if shape is None or not can_be_cut(lines, (of_rows,), step_of_rows, out[1:4], (1, 1, 1)):  # type: ignore[arg-type]
+        return None
+    walk, offsets, begins = walk_of(lines, dtype.itemsize, (of_rows,), step_of_rows, out[1:4], (1, 1, 1), 1, cut=True)  # type: ignore[arg-type]
+    tiles: list[int] = []
+    height, many, count = row_split(y[2], isa().tiles[shape.vectors])
+    for t in range(count):
+        p, high = t * height - max(0, t - many), height if t < many else height - 1
+        code = sliding_kernel(shape, high, _pieces(p, high, taps[1], step[1], source[2], len(taps[1])), dtype)
+        tiles += [p, high, 0, code, code]
+    numbers = [*out[1:], 1, 1, 1, 1, out[4], 0, 0, 0, 0, finishing]
+    index = places(shape, w.taps, w.strides[1:], dtype)
+    return _planned_sums(dtype, walk, numbers, [len(tiles)], tiles, offsets, begins, w, 0, work, index)
 
 
 def _pieces(q: int, rows: int, taps: tuple[int, ...], step: int, width: int, entries: int) -> tuple[Piece, ...]:

@@ -226,7 +226,7 @@ class _Start(NamedTuple):
     store: Callable[..., None]
 
 
-def _start(kind: str, shape: str, dtype: np.dtype, lanes: int) -> _Start:
+def start_tile(kind: str, shape: str, dtype: np.dtype, lanes: int) -> _Start:
     """A module with the function of a tile, which takes the 14 arguments that `call_code` lists."""
     scalar, suffix = (ir.FloatType(), "f32") if dtype.itemsize == 4 else (ir.DoubleType(), "f64")
     vec, fp, ip = ir.VectorType(scalar, lanes), scalar.as_pointer(), I64.as_pointer()
@@ -242,7 +242,7 @@ def _start(kind: str, shape: str, dtype: np.dtype, lanes: int) -> _Start:
 def _emit(tile: Tile, rows: int, dtype: np.dtype, unit_rows: bool, masked: bool, lanewise: bool, pieces: tuple[Piece, ...] = ()) -> ir.Module:
     lanes, vectors, across = tile.lanes, tile.vectors, tile.across
     kind = f"_{across}" * (across > 1) + "_unit" * unit_rows + "_masked" * masked + "_lanewise" * lanewise + f"_{digest(pieces)}" * bool(pieces)
-    module, fn, scalar, vec, fma, load_at, store = _start("tile", f"{rows}x{vectors}x{lanes}{kind}", dtype, lanes)
+    module, fn, scalar, vec, fma, load_at, store = start_tile("tile", f"{rows}x{vectors}x{lanes}{kind}", dtype, lanes)
     x, xtaps, xrow, xinc, w, wtaps, winc, ntaps, run, start, ldstart, y, ldy, cols = fn.args
     blocks = ("entry", "whole_start", "part_start", "tap", "done", "whole_store", "part_store", "exit")
     entry, whole_start, part_start, tap, done, whole_store, part_store, exit_ = (fn.append_basic_block(n) for n in blocks)
@@ -357,7 +357,7 @@ def _emit(tile: Tile, rows: int, dtype: np.dtype, unit_rows: bool, masked: bool,
 def _emit_along(columns: int, rows: int, dtype: np.dtype) -> ir.Module:
     """A tile with vectors along t: y[i, j] = start[i, j] + sum over taps k, t < run of x[xtaps[k] + i*xrow + t] * w[wtaps[k] + j*winc + t]."""
     lanes = isa().bytes // dtype.itemsize
-    module, fn, scalar, vec, fma, load, store = _start("along", f"{rows}x{columns}x{lanes}", dtype, lanes)
+    module, fn, scalar, vec, fma, load, store = start_tile("along", f"{rows}x{columns}x{lanes}", dtype, lanes)
     x, xtaps, xrow, _, w, wtaps, winc, ntaps, run, start, ldstart, y, ldy, _ = fn.args
     entry, tap, inner, rest, part, tap_end, done = (fn.append_basic_block(n) for n in ("entry", "tap", "inner", "rest", "part", "tap_end", "done"))
     b = ir.IRBuilder(entry)
