@@ -46,7 +46,7 @@ def test_a_walk_reads_what_the_window_sees(name, backward):
     source = np.arange(1.0, math.prod(shape) + 1).reshape(shape[0], *(1,) * (5 - len(shape)), *shape[1:])
     if backward:  # the phases of an input gradient, whose source is the gradient of the output
         inside = window.input_size(shape[1:-1])
-        phases, step, spread = conv._phases(window)[0], (1, 1, 1), window.canonical[1]
+        phases, step, spread = bands.phases_of(window)[0], (1, 1, 1), window.canonical[1]
         size = (1,) * (3 - window.rank) + inside
     else:
         phases, step, spread = (bands.Phase((0, 0, 0), conv._taps(window)),), window.canonical[1], (1, 1, 1)

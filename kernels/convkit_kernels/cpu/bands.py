@@ -7,13 +7,14 @@ the kernels as one array of integers, at the places below.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from itertools import product
 from typing import NamedTuple
 
 import numpy as np
 
-from ..geometry import Triple
+from ..geometry import Triple, Window
 from .choice import Taps, spacing
 from .copy import turner
 from .microkernel import address, call_code, clear_bytes, copy_bytes, isa
@@ -50,6 +51,25 @@ class Phase(NamedTuple):
 
     first: Triple
     taps: Taps
+
+
+@functools.lru_cache(maxsize=1024)
+def phases_of(window: Window) -> tuple[tuple[Phase, ...], np.ndarray, tuple[Triple, ...]]:
+    """Phases of the input gradient, the numbers of their taps one after the other, and where the phases that no tap sees begin."""
+    size, stride, padding, dilation = window.canonical
+    phases, taps, unseen = [], [], []
+    for first in product(*(range(s) for s in stride)):
+        # Input pixel a + stride*o sees output pixel o + t through tap r where a + padding - r*dilation = stride*t.
+        seen = [
+            [(r, (a + p - r * d) // s) for r in reversed(range(n)) if (a + p - r * d) % s == 0]
+            for a, n, s, (p, _), d in zip(first, size, stride, padding, dilation, strict=True)
+        ]
+        if all(seen):
+            phases.append(Phase(first, tuple(tuple(t for _, t in dim) for dim in seen)))  # type: ignore[arg-type]
+            taps.append(np.ravel_multi_index(np.ix_(*([r for r, _ in dim] for dim in seen)), size).reshape(-1))
+        else:
+            unseen.append(first)
+    return tuple(phases), np.concatenate(taps), tuple(unseen)  # type: ignore[return-value, arg-type]
 
 
 def counts_of(y: Sequence[int], first: Triple, spread: Triple) -> Triple:

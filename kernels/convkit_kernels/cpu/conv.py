@@ -22,7 +22,6 @@ import functools
 import itertools
 import math
 from collections.abc import Sequence
-from itertools import product
 from typing import NamedTuple
 
 import numpy as np
@@ -57,6 +56,7 @@ from .bands import (
     can_be_cut,
     counts_of,
     frames_of,
+    phases_of,
     tap_rows,
     unit_of,
     walk_of,
@@ -65,7 +65,7 @@ from .choice import Taps, chosen, estimates, spacing
 from .copy import channels_last, contiguous
 from .finish import finish_kernel
 from .matmul import MACS, finish, matmul, multiply, pack
-from .microkernel import Piece, address, call_code, clear_bytes, isa, row_split, split_kernels, tile_for, tile_kernel
+from .microkernel import address, call_code, clear_bytes, isa, pieces_of, row_split, split_kernels, tile_for, tile_kernel
 from .sliding import places, sliding, sliding_kernel
 
 PARTIAL_BYTES = 1 << 23  # for the partial sums of a weight gradient
@@ -156,7 +156,7 @@ def _input_grad(
     """The sums of an input gradient."""
     turned = in_c_order(gy, strides, dtype.itemsize)
     groups, k, c, ntaps = window.groups, w[0] // window.groups, w[1], math.prod(window.size)
-    phases, taps, unseen = _phases(window)
+    phases, taps, unseen = phases_of(window)
     weights = _Weights(taps, (groups, k, c), (k * c * ntaps, c * ntaps, ntaps))
     y = _canonical((gy[0], c * groups, *input_size), window.rank)
     return _WindowSums(_canonical(gy, window.rank), turned, dtype, weights, phases, unseen, (1, 1, 1), y, window.canonical[1], window.rank)
@@ -184,25 +184,6 @@ def _taps(window: Window) -> Taps:
     """Where the taps of each dimension stand, relative to an output pixel's place in the input."""
     size, _, padding, dilation = window.canonical
     return tuple(tuple(r * d - p for r in range(n)) for n, d, (p, _) in zip(size, dilation, padding, strict=True))  # type: ignore[return-value]
-
-
-@functools.lru_cache(maxsize=1024)
-def _phases(window: Window) -> tuple[tuple[Phase, ...], np.ndarray, tuple[Triple, ...]]:
-    """Phases of the input gradient, the numbers of their taps one after the other, and where the phases that no tap sees begin."""
-    size, stride, padding, dilation = window.canonical
-    phases, taps, unseen = [], [], []
-    for first in product(*(range(s) for s in stride)):
-        # Input pixel a + stride*o sees output pixel o + t through tap r where a + padding - r*dilation = stride*t.
-        seen = [
-            [(r, (a + p - r * d) // s) for r in reversed(range(n)) if (a + p - r * d) % s == 0]
-            for a, n, s, (p, _), d in zip(first, size, stride, padding, dilation, strict=True)
-        ]
-        if all(seen):
-            phases.append(Phase(first, tuple(tuple(t for _, t in dim) for dim in seen)))  # type: ignore[arg-type]
-            taps.append(np.ravel_multi_index(np.ix_(*([r for r, _ in dim] for dim in seen)), size).reshape(-1))
-        else:
-            unseen.append(first)
-    return tuple(phases), np.concatenate(taps), tuple(unseen)  # type: ignore[return-value, arg-type]
 
 
 def _planes(shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -336,7 +317,7 @@ def _plan_sums(
         height, many, count = row_split(int(phase[COUNTS + 2]), tile.rows)
         for t in range(count):
             q, high = t * height - max(0, t - many), height if t < many else height - 1
-            pieces = () if walk[FRAMED] else _pieces(q, high, row, step[2], source[3], int(phase[TAP_COLUMNS]))
+            pieces = () if walk[FRAMED] else pieces_of(q, high, row, step[2], source[3], int(phase[TAP_COLUMNS]))
             whole = tile_kernel(tile, high, dtype, lanewise=depthwise, pieces=pieces)
             part = tile_kernel(tile.last(k), high, dtype, masked=depthwise, lanewise=depthwise, pieces=pieces) if k % tile.columns else whole
             tiles += [q, high, c if pieces else int(phase[RUN]), whole, part]
@@ -377,23 +358,11 @@ def _plan_sliding(
     height, many, count = row_split(y[2], isa().tiles[shape.vectors])
     for t in range(count):
         p, high = t * height - max(0, t - many), height if t < many else height - 1
-        code = sliding_kernel(shape, high, _pieces(p, high, taps[1], step[1], source[2], len(taps[1])), dtype)
+        code = sliding_kernel(shape, high, pieces_of(p, high, taps[1], step[1], source[2], len(taps[1])), dtype)
         tiles += [p, high, 0, code, code]
     numbers = [*out[1:], 1, 1, 1, 1, out[4], 0, 0, 0, 0, finishing]
     index = places(shape, w.taps, w.strides[1:], dtype)
     return _planned_sums(dtype, walk, numbers, [len(tiles)], tiles, offsets, begins, w, 0, work, index)
-
-
-def _pieces(q: int, rows: int, taps: tuple[int, ...], step: int, width: int, entries: int) -> tuple[Piece, ...]:
-    """What a tile of `rows` pixels from q on sees through a row of taps, on images of this width; nothing if it sees all."""
-    pieces: list[Piece] = []
-    for s, tap in enumerate(taps):
-        first, end = (min(rows, max(0, -((q * step + tap - edge) // step))) for edge in (0, width))
-        if entries == 1 and pieces and pieces[-1][3:] == (first, end):
-            pieces[-1] = pieces[-1]._replace(runs=pieces[-1].runs + 1)
-        else:
-            pieces.append(Piece(s if entries > 1 else 0, s if entries == 1 else 0, 1, first, end))
-    return () if all(p[3:] == (0, rows) for p in pieces) else tuple(pieces)
 
 
 def _sum_tiles(task, walk, table, source, w, start, y, add, f, frame):

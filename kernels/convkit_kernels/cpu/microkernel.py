@@ -168,6 +168,18 @@ class Piece(NamedTuple):
     end: int
 
 
+def pieces_of(q: int, rows: int, taps: tuple[int, ...], step: int, width: int, entries: int) -> tuple[Piece, ...]:
+    """What a tile of `rows` pixels from q on sees through a row of taps, on images of this width; nothing if it sees all."""
+    pieces: list[Piece] = []
+    for s, tap in enumerate(taps):
+        first, end = (min(rows, max(0, -((q * step + tap - edge) // step))) for edge in (0, width))
+        if entries == 1 and pieces and pieces[-1][3:] == (first, end):
+            pieces[-1] = pieces[-1]._replace(runs=pieces[-1].runs + 1)
+        else:
+            pieces.append(Piece(s if entries > 1 else 0, s if entries == 1 else 0, 1, first, end))
+    return () if all(p[3:] == (0, rows) for p in pieces) else tuple(pieces)
+
+
 def tile_kernel(
     tile: Tile, rows: int, dtype: np.dtype, unit_rows: bool = False, masked: bool = False, lanewise: bool = False, pieces: tuple[Piece, ...] = ()
 ) -> int:  # fmt: skip
