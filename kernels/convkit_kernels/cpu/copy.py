@@ -15,11 +15,12 @@ from typing import Any
 import numpy as np
 from llvmlite import binding as llvm
 from llvmlite import ir
+from numba.extending import register_jitable
 
 from ..layout import dense_order, order_of
 from . import tasks
 from .lanes import I32, I64, accesses, below
-from .microkernel import address, call_code, clear_bytes, compiled, copy_bytes, isa
+from .microkernel import CACHE_LINE, address, call_code, clear_bytes, compiled, copy_bytes, fetch_line, isa
 
 LARGE = 4096  # elements, below which a copy by NumPy is done sooner
 PART = 16384  # elements of a piece of one long line
@@ -27,6 +28,8 @@ TASK = 1 << 18  # bytes of the parts that a thread takes, about
 SHORT = 16  # bytes of a row, below which a row is no unit to copy
 STRIP, NARROW = 1 << 20, 512  # bytes of the strips of a whole whose narrowest part is below so many bytes wide
 OUTER = 4  # axes around the two innermost
+ROWS = 64  # of a whole, from which on dense parts are joined row by row
+LONG = 2048  # bytes of a row, from which on the C library copies it
 
 
 def contiguous(a: np.ndarray) -> np.ndarray:
@@ -56,9 +59,15 @@ def concatenate(arrays: Sequence[np.ndarray], axis: int) -> np.ndarray:
     y = np.empty((*first.shape[:axis], sum(a.shape[axis] for a in arrays), *first.shape[axis + 1 :]), first.dtype)
     # What is dense in another order is turned faster alone.
     arrays = [a if order_of(a) is None else contiguous(a) for a in arrays]
+    rows, narrowest = math.prod(first.shape[:axis]), min(a.shape[axis] for a in arrays) * math.prod(first.shape[axis + 1 :]) * first.itemsize
+    if rows >= ROWS and narrowest >= SHORT and all([a.flags.c_contiguous for a in arrays]):
+        each = max(1, TASK * rows // y.nbytes)
+        found = [number for a in arrays for number in (_at(a), a.nbytes // rows)]
+        plan = np.array([rows, each, _at(y), y.nbytes // rows, len(found), *found])
+        tasks.run(tasks.compiled(_join, "f"), -(-rows // each), plan, plan, np.empty(1, np.float32), work=y.size)
+        return y
     # Narrow parts share lines of the cache: they go by strips of the outermost axis, all parts of one before the next.
-    width = min(a.shape[axis] for a in arrays) * math.prod(first.shape[axis + 1 :]) * first.itemsize
-    step = max(1, STRIP * y.shape[0] // y.nbytes) if axis and width < NARROW else y.shape[0]
+    step = max(1, STRIP * y.shape[0] // y.nbytes) if axis and narrowest < NARROW else y.shape[0]
     before, parts = (slice(None),) * axis, []
     ends = list(itertools.accumulate((a.shape[axis] for a in arrays), initial=0))
     for low in range(0, y.shape[0], step):
@@ -90,6 +99,27 @@ def _turned(shape: tuple[int, ...], strides: tuple[int, ...], itemsize: int) -> 
         return None
     p, i, j = (math.prod(shape[a] for a in axes) for axes in (wanted[:same], wanted[same:split], wanted[split:]))
     return p, i, j
+
+
+@register_jitable
+def _copy_row(to, source, width, ahead):
+    # `width` bytes; whole lines of the cache without a call, and those `ahead` bytes behind are asked for.
+    if width % CACHE_LINE == 0 and width < LONG:
+        for at in range(0, width, CACHE_LINE):
+            fetch_line(source + at + ahead)
+            copy_bytes(to + at, source + at, CACHE_LINE)
+    else:
+        copy_bytes(to, source, width)
+
+
+def _join(task, plan, index, a, b, c, d, e, f, g):
+    # y[r] = the rows r of all parts, one behind the other: what is narrow shares lines of the cache
+    rows, each, to, width, parts = plan[0], plan[1], plan[2], plan[3], plan[4]
+    for r in range(task * each, min(rows, (task + 1) * each)):
+        at = to + r * width
+        for k in range(5, 5 + parts, 2):
+            _copy_row(at, plan[k] + r * plan[k + 1], plan[k + 1], tasks.AHEAD)
+            at += plan[k + 1]
 
 
 # ------------------------------------------------------------------------------- from any strides to any
@@ -181,7 +211,7 @@ def _strided(task, plan, index, a, b, c, d, e, f, g):
     width, count, xi, yi = plan[p + 3], plan[p + 4], plan[p + 5], plan[p + 6]
     rows, xj, yj = plan[p + 7], plan[p + 8], plan[p + 9]
     chunk, each = plan[p + 10], plan[p + 11]
-    chunks = (rows + chunk - 1) // chunk
+    chunks, ahead = (rows + chunk - 1) // chunk, tasks.AHEAD // max(1, abs(xj)) * xj
     unit = (task - plan[p]) * each
     rest, low = unit // chunks, unit % chunks * chunk
     x, y = plan[p + 1], plan[p + 2]
@@ -213,7 +243,7 @@ def _strided(task, plan, index, a, b, c, d, e, f, g):
                 for i in range(count):
                     r[i * (yi // 8)] = q[i * (xi // 8)]
             else:
-                copy_bytes(t, s, width)
+                _copy_row(t, s, width, ahead)
         low += chunk
         if low >= rows:
             low, k = 0, OUTER - 1

@@ -34,8 +34,11 @@ from .runtime import FASTMATH, inline
 
 # Elements that a task sums, that one normalises, and to which rows are joined; and how long a plane of C order must be not to be copied.
 SUM, MAP, WIDTH, PLANE = 65536, 16384, 256, 32
-# Rows from whose mean sums of squares are taken; and that are added up in x's own type, before float64: short sums lose no digits.
-FIRST, FEW = 16, 8
+# Rows from whose mean sums of squares are taken.
+FIRST = 16
+# Joined rows, which loops name one by one, that are added up in x's own type, before float64: short sums lose no digits.  They go by pieces of so
+# many numbers, whose sums lie on the stack, which no operand can share: the compiler need not ask whether one does, and makes vectors.
+FEW, PIECE = 8, 64
 
 # A plan is (units, parts, size, step, together, width, channels, columns, relu): a unit is a part of `step` numbers of a block of `size`, a task
 # takes `together` of them, and columns repeat every `width` numbers, the joined row.  `columns` asks for sums of columns beside those of lines.
@@ -48,6 +51,12 @@ def _cut(memory, unit, plan):
     start = unit // plan[1] * plan[2]
     high = start + min(plan[2], (unit % plan[1] + 1) * plan[3])
     return numba.carray(memory, high)[start + unit % plan[1] * plan[3] : high]
+
+
+@_part_of
+def _begin(unit, plan):
+    # The place in memory of the unit's first number.
+    return unit // plan[1] * plan[2] + unit % plan[1] * plan[3]
 
 
 @_part_of
@@ -68,6 +77,19 @@ def _add_joined(columns, sums):
             sums[c] += row[c]
 
 
+_sums = tasks.stack(2 * PIECE)
+
+
+@_part_of
+def _add_sums(sums, size, columns, at, width):
+    # columns[0 and 1, at ...] += the sums of a piece
+    first, second = at, at + width
+    for w in range(size):
+        columns[first + w] += sums[w]
+    for w in range(size):
+        columns[second + w] += sums[PIECE + w]
+
+
 @inline
 def _affine(x, center, scale, shift):
     return (x - center) * scale + shift
@@ -78,6 +100,12 @@ def _kept(g, x, center, scale, shift, relu):
     # g where y is above 0 (or NaN), else 0
     zero = type(g)(0)
     return zero if relu & (_affine(x, center, scale, shift) <= zero) else g
+
+
+@inline
+def _terms(g, x, center, scale, shift, relu):
+    kept = _kept(g, x, center, scale, shift, relu)
+    return kept, (x - center) * kept
 
 
 @_part_of
@@ -109,9 +137,8 @@ def _moments_of_columns(task, plan, index, x, partial, scratch, own, e, f, g):
     # The same of each channel, partial[unit, 0 or 1, channel].  One pass: sums of d and d^2, d = x - shift, shift being the mean of the first rows.
     width, channels = plan[5], plan[6]
     out = numba.carray(partial, (plan[0], 2, channels))
-    sums, room = _rows(scratch, task, 2, width), _rows(own, task, 3, width)
+    sums, center, few = _rows(scratch, task, 2, width), _rows(own, task, 1, width)[0], _sums(x)
     columns, squares = sums[0], sums[1]
-    few, few_squares, center = room[0], room[1], room[2]
     for unit in range(task * plan[4], min(plan[0], (task + 1) * plan[4])):
         part = _cut(x, unit, plan)
         mean, square = out[unit, 0], out[unit, 1]
@@ -127,22 +154,22 @@ def _moments_of_columns(task, plan, index, x, partial, scratch, own, e, f, g):
             shift = center[first : first + channels]
             for c in range(channels):
                 shift[c] = mean[c] / some if abs(mean[c]) < np.inf else 0.0
-        quick = part.size
+        begin, quick = _begin(unit, plan), part.size // (FEW * width) * (FEW * width)
         while True:
             sums[:] = 0.0
             for first in range(0, quick, FEW * width):
-                few[:] = 0
-                few_squares[:] = 0
-                for at in range(first, min(quick, first + FEW * width), width):
-                    row = part[at : at + width]  # the last one may be shorter
-                    tasks.ahead(row)
-                    for w in range(row.size):
-                        away = row[w] - center[w]
-                        few[w] += away
-                        few_squares[w] += away * away
-                for w in range(width):
-                    columns[w] += few[w]
-                    squares[w] += few_squares[w]
+                for low in range(0, width, PIECE):
+                    size, middle, r0 = min(PIECE, width - low), task * width + low, begin + first + low
+                    tasks.ahead(part[first + low * FEW : first + (low + size) * FEW])
+                    r1, r2, r3, r4 = r0 + width, r0 + 2 * width, r0 + 3 * width, r0 + 4 * width
+                    r5, r6, r7 = r0 + 5 * width, r0 + 6 * width, r0 + 7 * width
+                    for w in range(size):
+                        mid = own[middle + w]
+                        d0, d1, d2, d3 = x[r0 + w] - mid, x[r1 + w] - mid, x[r2 + w] - mid, x[r3 + w] - mid
+                        d4, d5, d6, d7 = x[r4 + w] - mid, x[r5 + w] - mid, x[r6 + w] - mid, x[r7 + w] - mid
+                        few[w] = d0 + d1 + d2 + d3 + d4 + d5 + d6 + d7
+                        few[PIECE + w] = d0 * d0 + d1 * d1 + d2 * d2 + d3 * d3 + d4 * d4 + d5 * d5 + d6 * d6 + d7 * d7
+                    _add_sums(few, size, scratch, 2 * task * width + low, width)
             for at in range(quick, part.size, width):
                 row = part[at : at + width]
                 for w in range(row.size):
@@ -237,32 +264,45 @@ def _line(numbers, affine, room):
         room[2, w] = affine[1, w] + numbers[3]
 
 
-def _sums_of_columns(task, plan, index, gy, x, table, partial, scratch, own, g):
+def _sums_of_columns(task, plan, index, gy, x, table, partial, scratch, f, g):
     # partial[unit] = (sum of gy, sum of gy (x - center)) of each channel, table[block] = (center, scale, shift) of a joined row
     width, channels, relu = plan[5], plan[6], plan[8] != 0
     out, of = numba.carray(partial, (plan[0], 2, channels)), numba.carray(table, (plan[0] // plan[1], 3, width))
-    sums, room = _rows(scratch, task, 2, width), _rows(own, task, 2, width)
+    sums, few = _rows(scratch, task, 2, width), _sums(x)
     first, second = sums[0], sums[1]
-    few, few_products = room[0], room[1]
     for unit in range(task * plan[4], min(plan[0], (task + 1) * plan[4])):
         part, grad = _cut(x, unit, plan), _cut(gy, unit, plan)
         three = of[unit // plan[1]]
         center, scale, shift = three[0], three[1], three[2]
         sums[:] = 0.0
-        for start in range(0, part.size, FEW * width):
-            few[:] = 0
-            few_products[:] = 0
-            for at in range(start, min(part.size, start + FEW * width), width):
-                p, h = part[at : at + width], grad[at : at + width]
-                tasks.ahead(p)
-                tasks.ahead(h)
-                for w in range(p.size):
-                    kept = _kept(h[w], p[w], center[w], scale[w], shift[w], relu)
-                    few[w] += kept
-                    few_products[w] += (p[w] - center[w]) * kept
-            for w in range(width):
-                first[w] += few[w]
-                second[w] += few_products[w]
+        begin, quick = _begin(unit, plan), part.size // (FEW * width) * (FEW * width)
+        for start in range(0, quick, FEW * width):
+            for low in range(0, width, PIECE):
+                size, r0 = min(PIECE, width - low), begin + start + low
+                tasks.ahead(part[start + low * FEW : start + (low + size) * FEW])
+                tasks.ahead(grad[start + low * FEW : start + (low + size) * FEW])
+                r1, r2, r3, r4 = r0 + width, r0 + 2 * width, r0 + 3 * width, r0 + 4 * width
+                r5, r6, r7 = r0 + 5 * width, r0 + 6 * width, r0 + 7 * width
+                at = unit // plan[1] * 3 * width + low
+                for w in range(size):
+                    mid, by, to = table[at + w], table[at + width + w], table[at + 2 * width + w]
+                    k0, p0 = _terms(gy[r0 + w], x[r0 + w], mid, by, to, relu)
+                    k1, p1 = _terms(gy[r1 + w], x[r1 + w], mid, by, to, relu)
+                    k2, p2 = _terms(gy[r2 + w], x[r2 + w], mid, by, to, relu)
+                    k3, p3 = _terms(gy[r3 + w], x[r3 + w], mid, by, to, relu)
+                    k4, p4 = _terms(gy[r4 + w], x[r4 + w], mid, by, to, relu)
+                    k5, p5 = _terms(gy[r5 + w], x[r5 + w], mid, by, to, relu)
+                    k6, p6 = _terms(gy[r6 + w], x[r6 + w], mid, by, to, relu)
+                    k7, p7 = _terms(gy[r7 + w], x[r7 + w], mid, by, to, relu)
+                    few[w] = k0 + k1 + k2 + k3 + k4 + k5 + k6 + k7
+                    few[PIECE + w] = p0 + p1 + p2 + p3 + p4 + p5 + p6 + p7
+                _add_sums(few, size, scratch, 2 * task * width + low, width)
+        for at in range(quick, part.size, width):
+            p, h = part[at : at + width], grad[at : at + width]
+            for w in range(p.size):
+                kept = _kept(h[w], p[w], center[w], scale[w], shift[w], relu)
+                first[w] += kept
+                second[w] += (p[w] - center[w]) * kept
         _add_joined(first, out[unit, 0])
         _add_joined(second, out[unit, 1])
 
@@ -422,7 +462,7 @@ def norm_stats(x: np.ndarray, groups: int, batch: bool) -> tuple[np.ndarray, np.
         shape = (blocks, -1, groups, x.shape[1] // groups if planes else 1, by.parts)
     else:
         partial = np.empty((by.units, 2, x.shape[1]))
-        by.run(_moments_of_columns, x.dtype, (1, 2), memory, partial, np.empty((by.tasks, 2, by.width)), np.empty((by.tasks, 3, by.width), x.dtype))
+        by.run(_moments_of_columns, x.dtype, (1, 2), memory, partial, np.empty((by.tasks, 2, by.width)), np.empty((by.tasks, by.width), x.dtype))
         shape = (blocks, by.parts, groups, x.shape[1] // groups, 1)
     means, squares, count = partial[:, 0].reshape(shape), partial[:, 1].reshape(shape), x.size // (blocks * groups)
     if means.size > blocks * groups:
@@ -485,8 +525,7 @@ def norm_grad(
         by.run(_sums_of_lines, dtype, (4, 5), gmemory, memory, _table(dtype, *lines), rows, partial, columns, scratch)
     else:
         partial, numbers = np.empty((by.units, 2, channels)), _numbers_of_columns(x, mean, inv_std, weight, bias)
-        scratch, own = np.empty((by.tasks, 2, by.width)), np.empty((by.tasks, 2, by.width), dtype)
-        by.run(_sums_of_columns, dtype, (3, 4), gmemory, memory, by.table(dtype, *numbers), partial, scratch, own)
+        by.run(_sums_of_columns, dtype, (3, 4), gmemory, memory, by.table(dtype, *numbers), partial, np.empty((by.tasks, 2, by.width)))
     with np.errstate(all="ignore"):
         if planes:
             sums = partial.reshape(x.shape[0], channels, by.parts, 2).sum(axis=2)
