@@ -134,6 +134,21 @@ def test_large_products_with_any_number_of_threads(m, n, k, dtype):
     assert same_with_one_and_two_threads(lambda: kernels.matmul(a, b))
 
 
+@pytest.mark.cpu
+@pytest.mark.parametrize("left", ["rows", "columns"])
+@pytest.mark.parametrize("right", ["rows", "columns"])
+@pytest.mark.parametrize(("m", "n", "k"), [(30, 37, 1100), (5, 300, 600), (250, 21, 520), (700, 500, 300)])  # parts of sums, chunks, cut columns
+def test_long_sums_start_with_the_bias_and_are_finished_once(m, n, k, left, right):
+    for dtype in (np.float32, np.float64):
+        a, b, bias, add = (numbers(i, shape, dtype) for i, shape in enumerate(((m, k), (k, n), (n,), (m, n))))
+        a = a if left == "rows" else a.T.copy().T
+        b = b if right == "rows" else b.T.copy().T
+        y = kernels.matmul(a, b, bias)
+        assert error(y, a.astype(np.float64) @ b + bias, k) <= small(dtype)
+        assert np.array_equal(kernels.matmul(a, b, bias, add, True), np.maximum(y + add, 0))
+        assert same_with_one_and_two_threads(lambda a=a, b=b, bias=bias, add=add: kernels.matmul(a, b, bias, add, True))
+
+
 @pytest.mark.parametrize("m", [4, 18 if SIMULATED else 150])  # b read in place, b packed
 def test_nan_and_inf_stay_in_their_row_and_column(m):
     a, b = numbers(0, (m, 9), np.float32), numbers(1, (9, 21), np.float32)

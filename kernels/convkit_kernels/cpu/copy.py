@@ -330,3 +330,39 @@ def _emit(itemsize: int) -> ir.Module:
     b.position_at_end(exit_)
     b.ret_void()
     return module
+
+
+def copier(itemsize: int, vectors: int) -> int:
+    """Address of the code that copies rows of up to so many vectors, compiled on first use.  It takes (x, row, y, row, I, J): addresses, bytes from
+    a row to the next, how many rows there are, and how many numbers each has."""
+    return compiled(f"copy-{itemsize}-{vectors}", lambda: _emit_copy(itemsize, vectors))
+
+
+def _emit_copy(itemsize: int, vectors: int) -> ir.Module:
+    lanes = isa().bytes // itemsize
+    vec = ir.VectorType(ir.IntType(8 * itemsize), lanes)
+    vp = vec.as_pointer()
+    module = ir.Module(f"copy_{itemsize}_{vectors}")
+    module.triple = llvm.get_process_triple()
+    fn = ir.Function(module, ir.FunctionType(ir.VoidType(), [I64] * 6), module.name)
+    x, xrow, y, yrow, rows, columns = fn.args
+    load, store = accesses(module, vec)
+    entry, whole, part, exit_ = (fn.append_basic_block(n) for n in ("entry", "whole", "part", "exit"))
+    b = ir.IRBuilder(entry)
+    masks = [below(b, columns, lanes, j * lanes) for j in range(vectors)]
+    b.cbranch(b.icmp_signed("==", columns, ir.Constant(I64, vectors * lanes)), whole, part)
+    for block, some in ((whole, [None] * vectors), (part, masks)):
+        b.position_at_end(block)
+        left, source, to = b.phi(I64), b.phi(I64), b.phi(I64)
+        places = [ir.Constant(I64, j * lanes * itemsize) for j in range(vectors)]
+        values = [load(b, b.inttoptr(b.add(source, p), vp), mask) for p, mask in zip(places, some, strict=True)]
+        for value, p, mask in zip(values, places, some, strict=True):
+            store(b, value, b.inttoptr(b.add(to, p), vp), mask)
+        following = (b.sub(left, ir.Constant(I64, 1)), b.add(source, xrow), b.add(to, yrow))
+        b.cbranch(b.icmp_signed(">", following[0], ir.Constant(I64, 0)), block, exit_)
+        for phi, first, after in zip((left, source, to), (rows, x, y), following, strict=True):
+            phi.add_incoming(first, entry)
+            phi.add_incoming(after, block)
+    b.position_at_end(exit_)
+    b.ret_void()
+    return module

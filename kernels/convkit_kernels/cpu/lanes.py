@@ -57,7 +57,7 @@ def accesses(module: ir.Module, vec: ir.VectorType, others: Any = None) -> tuple
     return load, store
 
 
-def fetch(b: ir.IRBuilder, place: Any, to_write: bool = False) -> None:
-    """Ask for the cache line at a pointer, to be read or to be written soon, into all caches."""
+def fetch(b: ir.IRBuilder, place: Any, to_write: bool = False, near: bool = True) -> None:
+    """Ask for the cache line at a pointer, to be read or to be written soon, into all caches, or all but the nearest."""
     prefetch = b.module.declare_intrinsic("llvm.prefetch", [BYTES], ir.FunctionType(ir.VoidType(), [BYTES, I32, I32, I32]))
-    b.call(prefetch, [b.bitcast(place, BYTES), I32(int(to_write)), I32(3), I32(1)])
+    b.call(prefetch, [b.bitcast(place, BYTES), I32(int(to_write)), I32(3 if near else 2), I32(1)])

@@ -181,21 +181,24 @@ def pieces_of(q: int, rows: int, taps: tuple[int, ...], step: int, width: int, e
 
 
 def tile_kernel(
-    tile: Tile, rows: int, dtype: np.dtype, unit_rows: bool = False, masked: bool = False, lanewise: bool = False, pieces: tuple[Piece, ...] = ()
+    tile: Tile, rows: int, dtype: np.dtype, unit_rows: bool = False, masked: bool = False, lanewise: bool = False, pieces: tuple[Piece, ...] = (),
+    soon: bool = False,
 ) -> int:  # fmt: skip
     """Address of the micro-kernel for `rows` rows of `tile`; compiled on first use, in about 10 ms.
 
     `unit_rows` promises xrow = 1 (rows at fixed offsets).  `masked` reads only the first `cols` columns of w too (and of x, if
     `lanewise`), for operands that are not padded to whole blocks; reads of start and writes of y never pass `cols`.  `pieces` of each row
-    of taps, if it is not taken whole.
+    of taps, if it is not taken whole.  `soon`: the function takes two more, an address and how many bytes later the next is; in each step it asks
+    for what lies at one, for the second-level cache.
 
     The function takes the 14 integers or addresses that `call_code` lists.
     """
-    key = (tile.lanes, tile.vectors, tile.across, rows, dtype.char, unit_rows, masked, lanewise, *([digest(pieces)] if pieces else []))
+    key = (tile.lanes, tile.vectors, tile.across, rows, dtype.char, unit_rows, masked, lanewise, *([digest(pieces)] if pieces else []),
+           *["soon"] * soon)  # fmt: skip
     along = tile.lanes == 1
     return compiled(
         "tile-" + "-".join(map(str, key)),
-        lambda: _emit_along(tile.vectors, rows, dtype) if along else _emit(tile, rows, dtype, unit_rows, masked, lanewise, pieces),
+        lambda: _emit_along(tile.vectors, rows, dtype) if along else _emit(tile, rows, dtype, unit_rows, masked, lanewise, pieces, soon),
     )
 
 
@@ -238,24 +241,26 @@ class _Start(NamedTuple):
     store: Callable[..., None]
 
 
-def start_tile(kind: str, shape: str, dtype: np.dtype, lanes: int) -> _Start:
-    """A module with the function of a tile, which takes the 14 arguments that `call_code` lists."""
+def start_tile(kind: str, shape: str, dtype: np.dtype, lanes: int, more: int = 0) -> _Start:
+    """A module with the function of a tile, which takes the 14 arguments that `call_code` lists, and so many more integers."""
     scalar, suffix = (ir.FloatType(), "f32") if dtype.itemsize == 4 else (ir.DoubleType(), "f64")
     vec, fp, ip = ir.VectorType(scalar, lanes), scalar.as_pointer(), I64.as_pointer()
     name = f"{kind}_{suffix}_{shape}"
     module = ir.Module(name)
     module.triple = llvm.get_process_triple()
-    fn = ir.Function(module, ir.FunctionType(ir.VoidType(), [fp, ip, I64, I64, fp, ip, I64, I64, I64, fp, I64, fp, I64, I64]), name)
+    fn = ir.Function(module, ir.FunctionType(ir.VoidType(), [fp, ip, I64, I64, fp, ip, I64, I64, I64, fp, I64, fp, I64, I64, *[I64] * more]), name)
     # fmuladd becomes one FMA where the target has it, a product and a sum where not (never a call of the C library).
     fma = ir.Function(module, ir.FunctionType(vec, [vec] * 3), f"llvm.fmuladd.v{lanes}{suffix}")
     return _Start(module, fn, scalar, vec, fma, *accesses(module, vec))
 
 
-def _emit(tile: Tile, rows: int, dtype: np.dtype, unit_rows: bool, masked: bool, lanewise: bool, pieces: tuple[Piece, ...] = ()) -> ir.Module:
+def _emit(
+    tile: Tile, rows: int, dtype: np.dtype, unit_rows: bool, masked: bool, lanewise: bool, pieces: tuple[Piece, ...] = (), soon: bool = False
+) -> ir.Module:  # fmt: skip
     lanes, vectors, across = tile.lanes, tile.vectors, tile.across
     kind = f"_{across}" * (across > 1) + "_unit" * unit_rows + "_masked" * masked + "_lanewise" * lanewise + f"_{digest(pieces)}" * bool(pieces)
-    module, fn, scalar, vec, fma, load_at, store = start_tile("tile", f"{rows}x{vectors}x{lanes}{kind}", dtype, lanes)
-    x, xtaps, xrow, xinc, w, wtaps, winc, ntaps, run, start, ldstart, y, ldy, cols = fn.args
+    module, fn, scalar, vec, fma, load_at, store = start_tile("tile", f"{rows}x{vectors}x{lanes}{kind}" + "_soon" * soon, dtype, lanes, 2 * soon)
+    x, xtaps, xrow, xinc, w, wtaps, winc, ntaps, run, start, ldstart, y, ldy, cols, *later = fn.args
     blocks = ("entry", "whole_start", "part_start", "tap", "done", "whole_store", "part_store", "exit")
     entry, whole_start, part_start, tap, done, whole_store, part_store, exit_ = (fn.append_basic_block(n) for n in blocks)
     b = ir.IRBuilder(entry)
@@ -282,7 +287,8 @@ def _emit(tile: Tile, rows: int, dtype: np.dtype, unit_rows: bool, masked: bool,
     grid = [(i, j) for i in range(rows) for j in range(vectors)]
     masks = [below(b, cols, lanes, j * lanes) for j in range(vectors)]
     whole = b.icmp_signed(">=", cols, const(tile.columns))
-    for i, j in () if unit_rows else grid:  # y is written long after: by then it is there.  (Sums of outer products begin with what they find in y.)
+    # y is written long after: by then it is there.  (Sums of outer products begin with what they find in y.)
+    for i, j in () if unit_rows and not soon else grid:
         fetch(b, at(y, i, j, ldy), to_write=True)
     b.cbranch(whole, whole_start, part_start)
 
@@ -306,8 +312,11 @@ def _emit(tile: Tile, rows: int, dtype: np.dtype, unit_rows: bool, masked: bool,
         b.branch(inner)
         b.position_at_end(inner)
         t, xt, wt = b.phi(I64), b.phi(scalar.as_pointer()), b.phi(scalar.as_pointer())
+        asked: Any = b.phi(I64) if soon else None
         sums = {(i, j): b.phi(vec) for i, j in grid if piece.first <= i < piece.end}
         ask_for_weights(wt)
+        if soon:
+            fetch(b, b.inttoptr(asked, BYTES), near=False)
         weights = [[load(b.gep(tap_at(wt, s), [const(j * lanes)]), masks[j] if masked else None) for j in range(vectors)] for s in range(across)]
         new, values, late = dict(sums), {}, _late(across)
         for m in range(piece.first, piece.end + (across - 1) * (late + 1)):
@@ -323,6 +332,9 @@ def _emit(tile: Tile, rows: int, dtype: np.dtype, unit_rows: bool, masked: bool,
                     if piece.first <= i < piece.end:
                         new[i, j] = b.call(fma, [values[i + s, j], weights[s][j], new[i, j]])
         following = (b.add(t, const(1)), b.gep(xt, [xinc]), b.gep(wt, [winc]))
+        if soon:
+            asked.add_incoming(later[0], begin)
+            asked.add_incoming(b.add(asked, later[1]), inner)
         b.cbranch(b.icmp_signed("<", following[0], steps), inner, after)
         b.position_at_end(after)
         for phi, one, two in zip((t, xt, wt), (const(0), xk, wk), following, strict=True):
@@ -568,9 +580,10 @@ def row_split(count: int, most: int) -> tuple[int, int, int]:
 
 
 def split_kernels(
-    tile: Tile, split: tuple[int, int, int], dtype: np.dtype, unit_rows: bool = False, masked: bool = False, lanewise: bool = False
-) -> tuple[int, int]:
+    tile: Tile, split: tuple[int, int, int], dtype: np.dtype, unit_rows: bool = False, masked: bool = False, lanewise: bool = False,
+    soon: bool = False,
+) -> tuple[int, int]:  # fmt: skip
     """Micro-kernels for the two heights of a `row_split`: of its first `many` tiles and of the others (if there are none, the first again)."""
     height, many, tiles = split
-    first = tile_kernel(tile, height, dtype, unit_rows, masked, lanewise)
-    return first, first if many == tiles else tile_kernel(tile, height - 1, dtype, unit_rows, masked, lanewise)
+    first = tile_kernel(tile, height, dtype, unit_rows, masked, lanewise, soon=soon)
+    return first, first if many == tiles else tile_kernel(tile, height - 1, dtype, unit_rows, masked, lanewise, soon=soon)
