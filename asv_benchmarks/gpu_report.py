@@ -153,7 +153,7 @@ def cases(k: Any, a: Any, scale: int) -> Iterator[tuple[str, Callable[[], Any], 
     yield "bilinear", lambda: k.resample(half, [None, None, *linear]), x.nbytes + half.nbytes, 7 * n
     yield "norm_stats", lambda: k.norm_stats(x, channels, True), x.nbytes, 3 * n
     mean, std = a(1, channels), a(1, channels)
-    yield "norm and relu", lambda: k.norm(x, mean, std, vector, vector, True), 2 * x.nbytes, 3 * n
+    yield "norm and relu", lambda: k.norm(x, mean, std, vector, vector, None, True), 2 * x.nbytes, 3 * n
     yield "norm, gradient", lambda: k.norm_grad(gy, x, mean, std, vector, vector, True, True), 5 * x.nbytes, 10 * n
     rows = a(scale * size, 1000 if scale > 8 else 12)
     target = a.index(rows.shape[0])

@@ -328,10 +328,10 @@ class Tensor(TensorBase):
 
     # ------------------------------------------------------------------------------- arithmetic
     def __add__(self, other: Any) -> Tensor:
-        return elementwise.Add.apply(self, other)
+        return elementwise.add(self, other)
 
     def __radd__(self, other: Any) -> Tensor:
-        return elementwise.Add.apply(other, self)
+        return elementwise.add(other, self)
 
     def __sub__(self, other: Any) -> Tensor:
         return elementwise.sub(self, other)
@@ -476,7 +476,31 @@ for _name, _same in ALIASES.items():
     setattr(Tensor, _name, getattr(Tensor, _same))
 
 
-TensorBase.result = Tensor
+class _Waiting(Tensor):
+    """A tensor that is computed when its array or its node is first read, and is a plain one from then on; see `autograd/fusion.py`."""
+
+    __slots__ = ()
+
+    @property
+    def shape(self) -> tuple[builtins.int, ...]:
+        return self._work.shape
+
+    @property
+    def ndim(self) -> builtins.int:
+        return len(self._work.shape)
+
+    @property
+    def dtype(self) -> np.dtype:
+        return self._work.dtype
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in ("array", "node", "index"):
+            raise AttributeError(f"'Tensor' object has no attribute {name!r}")
+        self._work.compute()
+        return getattr(self, name)
+
+
+TensorBase.result, TensorBase.waiting = Tensor, _Waiting
 
 
 class RemovableHandle:

@@ -16,7 +16,7 @@ def norm(x, gy):
     """A batch norm's second pass: its first is `norm_stats`."""
     mean, var = cpu.norm_stats(x, x.shape[1], True)
     inv_std, weight = (1 / np.sqrt(var + 1e-5)).astype(x.dtype), np.ones(x.shape[1], x.dtype)
-    return lambda: cpu.norm(x, mean, inv_std, weight, weight, False), [x]
+    return lambda: cpu.norm(x, mean, inv_std, weight, weight), [x]
 
 
 def norm_grad(x, gy):

@@ -15,7 +15,7 @@ CASES = {name: (shape, shape[1], True) for name, shape in ACTIVATIONS.items()} |
 
 
 class Norm(_Kernel):
-    params = [["stats", "forward", "grad", "forward relu", "grad relu"], some(CASES), DTYPES]
+    params = [["stats", "forward", "grad", "forward relu", "forward add relu", "grad relu"], some(CASES), DTYPES]
     param_names = ["function", "case", "dtype"]
 
     def prepare(self, function, case, dtype):
@@ -26,8 +26,9 @@ class Norm(_Kernel):
         weight = np.ones(shape[1], dtype)
         return {
             "stats": lambda: cpu.norm_stats(x, groups, batch),
-            "forward": lambda: cpu.norm(x, mean, inv_std, weight, weight, False),
-            "forward relu": lambda: cpu.norm(x, mean, inv_std, weight, weight, True),
+            "forward": lambda: cpu.norm(x, mean, inv_std, weight, weight),
+            "forward relu": lambda: cpu.norm(x, mean, inv_std, weight, weight, None, True),
+            "forward add relu": lambda: cpu.norm(x, mean, inv_std, weight, weight, gy, True),
             "grad": lambda: cpu.norm_grad(gy, x, mean, inv_std, weight, weight, True, False),
             "grad relu": lambda: cpu.norm_grad(gy, x, mean, inv_std, weight, weight, True, True),
         }[function]

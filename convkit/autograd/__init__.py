@@ -1,4 +1,4 @@
-"""Gradients: the graph of operations (`graph`), and whether gradients are right (`gradcheck`)."""
+"""Gradients: the graph of operations (`graph`), operations that run as one (`fusion`), and whether gradients are right (`gradcheck`)."""
 
 from .gradcheck import gradcheck, gradgradcheck
 from .graph import Function, TensorBase, backward, enable_grad, grad, is_grad_enabled, is_observed, no_grad, observed, once_differentiable, version_of

@@ -30,9 +30,10 @@ _ndarray = np.ndarray  # what each operation asks for is one name to look up
 
 
 class _Mode(threading.local):
-    """Whether this thread records a graph."""
+    """What this thread does with operations."""
 
-    recording = True
+    recording = True  # into a graph
+    waiting: list[weakref.ref] | None = None  # tensors of operations that wait (`fusion.py`); None outside modules
 
 
 _mode = _Mode()
@@ -121,8 +122,9 @@ class TensorBase:
     `node` and `index` name the operation, and which of its outputs, that made this tensor; None for a leaf.
     """
 
-    __slots__ = ("array", "requires_grad", "grad", "node", "index", "_leaf", "_hooks", "_version", "__weakref__")
+    __slots__ = ("array", "requires_grad", "grad", "node", "index", "_leaf", "_hooks", "_version", "_work", "__weakref__")
     result: type  # the class of results; `convkit.tensor` sets it to Tensor, which derives from this class
+    waiting: Any  # and this to the class of those that are not computed yet: see `fusion.py`
 
     def __init__(self, array: np.ndarray, requires_grad: bool = False):
         self.array = array if type(array) is _ndarray else _from_numpy(array)

@@ -7,7 +7,6 @@ from operator import index
 from typing import Any
 
 from ..tensor import Tensor
-from . import fusion
 from .module import Module
 from .parameter import Parameter
 
@@ -74,8 +73,6 @@ class Sequential(_Numbered):
     """Modules one after the other: `Sequential(a, b)(x)` is `b(a(x))`.
 
     Also takes one dictionary of names and modules.  An int gives a module, a slice a Sequential of the same modules.
-    Batch normalisation, a convolution or a dense layer with a ReLU behind it run as one operation, with the same bits; so do, up to the last
-    bits, a convolution and the batch normalisation behind it, in evaluation where no gradient is recorded.  Layers with hooks run by themselves.
 
     >>> from convkit import nn, zeros
     >>> net = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
@@ -99,7 +96,9 @@ class Sequential(_Numbered):
             self.add_module(name, _checked("Sequential", module))
 
     def forward(self, input: Any) -> Any:
-        return fusion.run(self._modules.values(), input)  # type: ignore[arg-type]
+        for module in self._modules.values():
+            input = module(input)  # type: ignore[misc]
+        return input
 
     def __getitem__(self, key: int | slice) -> Any:
         if isinstance(key, slice):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from ..autograd import Function
+from ..autograd import Function, fusion
 from ..tensor import RemovableHandle, Tensor
 
 
@@ -28,7 +28,8 @@ def register(hooks: dict[int, Hook], hook: Hook, prepend: bool) -> RemovableHand
 
 
 def call(module: Any, args: tuple, kwargs: dict[str, Any]) -> Any:
-    """`module.forward(*args, **kwargs)` between its hooks."""
+    """`module.forward(*args, **kwargs)` between its hooks, which see the module by itself: no operation runs with one outside it."""
+    fusion.settle()
     for hook in list(module._forward_pre_hooks.values()):
         if hook.with_kwargs:
             changed = hook.function(module, args, kwargs)
@@ -43,7 +44,8 @@ def call(module: Any, args: tuple, kwargs: dict[str, Any]) -> Any:
     called: set[int] = set()
     try:
         watch = _BackwardWatch(module) if module._backward_hooks or module._backward_pre_hooks else None
-        result = module.forward(*(watch.inputs(args) if watch else args), **kwargs)
+        result = fusion.run(module.forward, watch.inputs(args) if watch else args, kwargs)
+        fusion.settle()
         if watch:
             result = watch.outputs(result)
         for key, hook in list(module._forward_hooks.items()):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from ..autograd import no_grad
+from ..autograd import fusion, no_grad
 from ..ops.creation import zeros_like
 from ..tensor import RemovableHandle, Tensor
 from . import hooks
@@ -73,7 +73,7 @@ class Module:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if self._forward_pre_hooks or self._forward_hooks or self._backward_hooks or self._backward_pre_hooks:
             return hooks.call(self, args, kwargs)
-        return self.forward(*args, **kwargs)
+        return fusion.run(self.forward, args, kwargs)
 
     def _hooked(self) -> bool:
         return bool(self._forward_pre_hooks or self._forward_hooks or self._backward_hooks or self._backward_pre_hooks)

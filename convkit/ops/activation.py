@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from ..autograd import Function, TensorBase, is_grad_enabled
+from ..autograd import Function, TensorBase, fusion, is_grad_enabled
 from ..device import kernels
 from . import checks
 from .elementwise import SumTo, floating, where
@@ -225,6 +225,10 @@ def _row(op: str, x: Any, *parameters: Any, row: str = "", inplace: bool = False
 
 
 # -------------------------------------------------------------------------------- element by element
+def _relu(x: Any) -> Any:
+    return _row("relu", x, 0.0, 0.0)
+
+
 def relu(input: Any, inplace: bool = False) -> Any:
     """max(x, 0); nan stays nan, and the gradient at 0 is 0.
 
@@ -232,7 +236,9 @@ def relu(input: Any, inplace: bool = False) -> Any:
     >>> relu(convkit.tensor([-1.0, 2.0])).tolist()
     [0.0, 2.0]
     """
-    return _row("relu", input, 0.0, 0.0, inplace=inplace)
+    not_inplace("relu", inplace)
+    joined = fusion.cut_off(input, _relu)
+    return _relu(input) if joined is None else joined
 
 
 def relu6(input: Any, inplace: bool = False) -> Any:

@@ -14,7 +14,7 @@ from typing import Any
 
 from convkit_kernels import geometry
 
-from ..autograd import Function, is_grad_enabled
+from ..autograd import Function, fusion, is_grad_enabled
 from ..device import kernels
 from .activation import ActivationGrad
 from .matmul import same_dtype
@@ -28,11 +28,11 @@ def _bias_grad(gy: Any) -> Any:
 
 
 class Conv(Function):
-    """y = conv(x, w) + b, and max(y, 0) with `relu`."""
+    """y = conv(x, w) + b + add, and max(y, 0) with `relu`."""
 
     @staticmethod
-    def forward(ctx, x, w, b, window, relu=False):
-        y = kernels(x).conv_forward(x, w, b, window, None, relu)
+    def forward(ctx, x, w, b, window, add=None, relu=False):
+        y = kernels(x).conv_forward(x, w, b, window, add, relu)
         ctx.window = window
         ctx.save_for_backward(x, w, y if relu else None)
         return y
@@ -40,9 +40,10 @@ class Conv(Function):
     @staticmethod
     def backward(ctx, gy):
         x, w, y = ctx.saved_tensors
-        need_x, need_w, need_b, *_ = ctx.needs_input_grad
+        need_x, need_w, need_b, *rest = ctx.needs_input_grad
         if y is not None:
             gy = ActivationGrad.apply(gy, y, "relu")
+        gadd = gy if any(rest) else None
         if need_x or need_w:  # several will read it
             gy = in_channels_last(gy)
         return (
@@ -50,6 +51,7 @@ class Conv(Function):
             ConvWeightGrad.apply(x, gy, ctx.window) if need_w else None,
             _bias_grad(gy) if need_b else None,
             None,
+            gadd,
             None,
         )
 
@@ -111,18 +113,18 @@ def _check_weight(op: str, weight: Any, rank: int) -> None:
         raise ValueError(f"{op}: weight must be {rank + 2}-D, got shape {list(weight.shape)}")
 
 
-def conv(rank: int, x: Any, weight: Any, bias: Any, stride: Any, padding: Any, dilation: Any, groups: int, relu: bool = False) -> Any:
-    """Convolution over `rank` spatial dimensions, and with `relu` max(y, 0) in the same pass; see `nn.functional.conv2d`."""
+def conv(rank: int, x: Any, weight: Any, bias: Any, stride: Any, padding: Any, dilation: Any, groups: int) -> Any:
+    """Convolution over `rank` spatial dimensions; see `nn.functional.conv2d`."""
     op = f"conv{rank}d"
     same_dtype(op, input=x, weight=weight, bias=bias)
     _check_weight(op, weight, rank)
     shape, sizes = x.array.shape, weight.array.shape
     if len(shape) == rank + 1:  # one image without a batch dimension
-        return conv(rank, x.unsqueeze(0), weight, bias, stride, padding, dilation, groups, relu).squeeze(0)
+        return conv(rank, x.unsqueeze(0), weight, bias, stride, padding, dilation, groups).squeeze(0)
     inside = shape[2:] if len(shape) == rank + 2 else None  # another rank is refused below
     window = geometry.window(op, sizes[2:], stride, padding, dilation, groups, inside=inside)
-    geometry.conv_shapes(op, shape, sizes, _shape(bias), window)
-    return Conv.apply(x if window.pointwise else _to_read(x, weight), weight, bias, window, relu)
+    out = geometry.conv_shapes(op, shape, sizes, _shape(bias), window)
+    return fusion.later(Conv, out, x if window.pointwise else _to_read(x, weight), weight, bias, window)
 
 
 def conv_transpose(rank: int, x: Any, weight: Any, bias: Any, stride: Any, padding: Any, output_padding: Any, groups: int, dilation: Any) -> Any:

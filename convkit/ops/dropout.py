@@ -27,7 +27,7 @@ class Dropout(Function):
         if not channels:
             return k.dropout(x, p, seed, offset)
         factors = k.dropout(np.ones_like(x, shape=x.shape[:2]), p, seed, offset)
-        return k.norm(x, np.zeros_like(factors), factors, None, None, False)
+        return k.norm(x, np.zeros_like(factors), factors, None, None)
 
     @staticmethod
     def backward(ctx, gy):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any
 
 import numpy as np
 
-from ..autograd import Function, TensorBase
+from ..autograd import Function, TensorBase, fusion
 from ..device import kernels
 from . import checks
 
@@ -449,8 +450,8 @@ class Where(Function):
 
 def floating(op: str, x: Any) -> Any:
     """x itself; TypeError unless it is a float32 or float64 tensor."""
-    if checks.tensor(op, x).array.dtype not in FLOATS:
-        raise TypeError(f"{op}: needs float32 or float64, got {x.array.dtype}; convert with .to(convkit.float32)")
+    if checks.tensor(op, x).dtype not in FLOATS:
+        raise TypeError(f"{op}: needs float32 or float64, got {x.dtype}; convert with .to(convkit.float32)")
     return x
 
 
@@ -464,7 +465,12 @@ def as_float(op: str, x: Any) -> Any:
 # ---------------------------------------------------------------------------------------- functions
 def add(input: Any, other: Any, *, alpha: float = 1) -> Any:
     """input + alpha * other, broadcast against each other."""
-    return Add.apply(input, other if alpha == 1 else other * alpha)
+    other = other if alpha == 1 else other * alpha
+    if TensorBase.waiting in (type(input), type(other)):
+        for a, b in ((input, other), (other, input)):
+            if (joined := fusion.added(a, b, functools.partial(Add.apply, b))) is not None:
+                return joined
+    return Add.apply(input, other)
 
 
 def sub(input: Any, other: Any, *, alpha: float = 1) -> Any:

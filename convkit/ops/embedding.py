@@ -8,7 +8,7 @@ import numpy as np
 
 from convkit_kernels import geometry
 
-from ..autograd import Function, TensorBase, once_differentiable, version_of
+from ..autograd import Function, TensorBase, fusion, once_differentiable, version_of
 from ..device import kernels
 from . import checks, indexing
 from .elementwise import floating
@@ -115,6 +115,7 @@ def _shorten(weight: Any, index: np.ndarray, max_norm: float | None, norm_type: 
     norms = np.linalg.norm(weight.array[rows], norm_type, axis=1)
     long = norms > max_norm
     if long.any():
+        fusion.settle(weight.array)
         weight.array[rows[long]] *= (max_norm / (norms[long] + 1e-7)).astype(weight.dtype)[:, None]
         version_of(weight)[0] += 1
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ..autograd import TensorBase, is_grad_enabled, no_grad, version_of
+from ..autograd import TensorBase, fusion, is_grad_enabled, no_grad, version_of
 from ..device import kernels
 from ..random import Generator, default_generator
 from . import activation, arrange, checks, elementwise, functions, indexing, reduce
@@ -28,6 +28,7 @@ def _writable(op: str, x: Any) -> np.ndarray:
         )
     if not x.array.flags.writeable:
         raise ValueError(f"{op}: the memory is read-only, as an expanded tensor's is; change a .clone()")
+    fusion.settle(x.array)
     return x.array
 
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from ..autograd import Function, TensorBase
+from ..autograd import Function, TensorBase, fusion
 from ..device import kernels
-from .activation import Activation, ActivationGrad
+from .activation import ActivationGrad
 from .elementwise import FLOATS, fit
 from .reduce import Sum
 
@@ -38,24 +38,25 @@ class MatMul(Function):
 
 
 class Linear(Function):
-    """y = x w^T + b with x [M, in], w [out, in], b [out], and max(y, 0) with `relu`."""
+    """y = x w^T + b + add with x [M, in], w [out, in], b [out], add [M, out], and max(y, 0) with `relu`."""
 
     @staticmethod
-    def forward(ctx, x, w, b, relu=False):
-        y = kernels(x).matmul(x, w.T, b, None, relu)
+    def forward(ctx, x, w, b, add=None, relu=False):
+        y = kernels(x).matmul(x, w.T, b, add, relu)
         ctx.save_for_backward(x, w, y if relu else None)
         return y
 
     @staticmethod
     def backward(ctx, gy):
         x, w, y = ctx.saved_tensors
-        need_x, need_w, need_b, *_ = ctx.needs_input_grad
+        need_x, need_w, need_b, *rest = ctx.needs_input_grad
         if y is not None:
             gy = ActivationGrad.apply(gy, y, "relu")
         return (
             MatMul.apply(gy, w) if need_x else None,
             LinearWeightGrad.apply(x, gy) if need_w else None,
             Sum.apply(gy, (0,), False) if need_b else None,
+            gy if any(rest) else None,
             None,
         )
 
@@ -115,11 +116,10 @@ def matmul(input: Any, other: Any) -> Any:
     return y.squeeze(-1) if right else y
 
 
-def linear(input: Any, weight: Any, bias: Any = None, *, relu: bool = False) -> Any:
+def linear(input: Any, weight: Any, bias: Any = None) -> Any:
     """input [..., in] times the transpose of weight [out, in], plus bias [out] -> [..., out].
 
-    A weight [in] with a bias [] gives one number a row: [...].  With `relu` the result is max(y, 0), in the same pass over memory; `Sequential`
-    asks for it by itself.  ValueError for sizes that do not fit.
+    A weight [in] with a bias [] gives one number a row: [...].  ValueError for sizes that do not fit.
 
     >>> import convkit
     >>> linear(convkit.ones(2, 3), convkit.ones(1, 3), convkit.ones(1)).numpy().tolist()
@@ -135,11 +135,10 @@ def linear(input: Any, weight: Any, bias: Any = None, *, relu: bool = False) -> 
         raise ValueError(f"linear: bias must have shape {list(sizes[:-1])}, one number an output feature, got {list(bias.shape)}")
     if len(sizes) == 1 or weight.array.dtype.kind != "f":
         y = matmul(input, weight.t())
-        y = y if bias is None else y + bias
-        return Activation.apply(y, "relu", 0.0, 0.0) if relu else y
+        return y if bias is None else y + bias
     if len(shape) == 2:
-        return Linear.apply(input, weight, bias, bool(relu))
-    return Linear.apply(input.reshape(math.prod(shape[:-1]), shape[-1]), weight, bias, bool(relu)).reshape(*shape[:-1], sizes[0])
+        return fusion.later(Linear, (shape[0], sizes[0]), input, weight, bias)
+    return Linear.apply(input.reshape(math.prod(shape[:-1]), shape[-1]), weight, bias).reshape(*shape[:-1], sizes[0])
 
 
 def bilinear(input1: Any, input2: Any, weight: Any, bias: Any = None) -> Any:

@@ -1,6 +1,7 @@
 """Normalisation over batches, layers, groups and instances: one operation; and local response normalisation.
 
-`Norm` normalises x [N, C, *S] with the statistics of x itself, taken over the whole batch or each image, and over groups of channels.
+`Norm` normalises x [N, C, *S] with the statistics of x itself, taken over the whole batch or each image, and over groups of channels.  `Normalise`
+takes given ones, and becomes part of the convolution before it where no gradient is recorded.
 """
 
 from __future__ import annotations
@@ -11,10 +12,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..autograd import Function, TensorBase, is_grad_enabled, no_grad, version_of
+from ..autograd import Function, TensorBase, fusion, is_grad_enabled, is_observed, no_grad, version_of
 from ..device import kernels
 from . import checks
 from .activation import ActivationGrad
+from .conv import Conv
 from .elementwise import floating
 from .pool import avg_pool
 from .reduce import mean, sum
@@ -34,34 +36,41 @@ def _rate(var: np.ndarray, eps: float, dtype: np.dtype) -> np.ndarray:
         return (1.0 / np.sqrt(var + np.asarray(eps, var.dtype))).astype(dtype)
 
 
+class Statistics(Function):
+    """Mean and biased variance of the array x [N, C, *S], [1, G] or [N, G]; without a gradient, for that of `Norm` knows what they are."""
+
+    @staticmethod
+    def forward(ctx, x, over):
+        mean_, var = kernels(x).norm_stats(x, over.groups, over.batch)
+        return (mean_, var) if over.centred else (np.zeros_like(mean_), var + mean_ * mean_)
+
+
 class Norm(Function):
-    """y = (x - mean) / sqrt(var + eps) * weight + bias for x [N, C, *S], max(y, 0) with `relu`; also mean and biased variance, [1, G] or [N, G]."""
+    """y = (x - mean) inv_std weight + bias + add for x [N, C, *S] with its own statistics, max(y, 0) with `relu`."""
 
     @staticmethod
-    def forward(ctx, x, weight, bias, over, relu):
-        k = kernels(x)
-        mean_, var = k.norm_stats(x, over.groups, over.batch)
-        if not over.centred:
-            mean_, var = np.zeros_like(mean_), var + mean_ * mean_
-        inv_std = _rate(var, over.eps, x.dtype)
-        ctx.over, ctx.relu = over, relu
-        ctx.save_for_backward(x, weight, bias if relu else None, mean_, inv_std)
-        ctx.mark_non_differentiable(mean_, var)
-        return k.norm(x, mean_, inv_std, weight, bias, relu), mean_, var
+    def forward(ctx, x, weight, bias, mean_, inv_std, over, add=None, relu=False):
+        y = kernels(x).norm(x, mean_, inv_std, weight, bias, add, relu)
+        ctx.over, ctx.relu = over, relu and add is None  # then what was cut off is found from x again
+        ctx.save_for_backward(x, weight, bias if ctx.relu else None, mean_, inv_std, y if relu and not ctx.relu else None)
+        return y
 
     @staticmethod
-    def backward(ctx, gy, _mean, _var):
-        x, weight, bias, mean_, inv_std = ctx.saved_tensors
+    def backward(ctx, gy):
+        x, weight, bias, mean_, inv_std, y = ctx.saved_tensors
         need_x, need_w, need_b, *_ = ctx.needs_input_grad
         over, k = ctx.over, kernels(x.array)
         given = x.array, mean_.array, inv_std.array, *(None if t is None else t.array for t in (weight, bias))
+        if y is not None:
+            gy = ActivationGrad.apply(gy, y, "relu")
+        rest = None, None, None, gy if ctx.needs_input_grad[6] else None, None
         if not is_grad_enabled():
             grads = k.norm_grad(gy.array, *given, over.centred, ctx.relu)
-            return tuple(TensorBase.result(g) if need else None for g, need in zip(grads, (need_x, need_w, need_b), strict=True)) + (None, None)
+            return tuple(TensorBase.result(g) if need else None for g, need in zip(grads, (need_x, need_w, need_b), strict=True)) + rest
         # The same with operations that can be differentiated again; the statistics are functions of x here.  Channels are two axes,
         # groups and channels of a group.
         if ctx.relu:
-            gy = ActivationGrad.apply(gy, TensorBase.result(k.norm(*given, True)), "relu")
+            gy = ActivationGrad.apply(gy, TensorBase.result(k.norm(*given, None, True)), "relu")
         shape = x.shape
         each = shape[1] // over.groups
         split = (shape[0], over.groups, each, *shape[2:])
@@ -75,16 +84,16 @@ class Norm(Function):
             g = gy if weight is None else gy * weight.reshape(1, over.groups, each, *(1,) * (len(shape) - 2))
             gx = g - xhat * mean(g * xhat, axes, True)
             gx = (rate * (gx - mean(g, axes, True) if over.centred else rate * gx)).reshape(shape)
-        rest = (0, *range(3, len(split)))
-        return gx, sum(gy * xhat, rest).reshape(-1) if need_w else None, sum(gy, rest).reshape(-1) if need_b else None, None, None
+        others = (0, *range(3, len(split)))
+        return gx, sum(gy * xhat, others).reshape(-1) if need_w else None, sum(gy, others).reshape(-1) if need_b else None, *rest
 
 
 class Normalise(Function):
-    """y = (x - mean) * inv_std * weight + bias with given statistics [C], and max(y, 0) with `relu`."""
+    """y = (x - mean) inv_std weight + bias + add with given statistics [C], and max(y, 0) with `relu`."""
 
     @staticmethod
-    def forward(ctx, x, weight, bias, mean_, inv_std, relu):
-        y = kernels(x).norm(x, mean_[None], inv_std[None], weight, bias, relu)
+    def forward(ctx, x, weight, bias, mean_, inv_std, add=None, relu=False):
+        y = kernels(x).norm(x, mean_[None], inv_std[None], weight, bias, add, relu)
         ctx.save_for_backward(x, weight, mean_, inv_std, y if relu else None)
         return y
 
@@ -94,16 +103,17 @@ class Normalise(Function):
         need_x, need_w, need_b, *_ = ctx.needs_input_grad
         if y is not None:
             gy = ActivationGrad.apply(gy, y, "relu")
+        rest = None, None, gy if ctx.needs_input_grad[5] else None, None
         if not is_grad_enabled():
             given = x.array, mean_.array[None], inv_std.array[None], None if weight is None else weight.array, None
             grads = kernels(x.array).norm_grad(gy.array, *given, True, False, True)
             needs = zip(grads, (need_x, need_w, need_b), strict=True)
-            return *(TensorBase.result(grad) if need else None for grad, need in needs), None, None, None
+            return *(TensorBase.result(grad) if need else None for grad, need in needs), *rest
         over = (0, *range(2, x.ndim))
         rate = _channels(inv_std, x.ndim)
         gx = gy * (rate if weight is None else rate * _channels(weight, x.ndim)) if need_x else None
         gw = sum(gy * (x - _channels(mean_, x.ndim)) * rate, over) if need_w else None
-        return gx, gw, sum(gy, over) if need_b else None, None, None, None
+        return gx, gw, sum(gy, over) if need_b else None, *rest
 
 
 def _channels(t: Any, ndim: int) -> Any:
@@ -145,12 +155,63 @@ def _track(running_mean: Any, running_var: Any, mean_: np.ndarray, var: np.ndarr
                 version_of(running)[0] += 1
 
 
-def _by_running(
-    op: str, x: Any, running_mean: Any, running_var: Any, weight: Any, bias: Any, eps: float, flag: str, relu: bool = False
-) -> Any:  # fmt: skip
+def _by_own(x: Any, weight: Any, bias: Any, over: Over) -> tuple[Any, Any, Any]:
+    """x normalised with its own statistics, which waits for what comes behind it; and these."""
+    mean_, var = Statistics.apply(x.array, over)
+    return fusion.later(Norm, x.shape, x, weight, bias, mean_.array, _rate(var.array, over.eps, x.dtype), over), mean_, var
+
+
+def _by_running(op: str, x: Any, running_mean: Any, running_var: Any, weight: Any, bias: Any, eps: float, flag: str) -> Any:
     if running_mean is None or running_var is None:
         raise ValueError(f"{op}: {flag}=False needs running_mean and running_var")
-    return Normalise.apply(x, weight, bias, running_mean.array.copy(), _rate(running_var.array, eps, x.dtype), bool(relu))
+    y = _into_conv(x, running_mean, running_var, weight, bias, eps)
+    if y is not None:
+        return y
+    return fusion.later(Normalise, x.shape, x, weight, bias, running_mean.array.copy(), _rate(running_var.array, eps, x.dtype))
+
+
+def folded(
+    weight: np.ndarray,
+    bias: np.ndarray | None,
+    mean: np.ndarray,
+    variance: np.ndarray,
+    scale: np.ndarray | None,
+    offset: np.ndarray | None,
+    *,
+    eps: float,
+    transpose: bool = False,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Weight and bias of a convolution with the normalisation behind it, in their dtypes:
+
+    weight * s   and   (bias - mean) * s + offset       with s = scale / sqrt(variance + eps)
+    """
+    window = (1,) * (weight.ndim - 2)
+    with np.errstate(all="ignore"):
+        s = 1.0 / np.sqrt(variance + float(eps))
+        if scale is not None:
+            s = s * scale
+        shift = (-mean if bias is None else bias - mean) * s
+        if offset is not None:
+            shift = shift + offset
+        if transpose:  # groups lie along the input channels
+            groups = s.size // weight.shape[1]
+            product = (weight.reshape(groups, -1, *weight.shape[1:]) * s.reshape(groups, 1, -1, *window)).reshape(weight.shape)
+        else:
+            product = weight * s.reshape(-1, 1, *window)
+    return product.astype(weight.dtype, copy=False), shift.astype((weight if bias is None else bias).dtype, copy=False)
+
+
+def _into_conv(x: Any, running_mean: Any, running_var: Any, weight: Any, bias: Any, eps: float) -> Any:
+    """The convolution that x waits for, with other weights: those that normalise, too.  None where x is something else, or gradients are recorded."""
+    work = fusion.work_of(x)
+    tensors = [t for t in (weight, bias, running_mean, running_var) if t is not None]
+    if work is None or work.function is not Conv or work.args[-2] is not None or is_observed() or any(t.dtype != x.dtype for t in tensors):
+        return None
+    if work.records or work.recording and any(t.requires_grad for t in tensors):
+        return None
+    image, w, b, window, *_ = work.args
+    arrays: list[Any] = [None if t is None else t.array for t in (w, b, running_mean, running_var, weight, bias)]
+    return fusion.instead(work, image, *(TensorBase.result(a) for a in folded(*arrays, eps=eps)), window)
 
 
 def over_groups(op: str, x: Any, groups: int, weight: Any, bias: Any, eps: float) -> Any:
@@ -160,20 +221,19 @@ def over_groups(op: str, x: Any, groups: int, weight: Any, bias: Any, eps: float
     if groups < 1 or x.shape[1] % groups:
         raise ValueError(f"{op}: num_groups must divide the channels, got {groups} for input {list(x.shape)}")
     _check(op, x, x.shape[1:2], "one number a channel", weight=weight, bias=bias)
-    return Norm.apply(x, weight, bias, Over(groups, False, checks.number(op, "eps", eps)), False)[0]
+    return _by_own(x, weight, bias, Over(groups, False, checks.number(op, "eps", eps)))[0]
 
 
 # --------------------------------------------------------------------------------------- functions
 def batch_norm(
     input: Any, running_mean: Any = None, running_var: Any = None, weight: Any = None, bias: Any = None,
-    training: bool = False, momentum: float = 0.1, eps: float = 1e-5, *, relu: bool = False,
+    training: bool = False, momentum: float = 0.1, eps: float = 1e-5,
 ) -> Any:  # fmt: skip
     """input [N, C, ...] normalised for each channel: y = (input - mean) / sqrt(var + eps) * weight + bias.
 
     With `training` the statistics are the batch's (variance divided by the count), and running_mean and running_var, if given,
     move towards them in place by `momentum` (the variance then divided by count - 1, as in torch).  Otherwise the running
-    statistics are used.  weight, bias and statistics have shape [C].  With `relu` the result is max(y, 0), in the same pass over
-    memory, and so is its gradient; `Sequential` asks for it by itself.
+    statistics are used.  weight, bias and statistics have shape [C].
 
     Raises:
         ValueError: a wrong shape; in training, a single number a channel, or eps not positive; else, no running statistics.
@@ -193,11 +253,11 @@ def batch_norm(
     if eps < 0 or training and eps == 0:
         raise ValueError(f"batch_norm: eps must be {'positive' if training else 'at least 0'}, got {eps}")
     if not training:
-        return _by_running("batch_norm", input, running_mean, running_var, weight, bias, eps, "training", relu)
+        return _by_running("batch_norm", input, running_mean, running_var, weight, bias, eps, "training")
     count = input.array.size // max(1, input.shape[1])
     if count <= 1 and input.array.size:
         raise ValueError(f"batch_norm: needs more than one value a channel to train, got input {list(input.shape)}")
-    y, batch_mean, batch_var = Norm.apply(input, weight, bias, Over(input.shape[1], True, eps), bool(relu))
+    y, batch_mean, batch_var = _by_own(input, weight, bias, Over(input.shape[1], True, eps))
     _track(running_mean, running_var, batch_mean.array, batch_var.array, count, momentum)
     return y
 
@@ -229,7 +289,7 @@ def instance_norm(
     count = math.prod(input.shape[2:])
     if count == 1:
         raise ValueError(f"instance_norm: needs more than one value a channel to normalise, got input {list(input.shape)}")
-    y, means, variances = Norm.apply(input, weight, bias, Over(input.shape[1], False, eps), False)
+    y, means, variances = _by_own(input, weight, bias, Over(input.shape[1], False, eps))
     _track(running_mean, running_var, means.array, variances.array, count, momentum)
     return y
 
@@ -267,8 +327,8 @@ def _over_last(op: str, x: Any, normalized_shape: Any, weight: Any, bias: Any, o
         raise ValueError(f"{op}: normalized_shape must be the input's last dimensions, got {list(shape)} for input {list(x.shape)}")
     _check(op, x, shape, "the normalized_shape", weight=weight, bias=bias)
     rows = math.prod(x.shape[: x.ndim - len(shape)])
-    flat = [None if t is None else t.reshape(-1) for t in (weight, bias)]
-    return Norm.apply(x.reshape(rows, math.prod(shape)), *flat, over, False)[0].reshape(x.shape)
+    weight, bias = (None if t is None else t.reshape(-1) for t in (weight, bias))
+    return _by_own(x.reshape(rows, math.prod(shape)), weight, bias, over)[0].reshape(x.shape)
 
 
 def layer_norm(input: Any, normalized_shape: Any, weight: Any = None, bias: Any = None, eps: float = 1e-5) -> Any:

@@ -250,8 +250,8 @@ def _norms(k: Any, a: Make) -> None:
     for shape, groups, batch in NORMS:
         for x in (a.image(*shape), a(*shape)):
             mean = a(1 if batch else shape[0], groups)
-            for weight, bias, relu in ((None, None, False), (a(shape[1]), a(shape[1]), True), (a(shape[1]), None, False)):
-                k.norm(x, mean, mean, weight, bias, relu)
+            for weight, bias, add, relu in ((None, None, None, False), (a(shape[1]), a(shape[1]), None, True), (a(shape[1]), None, x, True)):
+                k.norm(x, mean, mean, weight, bias, add, relu)
 
 
 def _norm_grads(k: Any, a: Make) -> None:

@@ -84,7 +84,7 @@ def test_sums_of_products_do_not_end_in_denormals(dtype):
 def test_normalisation(dtype):
     x = numbers(0, (4, 16, 5, 5), dtype) * dtype(TINY[dtype])
     mean, scale, bias = np.zeros((1, 16), dtype), np.full((1, 16), 300, dtype), numbers(1, (16,), dtype)
-    np.testing.assert_array_equal(kernels.norm(x, mean, scale, None, bias, False), np.broadcast_to(bias[:, None, None], x.shape))
+    np.testing.assert_array_equal(kernels.norm(x, mean, scale, None, bias), np.broadcast_to(bias[:, None, None], x.shape))
     assert not any(part.any() for part in kernels.norm_grad(x, x, mean, scale, None, None, True, False))
 
 

@@ -23,9 +23,10 @@ shapes = st.tuples(st.integers(1, 4), st.integers(1, 5), st.integers(1, 3), st.l
     affine=st.booleans(),
     centred=st.booleans(),
     relu=st.booleans(),
+    adds=st.booleans(),
     seed=st.integers(0, 99),
 )
-def test_norm_and_its_gradient(case, batch, dtype, layout, other, affine, centred, relu, seed):
+def test_norm_and_its_gradient(case, batch, dtype, layout, other, affine, centred, relu, adds, seed):
     shape, groups = case
     x, gy = LAYOUTS[layout](numbers(seed, shape, dtype, mean=0.5)), LAYOUTS[other](numbers(seed + 1, shape, dtype))
     mean, variance = kernels.norm_stats(x, groups, batch)
@@ -37,11 +38,12 @@ def test_norm_and_its_gradient(case, batch, dtype, layout, other, affine, centre
     inv_std = (1 / np.sqrt(variance + 0.1)).astype(dtype)
     mean = mean if centred else np.zeros_like(mean)
     weight, bias = (numbers(seed + 2, shape[1:2], dtype), numbers(seed + 3, shape[1:2], dtype)) if affine else (None, None)
-    y = kernels.norm(x, mean, inv_std, weight, bias, relu)
-    expected = reference.norm(x, mean, inv_std, weight, bias, relu)
+    add = LAYOUTS[other](numbers(seed + 4, shape, dtype)) if adds else None
+    y = kernels.norm(x, mean, inv_std, weight, bias, add, relu)
+    expected = reference.norm(x, mean, inv_std, weight, bias, add, relu)
     assert y.dtype == dtype and relative_error(y, expected, np.abs(expected) + 1) < limit
     if relu:  # a number too near to the bend is cut off by one of the two only
-        near = np.abs(reference.norm(x, mean, inv_std, weight, bias, False)) < 1e-5
+        near = np.abs(reference.norm(x, mean, inv_std, weight, bias)) < 1e-5
         gy = np.where(near, dtype(0), gy)
     for constant in (False, True)[: 1 if relu else 2]:  # statistics of x, or given ones
         got = kernels.norm_grad(gy, x, mean, inv_std, weight, bias, centred, relu, constant)
@@ -65,12 +67,12 @@ def test_relu_in_the_same_pass_has_the_same_bits(shape, groups, dtype):
     mean, variance = kernels.norm_stats(numbers(5, shape, dtype), groups, True)
     for layout in (np.ascontiguousarray, channels_last_copy):
         x, gy = layout(x), layout(gy)
-        y = kernels.norm(x, mean, variance, weight, bias, False)
-        fused = kernels.norm(x, mean, variance, weight, bias, True)
+        y = kernels.norm(x, mean, variance, weight, bias)
+        fused = kernels.norm(x, mean, variance, weight, bias, None, True)
         expected = kernels.activation("threshold", y)
         assert same(fused, expected) and np.array_equal(np.signbit(fused), np.signbit(expected))
         finite = np.where(np.isfinite(x), x, 0)
-        cut = kernels.activation_grad("threshold", gy, kernels.norm(finite, mean, variance, weight, bias, False))
+        cut = kernels.activation_grad("threshold", gy, kernels.norm(finite, mean, variance, weight, bias))
         got = kernels.norm_grad(gy, finite, mean, variance, weight, bias, True, True)
         for a, b in zip(got, kernels.norm_grad(cut, finite, mean, variance, weight, None, True, False), strict=True):
             assert same(a, b)
@@ -96,7 +98,7 @@ def test_large_arrays(shape, groups, batch, dtype):
         assert relative_error(mean, wide.mean(axes).reshape(blocks, groups)) < tolerance(dtype, 1e-7, 1e-15)
         assert relative_error(variance, wide.var(axes).reshape(blocks, groups)) < tolerance(dtype, 2e-7, 1e-14)
         inv_std = 1 / np.sqrt(variance)
-        y = kernels.norm(layout(x), mean, inv_std, None, None, False)
+        y = kernels.norm(layout(x), mean, inv_std, None, None)
         assert abs(y.mean(dtype=np.float64)) < 1e-5 and abs(y.std(dtype=np.float64) - 1) < 1e-5
         gx, gweight, gbias = kernels.norm_grad(layout(gy), layout(x), mean, inv_std, None, None, True, False)
         columns = tuple(i for i in range(len(shape)) if i != 1)
@@ -146,7 +148,7 @@ def test_nothing_and_one():
         mean, variance = kernels.norm_stats(np.zeros((0, 3, 2, 2), np.float32), 3, batch)
         assert mean.shape == variance.shape == (blocks, 3) and np.isnan(mean).all() and np.isnan(variance).all()
     one = np.ones((1, 3), np.float32)
-    assert kernels.norm(np.zeros((0, 3, 2, 2), np.float32), one, one, None, None, False).shape == (0, 3, 2, 2)
+    assert kernels.norm(np.zeros((0, 3, 2, 2), np.float32), one, one, None, None).shape == (0, 3, 2, 2)
     gx, gweight, gbias = kernels.norm_grad(np.zeros((0, 3), np.float32), np.zeros((0, 3), np.float32), one, one, one[0], None, True, True)
     assert gx.shape == (0, 3) and not gweight.any() and not gbias.any()
     mean, variance = kernels.norm_stats(np.full((1, 3), 7, np.float32), 3, True)
@@ -160,5 +162,5 @@ def test_same_bits_whatever_the_number_of_threads(groups, batch):
     mean, variance = kernels.norm_stats(x, groups, batch)
     weight = numbers(3, (21,), np.float32)
     assert same_with_one_and_two_threads(lambda: kernels.norm_stats(x, groups, batch))
-    assert same_with_one_and_two_threads(lambda: kernels.norm(x, mean, variance, weight, weight, True))
+    assert same_with_one_and_two_threads(lambda: kernels.norm(x, mean, variance, weight, weight, gy, True))
     assert same_with_one_and_two_threads(lambda: kernels.norm_grad(gy, x, mean, variance, weight, weight, True, True))

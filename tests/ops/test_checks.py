@@ -295,10 +295,9 @@ def test_what_is_a_number(value):
     assert F.dropout(X, value, training=False) is X
 
 
-@pytest.mark.parametrize("relu", [1.5, "yes", [1], {1}])
-def test_a_flag_is_true_or_false(relu):
-    np.testing.assert_array_equal(F.batch_norm(X, V, V, relu=relu).numpy(), F.batch_norm(X, V, V, relu=True).numpy())
-    assert V.sum(keepdim=relu).shape == (1,) and (V > 0).all(keepdim=relu).shape == (1,)
+@pytest.mark.parametrize("flag", [1.5, "yes", [1], {1}])
+def test_a_flag_is_true_or_false(flag):
+    assert V.sum(keepdim=flag).shape == (1,) and (V > 0).all(keepdim=flag).shape == (1,)
 
 
 @pytest.mark.parametrize("call", [
@@ -313,4 +312,3 @@ def test_a_number_of_numpy_or_a_tensor_without_dimensions_is_an_int_or_a_size():
         np.testing.assert_array_equal(F.conv2d(X, W, padding=one).numpy(), F.conv2d(X, W, padding=1).numpy())
         np.testing.assert_array_equal(F.avg_pool2d(X, 2, divisor_override=one).numpy(), F.avg_pool2d(X, 2, divisor_override=1).numpy())
         assert nn.ZeroPad2d(one).padding == (1, 1, 1, 1) and F.interpolate(X, one).shape == (2, 3, 1, 1)
-    assert F.linear(V, ck.ones(1, 3), relu="yes").tolist() == [3.0]

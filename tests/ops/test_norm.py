@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 
 import convkit
 from convkit import Tensor
+from convkit.autograd import fusion
 from convkit.nn import functional as F
 from tests.backend import settings
 from tests.helpers import LAYOUTS, channels_last_copy, dtypes, layouts, memory_order, numbers, relative_error, tolerance
@@ -52,6 +53,17 @@ def test_values_in_evaluation(shape, dtype, layout, affine, seed):
     assert np.array_equal(tensors[0].numpy(), mean)  # statistics stay
 
 
+def batch_norm(relu, *args, add=None, **options):
+    """Batch normalisation, and what is joined to it."""
+
+    def both():
+        y = F.batch_norm(*args, **options)
+        y = y if add is None else y + add
+        return F.relu(y) if relu else y
+
+    return fusion.run(both, (), {})
+
+
 @settings(max_examples=20)
 @given(shape=shapes, dtype=dtypes, layout=both_layouts, affine=st.booleans(), training=st.booleans(), seed=seeds)
 def test_relu_is_that_of_two_operations(shape, dtype, layout, affine, training, seed):
@@ -62,7 +74,7 @@ def test_relu_is_that_of_two_operations(shape, dtype, layout, affine, training, 
     for relu in (False, True):
         inputs = [Tensor(t.copy(order="K"), requires_grad=True) for t in (x, *numbers(seed + 1, (2, shape[1]), dtype))]
         mean, var = convkit.from_numpy(numbers(5, shape[1:2], dtype)), convkit.ones(shape[1], dtype=dtype)
-        y = F.batch_norm(inputs[0], mean, var, *(inputs[1:] if affine else (None, None)), training=training, relu=relu)
+        y = batch_norm(relu, inputs[0], mean, var, *(inputs[1:] if affine else (None, None)), training=training)
         y = y if relu else F.relu(y)
         y.backward(gy)
         both.append([y, mean, var, *(t.grad for t in inputs[: 3 if affine else 1])])
@@ -74,12 +86,13 @@ small = st.sampled_from([(2, 1), (3, 2), (2, 2, 2), (2, 1, 1, 3), (2, 2, 1, 2, 1
 
 
 @settings(max_examples=20)
-@given(shape=small, layout=both_layouts, affine=st.booleans(), training=st.booleans(), relu=st.booleans(), seed=seeds)
-def test_gradients(shape, layout, affine, training, relu, seed):
-    inputs = [leaf(seed, shape, layout)] + [leaf(seed + 1, shape[1:2]), leaf(seed + 2, shape[1:2])] * affine
+@given(shape=small, layout=both_layouts, affine=st.booleans(), training=st.booleans(), adds=st.booleans(), relu=st.booleans(), seed=seeds)
+def test_gradients(shape, layout, affine, training, adds, relu, seed):
+    inputs = [leaf(seed, shape, layout), leaf(seed + 3, shape)] + [leaf(seed + 1, shape[1:2]), leaf(seed + 2, shape[1:2])] * affine
     mean, var = convkit.from_numpy(numbers(1, shape[1:2])), convkit.ones(shape[1], dtype=np.float64)
     statistics = (None, None) if training else (mean, var)
-    check_gradients(lambda x, w=None, b=None: F.batch_norm(x, *statistics, w, b, training=training, eps=0.1, relu=relu), *inputs)
+    f = lambda x, y, w=None, b=None: batch_norm(relu, x, *statistics, w, b, training=training, eps=0.1, add=y if adds else None)
+    check_gradients(lambda x, y, *both: f(x, y, *both) + (0.0 if adds else y), *inputs)
 
 
 @pytest.mark.parametrize("training", [True, False])
@@ -103,7 +116,7 @@ def test_memory_order_stays(training):
 @pytest.mark.parametrize("shape", [(0, 2), (0, 2, 3, 3), (2, 3, 0), (1, 1, 2, 1)])
 def test_nothing_and_one(shape, training, relu):
     statistics = convkit.zeros(shape[1], dtype=np.float64), convkit.ones(shape[1], dtype=np.float64)
-    f = lambda x, w, b: F.batch_norm(x, *statistics, w, b, training=training, relu=relu)
+    f = lambda x, w, b: batch_norm(relu, x, *statistics, w, b, training=training)
     inputs = lambda: (leaf(1, shape), leaf(2, shape[1:2]), leaf(3, shape[1:2]))
     assert gradients(f, *inputs())[0].shape == shape
     second_order_runs(f, *inputs())

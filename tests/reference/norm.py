@@ -24,13 +24,15 @@ def norm_stats(x, groups, batch):
     return means, variances
 
 
-def norm(x, mean, inv_std, weight, bias, relu):
+def norm(x, mean, inv_std, weight, bias, add=None, relu=False):
     y = np.empty(x.shape)
     for key, places in _groups(x.shape, *mean.shape).items():
         for place in places:
             c = place[1]
             value = (float(x[place]) - float(mean[key])) * float(inv_std[key])
             y[place] = value * (1 if weight is None else float(weight[c])) + (0 if bias is None else float(bias[c]))
+            if add is not None:
+                y[place] += float(add[place])
             if relu and y[place] <= 0:
                 y[place] = 0
     return y
@@ -38,7 +40,7 @@ def norm(x, mean, inv_std, weight, bias, relu):
 
 def norm_grad(gy, x, mean, inv_std, weight, bias, centred, relu, given=False):
     if relu:
-        gy = np.where(norm(x, mean, inv_std, weight, bias, False) <= 0, 0, gy)
+        gy = np.where(norm(x, mean, inv_std, weight, bias) <= 0, 0, gy)
     channels = x.shape[1]
     gx, gweight, gbias = np.zeros(x.shape), np.zeros(channels), np.zeros(channels)
     for key, places in _groups(x.shape, *mean.shape).items():

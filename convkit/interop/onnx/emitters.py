@@ -158,7 +158,7 @@ def _given(g: Any, *positions: int) -> list[str]:
 
 @emits("Conv")
 def conv(g: Any, call: Any) -> str:
-    """(x, weight, bias, window, relu)"""
+    """(x, weight, bias, window, None, relu): only a ReLU is joined to an operation that somebody watches"""
     window = g.same("the window", call.args[3], call.twin.args[3])
     y = g.node("Conv", _given(g, 0, 1, 2), group=window.groups, **_window(window))
     return g.node("Relu", [y]) if any(call.args[4:]) else y
@@ -223,16 +223,16 @@ def channels_last(g: Any, call: Any) -> str:
 
 @emits("Linear")
 def linear(g: Any, call: Any) -> str:
-    """(x [M, in], weight [out, in], bias, relu)"""
+    """(x [M, in], weight [out, in], bias, None, relu)"""
     y = g.node("Gemm", _given(g, 0, 1, 2), transB=1)
     return g.node("Relu", [y]) if any(call.args[3:]) else y
 
 
 @emits("Normalise")
 def normalise(g: Any, call: Any) -> str:
-    """(x, weight, bias, mean, 1 / standard deviation, relu): batch normalisation with running statistics, under their names if a layer has them."""
+    """(x, weight, bias, mean, 1 / standard deviation, None, relu): running statistics go under their names if a layer has them."""
     y = _normalised(g, call)
-    return g.node("Relu", [y]) if call.args[5] else y
+    return g.node("Relu", [y]) if any(call.args[5:]) else y
 
 
 def _normalised(g: Any, call: Any) -> str:

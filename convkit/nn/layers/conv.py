@@ -67,13 +67,11 @@ class _Conv(Module):
         self.register_parameter("bias", new_parameter(name, (out_channels,), device, dtype) if bias else None)
         self.reset_parameters()
 
-    def forward(self, input: Tensor, *, weights: tuple[Tensor, Tensor | None] | None = None, relu: bool = False) -> Tensor:
-        # weights, relu: for `fusion`, others than its own, and max(y, 0) in the same pass
-        weight, bias = weights or (self.weight, self.bias)
+    def forward(self, input: Tensor) -> Tensor:
         padding = self.padding
         if self.padding_mode != "zeros":
             input, padding = self._framed(input), 0
-        return conv(self.rank, input, weight, bias, self.stride, padding, self.dilation, self.groups, relu)
+        return conv(self.rank, input, self.weight, self.bias, self.stride, padding, self.dilation, self.groups)
 
     def _framed(self, x: Tensor) -> Tensor:
         """x with the frame of `padding_mode` around it."""

@@ -39,8 +39,8 @@ class Linear(Module):
         """Draw weight and bias anew, uniform on +-1 / sqrt(in_features)."""
         init.reset_like_torch(self.weight, self.bias)
 
-    def forward(self, input: Tensor, *, relu: bool = False) -> Tensor:  # relu: for `fusion`, max(y, 0) in the same pass
-        return F.linear(input, self.weight, self.bias, relu=relu)
+    def forward(self, input: Tensor) -> Tensor:
+        return F.linear(input, self.weight, self.bias)
 
     def extra_repr(self) -> str:
         return f"in_features={self.in_features}, out_features={self.out_features}, bias={self.bias is not None}"

@@ -86,7 +86,7 @@ class _RunningNorm(_Affine):
 class _BatchNorm(_RunningNorm):
     dims: tuple[int, ...]  # numbers of dimensions that the input may have
 
-    def forward(self, input: Tensor, *, relu: bool = False) -> Tensor:  # relu: for `fusion`, max(y, 0) in the same pass
+    def forward(self, input: Tensor) -> Tensor:
         if len(input.shape) not in self.dims:
             wanted = " or ".join(f"{n}-D" for n in self.dims)
             raise ValueError(f"{type(self).__name__}: input must be {wanted} [N, C, ...], got shape {list(input.shape)}")
@@ -98,7 +98,7 @@ class _BatchNorm(_RunningNorm):
             if self.momentum is None:
                 factor = number(1 / self.num_batches_tracked.array)
         by_batch = self.training or self.running_mean is None
-        return F.batch_norm(input, self.running_mean, self.running_var, self.weight, self.bias, by_batch, factor, self.eps, relu=relu)
+        return F.batch_norm(input, self.running_mean, self.running_var, self.weight, self.bias, by_batch, factor, self.eps)
 
 
 class BatchNorm2d(_BatchNorm):

@@ -5,8 +5,7 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-import numpy as np
-
+from ...ops.norm import folded
 from ...tensor import Tensor
 from ..module import Module
 from ..parameter import Parameter
@@ -69,34 +68,6 @@ def _copy(op: str, layer: Module, bn: Any) -> Any:
     if bn.running_mean is None or bn.running_var is None:
         raise RuntimeError(f"{op}: the batch normalisation has no running statistics (track_running_stats=False)")
     return copy.deepcopy(layer)
-
-
-def folded(
-    weight: np.ndarray,
-    bias: np.ndarray | None,
-    mean: np.ndarray,
-    variance: np.ndarray,
-    scale: np.ndarray | None,
-    offset: np.ndarray | None,
-    *,
-    eps: float,
-    transpose: bool = False,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Weight * s and (bias - mean) * s + offset, with s = scale / sqrt(variance + eps), in the dtypes of weight and bias."""
-    window = (1,) * (weight.ndim - 2)
-    with np.errstate(all="ignore"):
-        s = 1.0 / np.sqrt(variance + float(eps))
-        if scale is not None:
-            s = s * scale
-        shift = (-mean if bias is None else bias - mean) * s
-        if offset is not None:
-            shift = shift + offset
-        if transpose:  # groups lie along the input channels
-            groups = s.size // weight.shape[1]
-            product = (weight.reshape(groups, -1, *weight.shape[1:]) * s.reshape(groups, 1, -1, *window)).reshape(weight.shape)
-        else:
-            product = weight * s.reshape(-1, 1, *window)
-    return product.astype(weight.dtype, copy=False), shift.astype((weight if bias is None else bias).dtype, copy=False)
 
 
 def _parameters(weight: Tensor, bias: Any, mean: Any, variance: Any, eps: float, scale: Any, offset: Any, transpose: bool = False) -> Any:

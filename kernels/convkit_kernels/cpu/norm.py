@@ -30,6 +30,8 @@ from . import mathfunctions as m
 from . import tasks
 from .copy import contiguous
 from .elementwise import in_order_of
+from .finish import finish_kernel
+from .microkernel import address, call_code
 from .runtime import FASTMATH, inline
 
 # Elements that a task sums, that one normalises, and to which rows are joined; and how long a plane of C order must be not to be copied.
@@ -40,8 +42,9 @@ FIRST = 16
 # many numbers, whose sums lie on the stack, which no operand can share: the compiler need not ask whether one does, and makes vectors.
 FEW, PIECE = 8, 64
 
-# A plan is (units, parts, size, step, together, width, channels, columns, relu): a unit is a part of `step` numbers of a block of `size`, a task
-# takes `together` of them, and columns repeat every `width` numbers, the joined row.  `columns` asks for sums of columns beside those of lines.
+# A plan is (units, parts, size, step, together, width, channels, columns, cut, finish): a unit is a part of `step` numbers of a block of `size`, a
+# task takes `together` of them, and columns repeat every `width` numbers, the joined row.  `columns` asks for sums of columns beside those of
+# lines, `cut` for max(y, 0); `finish` is code that joined rows of y go through, or 0.
 _part_of = register_jitable(fastmath=FASTMATH, error_model="numpy")
 
 
@@ -190,12 +193,12 @@ def _moments_of_columns(task, plan, index, x, partial, scratch, own, e, f, g):
 
 
 # ------------------------------------------------------------------------------------- normalisation
-def _lines(task, plan, index, x, table, affine, y, e, f, g):
+def _lines(task, plan, index, x, table, affine, y, add, f, g):
     # y = (x - mean) scale weight + bias + shift, table[block] = (mean, inv_std, scale, shift)
     width, relu, of, two = plan[5], plan[8] != 0, numba.carray(table, (plan[0], 4)), numba.carray(affine, (2, plan[5]))
     weight, bias = two[0], two[1]
     for unit in range(task * plan[4], min(plan[0], (task + 1) * plan[4])):
-        part, out = _cut(x, unit, plan), _cut(y, unit, plan)
+        part, out, more = _cut(x, unit, plan), _cut(y, unit, plan), _cut(add, unit, plan)
         block = unit // plan[1]
         mean, scale, shift = of[block, 0], of[block, 2], of[block, 3]
         zero = part.dtype.type(0)
@@ -204,13 +207,15 @@ def _lines(task, plan, index, x, table, affine, y, e, f, g):
             for w in range(row.size):
                 value = _affine(row[w], mean, scale * weight[w], bias[w] + shift)
                 z[w] = zero if relu & (value <= zero) else value
+            if plan[9]:
+                call_code(plan[9], (address(z), address(more[at:]), row.size, 1, row.size))
 
 
-def _columns(task, plan, index, x, table, y, d, e, f, g):
+def _columns(task, plan, index, x, table, y, add, e, f, g):
     # y = (x - center) scale + shift, table[block] = these three, of a joined row
     width, relu, of = plan[5], plan[8] != 0, numba.carray(table, (plan[0] // plan[1], 3, plan[5]))
     for unit in range(task * plan[4], min(plan[0], (task + 1) * plan[4])):
-        part, out = _cut(x, unit, plan), _cut(y, unit, plan)
+        part, out, more = _cut(x, unit, plan), _cut(y, unit, plan), _cut(add, unit, plan)
         three = of[unit // plan[1]]
         center, scale, shift = three[0], three[1], three[2]
         zero = part.dtype.type(0)
@@ -220,6 +225,8 @@ def _columns(task, plan, index, x, table, y, d, e, f, g):
             for w in range(row.size):
                 value = _affine(row[w], center[w], scale[w], shift[w])
                 z[w] = zero if relu & (value <= zero) else value
+            if plan[9]:
+                call_code(plan[9], (address(z), address(more[at:]), row.size, 1, row.size))
 
 
 # ------------------------------------------------------------------------------------------ gradient
@@ -349,7 +356,7 @@ def _grad_of_columns(task, plan, index, gy, x, table, gx, e, f, g):
 class _Blocks:
     """How memory [blocks, rows, channels] is cut: joined rows, parts, tasks of some `task` elements.  `lines`: a block is one line of numbers."""
 
-    def __init__(self, blocks: int, rows: int, channels: int, lines: bool, task: int, columns: bool, relu: bool):
+    def __init__(self, blocks: int, rows: int, channels: int, lines: bool, task: int, columns: bool, cut: bool, finish: int):
         joined = min(max(1, WIDTH // channels), max(1, rows))
         step = -(-max(task, 64 * channels) // (joined * channels)) * joined  # rows in a part: whole joined rows, and many
         self.parts = max(1, -(-rows // step))
@@ -359,7 +366,7 @@ class _Blocks:
         self.channels, self.blocks, self.lines, self.rows, self.step = channels, blocks, lines, rows, step
         self.width, self.units = joined * channels, blocks * self.parts
         self.tasks = -(-self.units // together)
-        self.plan = np.array([self.units, self.parts, rows * channels, step * channels, together, self.width, channels, columns, relu])
+        self.plan = np.array([self.units, self.parts, rows * channels, step * channels, together, self.width, channels, columns, cut, finish])
 
     def affine(self, weight: np.ndarray | None, bias: np.ndarray | None, dtype: np.dtype) -> np.ndarray:
         """weight and bias [C], or ones and zeros, as often as rows are joined."""
@@ -402,10 +409,16 @@ def _shaped(memory: np.ndarray, planes: bool) -> np.ndarray:
     return memory if planes else memory.transpose(0, memory.ndim - 1, *range(1, memory.ndim - 1))
 
 
-def _blocks(x: np.ndarray, planes: bool, blocks: int, groups: int, task: int, relu: bool = False) -> _Blocks:
+def _in_order(a: np.ndarray, memory: np.ndarray, planes: bool) -> np.ndarray:
+    """The memory of a [N, C, *S] in the order of `memory`."""
+    a = in_order_of(a, _shaped(memory, planes))
+    return a if planes else a.transpose(0, *range(2, a.ndim), 1)
+
+
+def _blocks(x: np.ndarray, planes: bool, blocks: int, groups: int, task: int, cut: bool = False, finish: int = 0) -> _Blocks:
     if planes:
-        return _blocks_of(x.shape[0] * x.shape[1], math.prod(x.shape[2:]), 1, True, task, False, relu)
-    return _blocks_of(blocks, x.size // (x.shape[1] * blocks), x.shape[1], groups == 1, task, groups == 1, relu)
+        return _blocks_of(x.shape[0] * x.shape[1], math.prod(x.shape[2:]), 1, True, task, False, cut, finish)
+    return _blocks_of(blocks, x.size // (x.shape[1] * blocks), x.shape[1], groups == 1, task, groups == 1, cut, finish)
 
 
 def _of_channels(numbers: np.ndarray, channels: int) -> np.ndarray:
@@ -475,23 +488,29 @@ def norm_stats(x: np.ndarray, groups: int, batch: bool) -> tuple[np.ndarray, np.
 
 
 def norm(
-    x: np.ndarray, mean: np.ndarray, inv_std: np.ndarray, weight: np.ndarray | None, bias: np.ndarray | None, relu: bool
+    x: np.ndarray, mean: np.ndarray, inv_std: np.ndarray, weight: np.ndarray | None, bias: np.ndarray | None,
+    add: np.ndarray | None = None, relu: bool = False,
 ) -> np.ndarray:  # fmt: skip
-    """y = (x - mean) inv_std weight + bias for x [N, C, *S], mean and inv_std [1 or N, G], weight and bias [C] or None; max(y, 0) with `relu`.
+    """y = (x - mean) inv_std weight + bias for x [N, C, *S], mean and inv_std [1 or N, G], weight and bias [C] or None.
 
-    Channels-last, or in C order if x is and has planes of some length.
+    Plus `add`, of y's shape, and then max(y, 0) with `relu`: the same bits as one after the other.  Channels-last, or in C order if x is and has
+    planes of some length.
     """
     x = normal(x)
     memory, planes = _memory(x)
     y, dtype = np.empty_like(memory), x.dtype
     if not x.size:
         return _shaped(y, planes)
-    by = _blocks(x, planes, mean.shape[0], mean.shape[1], MAP, relu)
+    more, finish = y, 0
+    if add is not None:
+        finish = finish_kernel(dtype, True, relu)
+        more = _in_order(add, memory, planes)
+    by = _blocks(x, planes, mean.shape[0], mean.shape[1], MAP, relu and not finish, finish)
     if by.lines:
         rows = by.affine(None, None, dtype) if planes else by.affine(weight, bias, dtype)
-        by.run(_lines, dtype, (), memory, _table(dtype, *_numbers_of_lines(x, planes, mean, inv_std, weight, bias)), rows, y)
+        by.run(_lines, dtype, (), memory, _table(dtype, *_numbers_of_lines(x, planes, mean, inv_std, weight, bias)), rows, y, more)
     else:
-        by.run(_columns, dtype, (), memory, by.table(dtype, *_numbers_of_columns(x, mean, inv_std, weight, bias)), y)
+        by.run(_columns, dtype, (), memory, by.table(dtype, *_numbers_of_columns(x, mean, inv_std, weight, bias)), y, more)
     return _shaped(y, planes)
 
 
@@ -514,8 +533,7 @@ def norm_grad(
     gx, dtype, channels = np.empty_like(memory), x.dtype, x.shape[1]
     if not x.size:
         return _shaped(gx, planes), np.zeros(channels, dtype), np.zeros(channels, dtype)
-    gy = in_order_of(gy, _shaped(memory, planes))
-    gmemory = gy if planes else gy.transpose(0, *range(2, gy.ndim), 1)
+    gmemory = _in_order(gy, memory, planes)
     blocks, groups = mean.shape
     by = _blocks(x, planes, blocks, groups, SUM, relu)
     if by.lines:
@@ -546,7 +564,7 @@ def norm_grad(
             if groups < channels:
                 sums = sums.reshape(blocks, 2, groups, -1).sum(axis=3)
         if given:  # x must have no part in it: it may be NaN
-            return norm(gy, np.zeros_like(mean), inv_std, weight, None, False), gweight, gbias
+            return norm(_shaped(gmemory, planes), np.zeros_like(mean), inv_std, weight, None), gweight, gbias
         sums = (sums * (blocks * groups / x.size)).astype(dtype)
         first, second = sums[:, 0] if centred else np.zeros_like(sums[:, 0]), sums[:, 1]
         by = _blocks(x, planes, blocks, groups, MAP, relu)

@@ -201,8 +201,8 @@ def _plan(numbers: tuple[int, ...]) -> Array:
 
 # ------------------------------------------------------------------------------------- normalisation
 # A plan is a walk and, from its tenth number on: channels, groups, whether there are several blocks of statistics and whether memory is planes, and
-# whether there are a weight, a bias, a relu and a mean.
-CHANNELS, GROUPS, SEVERAL, PLANES, WEIGHT, BIAS, RELU, CENTRED = range(9, 17)
+# whether there are a weight, a bias, a relu and a mean; for `norm` then, whether something is added.
+CHANNELS, GROUPS, SEVERAL, PLANES, WEIGHT, BIAS, RELU, CENTRED, ADD = range(9, 18)
 
 
 def _memory(x: Array) -> tuple[Array, bool]:
@@ -216,6 +216,12 @@ def _memory(x: Array) -> tuple[Array, bool]:
 def _shaped(memory: Array, planes: bool) -> Array:
     """Memory as [N, C, *S]."""
     return memory if planes else memory.transpose(0, memory.ndim - 1, *range(1, memory.ndim - 1))
+
+
+def _in_order(a: Array, memory: Array, planes: bool) -> Array:
+    """The memory of a [N, C, *S] in the order of `memory`."""
+    own = a if planes else a.transpose(0, *range(2, a.ndim), 1)
+    return own if own.flags.c_contiguous else assign(empty_like(memory), own)
 
 
 def _sizes(x: Array, planes: bool, blocks: int) -> tuple[int, int, int]:
@@ -245,9 +251,9 @@ def _affine(x, center, rate, w, b):
     return m.fma(x - center, rate * w, b)
 
 
-@kernel("TiTiTiTiTiTiI")
-def _norm(x, x0, mean, m0, inv_std, v0, weight, w0, bias, b0, y, y0, plan):
-    # y = (x - mean) inv_std weight + bias
+@kernel("TiTiTiTiTiTiTiI")
+def _norm(x, x0, mean, m0, inv_std, v0, weight, w0, bias, b0, add, a0, y, y0, plan):
+    # y = (x - mean) inv_std weight + bias + add
     here = cuda.local.array(TOGETHER, x.dtype)
     zero, lanes, step = x.dtype.type(0), plan[5], plan[4]
     o, lane = _mine(plan)
@@ -262,21 +268,26 @@ def _norm(x, x0, mean, m0, inv_std, v0, weight, w0, bias, b0, y, y0, plan):
             for k in range(TOGETHER):
                 if first + k * lanes < high:
                     value = _affine(here[k], center, rate, w, b)
+                    if plan[ADD]:
+                        value += add[a0 + place + (first + k * lanes) * step]
                     y[y0 + place + (first + k * lanes) * step] = zero if plan[RELU] and value <= zero else value
 
 
-def norm(x: Array, mean: Array, inv_std: Array, weight: Array | None, bias: Array | None, relu: bool) -> Array:
-    """y = (x - mean) inv_std weight + bias for x [N, C, *S], mean and inv_std [1 or N, G], weight and bias [C] or None; max(y, 0) with `relu`.
+def norm(
+    x: Array, mean: Array, inv_std: Array, weight: Array | None, bias: Array | None, add: Array | None = None, relu: bool = False
+) -> Array:  # fmt: skip
+    """y = (x - mean) inv_std weight + bias for x [N, C, *S], mean and inv_std [1 or N, G], weight and bias [C] or None.
 
-    Channels-last, or in C order if x is.
+    Plus `add`, of y's shape, and then max(y, 0) with `relu`.  Channels-last, or in C order if x is.
     """
     memory, planes = _memory(x)
     y = empty_like(memory)
     if x.size:
         blocks, groups = mean.shape
         grid, parts, walk = _walk(*_sizes(x, planes, blocks))
-        plan = _plan((*walk, x.shape[1], groups, int(blocks > 1), planes, weight is not None, bias is not None, relu, 1))
-        _norm[x.dtype].blocks((grid, parts), THREADS, *_pairs(memory, *_given(x, mean, inv_std, weight, bias), y), plan.flat)
+        plan = _plan((*walk, x.shape[1], groups, int(blocks > 1), planes, weight is not None, bias is not None, relu, 1, add is not None))
+        more = memory if add is None else _in_order(add, memory, planes)
+        _norm[x.dtype].blocks((grid, parts), THREADS, *_pairs(memory, *_given(x, mean, inv_std, weight, bias), more, y), plan.flat)
     return _shaped(y, planes)
 
 
@@ -377,9 +388,7 @@ def norm_grad(
     if not x.size:
         both = fill(empty((2, C), x.dtype), 0)
         return _shaped(gx, planes), both[0], both[1]
-    order = (0, *range(2, x.ndim), 1)
-    gmemory = gy if planes else gy.transpose(order)
-    gmemory = gmemory if gmemory.flags.c_contiguous else assign(empty_like(memory), gmemory)
+    gmemory = _in_order(gy, memory, planes)
     blocks, groups = mean.shape
     numbers = _pairs(gmemory, memory, *_given(x, mean, inv_std, weight, bias))
     more = (C, groups, int(blocks > 1), planes, weight is not None, bias is not None and relu, relu, centred)
@@ -400,7 +409,7 @@ def norm_grad(
         if groups < C:
             sums = sum((sums if weight is None else mul(sums, weight)).reshape(2, blocks * groups, -1), (2,), False)
     if given:
-        return norm(_shaped(gmemory, planes), fill(empty_like(mean), 0), inv_std, weight, None, False), both[1], both[0]
+        return norm(_shaped(gmemory, planes), fill(empty_like(mean), 0), inv_std, weight, None), both[1], both[0]
     sums = contiguous(sums)
     grid, parts, walk = _walk(*sizes)
     plan = _plan((*walk, *more, blocks * groups))

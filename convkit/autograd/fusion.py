@@ -1,0 +1,173 @@
+"""Operations that wait for the one behind them and run with it as one: passes over memory less.
+
+While a module is called, some operations only say what they will give (`later`): a tensor of the class `TensorBase.waiting`, which knows its
+shape and dtype, and is computed when somebody reads it.  A sum or a ReLU of such a tensor takes the operation over (`added`, `cut_off`): its
+Function runs once, with the last two of its arguments, `add` and `relu`, and what stood between is never computed.
+
+Nobody can tell:
+
+- What stood between and is read after all, or whose gradient is asked for, is computed then; the node of the operation that took it over becomes
+  the node of the sum or the ReLU alone, so that gradients pass through what stood between.
+- Before memory is changed in place, operations that read it run (`settle`); and before the outermost module returns, all that still wait.
+- Watchers see what runs; a module with hooks hands out what is computed.
+
+Only arrays that are changed behind the tensors' back, in the middle of a `forward`, would be read too late.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from .graph import TensorBase, _age, _mode, _node, _owner, enable_grad, is_observed, no_grad
+
+
+class Work:
+    """An operation that waits: `function` of `args`, the last two of which are `add` and `relu`.
+
+    Or what it makes of the tensor `before` it `alone`, if that waited too and was computed after all.
+    """
+
+    __slots__ = ("function", "args", "alone", "before", "shape", "dtype", "recording", "inputs", "records", "age", "node", "taker", "tensor")
+
+    def __init__(self, function: Any, args: tuple, alone: Callable | None, shape: tuple[int, ...], dtype: Any) -> None:
+        self.function, self.args, self.alone, self.shape, self.dtype = function, args, alone, shape, dtype
+        self.recording = _mode.recording
+        # Nodes are older than those of what is made of them.
+        self.inputs = [_node(a) for a in args if isinstance(a, TensorBase) and a.requires_grad] if self.recording else []
+        self.records, self.age = bool(self.inputs), _age()
+        self.before: Any = None
+        self.node: Any = None  # a reference to its node, once there is one
+        self.taker: Work | None = None  # what has taken it over
+        self.tensor: Any = None  # a reference to the tensor that waits
+
+    def _made(self) -> Any:
+        # As it would have been recorded when the operation was called.
+        with (enable_grad if self.recording else no_grad)():
+            made = self.function.apply(*self.args) if self.before is None else self.alone(self.before)  # type: ignore[misc]
+        if self.records:
+            made.node.age = self.age
+        return made
+
+    def compute(self) -> Any:
+        """Its result, which the tensor that waits for it gets too."""
+        made = self._made()
+        if self.records:
+            self.node = weakref.ref(made.node)
+        tensor = None if self.tensor is None else self.tensor()
+        if tensor is not None:
+            tensor.array, tensor.node, tensor.index, tensor._version = made.array, made.node, made.index, made._version
+            tensor.__class__ = type(tensor).__base__
+            del tensor._work
+            made = tensor
+        taker, self.taker, self.args, self.inputs = self.taker, None, (), []
+        if taker is not None and taker.records and self.records:
+            taker.follow(made)
+        return made
+
+    def follow(self, before: Any) -> None:
+        """`before`, which this has taken over, is there: from now on this is what it makes of that alone."""
+        self.before, self.args = before, ()
+        if self.node is None:
+            if self.taker is not None:  # it was not computed itself, but what took it over was
+                self.compute()
+        elif (node := self.node()) is not None:
+            _become(node, self._made().node)
+
+
+def _become(node: Any, other: Any) -> None:
+    """Make a node, which others point to, what `other` is."""
+    freed, age, hooks = node._saved is None, node.age, node._hooks
+    node.__class__ = other.__class__
+    node.__dict__.clear()
+    node.__dict__.update(other.__dict__)
+    node.age, node._hooks = age, hooks
+    if freed:
+        node._release()
+
+
+def _tensor(work: Work) -> Any:
+    """The tensor that waits for it."""
+    tensor = TensorBase.waiting.__new__(TensorBase.waiting)
+    tensor.requires_grad, tensor.grad, tensor._leaf, tensor._hooks, tensor._version = work.records, None, None, None, None
+    tensor._work = work
+    work.tensor = weakref.ref(tensor)
+    if _mode.waiting is not None:
+        _mode.waiting.append(work.tensor)
+    return tensor
+
+
+def later(function: Any, shape: tuple[int, ...], *args: Any) -> Any:
+    """function.apply(*args, None, False), of `shape` and of the dtype of args[0]; inside a module when it is needed."""
+    if _mode.waiting is None:
+        return function.apply(*args, None, False)
+    return _tensor(Work(function, (*args, None, False), None, shape, args[0].dtype))
+
+
+def work_of(tensor: Any) -> Any:
+    """The work of a tensor that waits and that nothing has taken over, recorded as now; or None."""
+    if type(tensor) is not TensorBase.waiting:
+        return None
+    work = tensor._work
+    return work if work.taker is None and work.before is None and work.recording is _mode.recording else None
+
+
+def taken(work: Work, function: Any, args: Sequence, alone: Callable | None = None) -> Work:
+    """What takes `work` over."""
+    work.taker = taker = Work(function, tuple(args), alone, work.shape, work.dtype)
+    return taker
+
+
+def cut_off(tensor: Any, alone: Callable) -> Any:
+    """max(tensor, 0), which `alone` would make of a tensor, as one operation with that which makes the tensor; None if it cannot be."""
+    work = work_of(tensor)
+    if work is None:
+        return None
+    return taken(work, work.function, (*work.args[:-1], True), alone).compute()
+
+
+def added(tensor: Any, other: Any, alone: Callable) -> Any:
+    """tensor + other, which waits, as `cut_off`."""
+    work = work_of(tensor)
+    if work is None or work.args[-2] is not None or is_observed() or not isinstance(other, TensorBase):
+        return None
+    array = other.array
+    if array.shape != work.shape or array.dtype != work.dtype or work_of(tensor) is None:  # the other may be the same, or made of it
+        return None
+    return _tensor(taken(work, work.function, (*work.args[:-2], other, False), alone))
+
+
+def instead(work: Work, *args: Any) -> Any:
+    """The same function of other arguments, which waits, in place of the work and what is made of it."""
+    return _tensor(taken(work, work.function, (*args, *work.args[-2:])))
+
+
+def settle(array: Any = None) -> None:
+    """Compute what waits in this thread, or what reads the memory of `array`."""
+    if not _mode.waiting:
+        return
+    owner = None if array is None else _owner(array)
+    for reference in list(_mode.waiting):
+        tensor: Any = reference()
+        if type(tensor) is TensorBase.waiting:
+            work = tensor._work
+            read = [a.array for a in (*work.args, work.before) if isinstance(a, TensorBase)]
+            if work.taker is None if owner is None else any(_owner(a) == owner for a in read):
+                work.compute()
+
+
+def run(forward: Callable, args: Sequence, kwargs: dict[str, Any]) -> Any:
+    """forward(*args, **kwargs) of a module; whatever waits is computed before the outermost returns."""
+    if _mode.waiting is not None:
+        return forward(*args, **kwargs)
+    _mode.waiting = []
+    try:
+        result = forward(*args, **kwargs)
+        for reference in list(_mode.waiting):
+            tensor: Any = reference()
+            if type(tensor) is TensorBase.waiting:
+                tensor._work.compute()
+        return result
+    finally:
+        _mode.waiting = None
