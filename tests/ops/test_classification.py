@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 import convkit
 from convkit import Tensor
 from convkit.nn import functional as F
-from tests.backend import settings
+from tests.backend import SIMULATED, settings
 from tests.helpers import LAYOUTS, dtypes, layouts, numbers, tolerance
 from tests.ops import both_layouts, check_gradients, gradients, leaf, second_order_runs, seeds
 
@@ -166,8 +166,11 @@ def test_errors_of_one_loss():
 
 
 # ------------------------------------------------------------- probabilities as targets, and our own losses
+few = st.lists(st.integers(1, 3), min_size=1, max_size=4).map(tuple).filter(lambda shape: np.prod(shape) <= (8 if SIMULATED else 81))
+
+
 @settings(max_examples=30)
-@given(shape=st.lists(st.integers(1, 3), min_size=1, max_size=4).map(tuple), weighted=st.booleans(), smoothing=st.sampled_from([0.0, 0.3]),
+@given(shape=few, weighted=st.booleans(), smoothing=st.sampled_from([0.0, 0.3]),
        reduction=reductions, layout=both_layouts, seed=seeds)  # fmt: skip
 def test_probabilities_as_targets(shape, weighted, smoothing, reduction, layout, seed):
     axis = 1 if len(shape) > 1 else 0
