@@ -237,3 +237,12 @@ def test_rests_of_division_are_exact(name, dtype):
         with np.errstate(all="ignore"):
             assert same(kernels.binary(name, a, b), elementwise._BINARY[name](a, b))
             assert same(kernels.binary(name, a, 0.7), elementwise._BINARY[name](a, dtype(0.7)))
+
+
+def test_operands_that_both_repeat():
+    """As in an outer product: large ones go by rows, in several threads."""
+    a, b = np.linspace(-1, 1, 700)[:, None], np.linspace(2, 3, 600)
+    c, d = numbers(1, (3, 1, 400, 1)), numbers(2, (500, 1, 5))
+    for x, y in ((a, b), (a.astype(np.float32), b.astype(np.float32)), (c, d), (d, c)):
+        assert np.array_equal(kernels.mul(x, y), x * y) and np.array_equal(kernels.sub(x, y), x - y)
+        assert np.array_equal(kernels.binary("gt", x, y), x > y)

@@ -54,6 +54,20 @@ def test_float32_is_accurate_where_it_varies(name, low, high, limit):
     assert ulps(compute(name, x), evaluate(name, x)) < limit
 
 
+@pytest.mark.parametrize(
+    "name, low, high, limit", [("exp", -708, 709.7, 2.5), ("sigmoid", -700, 700, 4), ("tanh", -20, 20, 4.5), ("tanh", -1e-3, 1e-3, 4.5)]
+)
+def test_float64_is_accurate_where_it_varies(name, low, high, limit):
+    x = np.linspace(low, high, 100_001)
+    expected = evaluate(name, x)
+    with np.errstate(invalid="ignore"):
+        assert np.nanmax(np.abs(compute(name, x) - expected) / np.spacing(np.abs(expected))) < limit
+    x = np.array([-np.inf, -1e300, -746.0, -745.1, 709.9, np.inf, np.nan, 1e-320, -0.0])
+    np.testing.assert_allclose(
+        compute(name, x), [np.inf if name == "exp" and v > 709.8 else evaluate(name, np.array([v]))[0] for v in x], rtol=1e-15, atol=5e-324
+    )
+
+
 def test_normal_is_accurate_in_both_tails():
     """P(x) and p(x) to units of the last place, down to where P(x) ends as a normal number."""
     x = np.linspace(-13, 13, 300_000).astype(np.float32)
