@@ -38,6 +38,8 @@ def plan(x, w=(4, 3, 3, 3)):
         (lambda: conv._plan_depthwise(window("test", (1, 1), 2**30, 0, 1, 3), (2, 3, 2**31, 1), (1, 1, 1, 1), (2, 2, 1, 3), 1),
          "convolution: 2147483648 pixels in a dimension"),
         (lambda: require("convolution", 2**32 - 1, results=2**32), "convolution: 4294967296 results"),
+        (lambda: depthwise.run(types.SimpleNamespace(blocks=2**16), True, *[None] * 4, types.SimpleNamespace(size=2**17), 1, 1),
+         "convolution: 65536 phases of strides"),
         (lambda: indexing._walk(types.SimpleNamespace(rest=types.SimpleNamespace(steps=(1, 0)), places=types.SimpleNamespace(steps=(1, 0))),
                                 types.SimpleNamespace(shape=(2**31, 4), steps=(4, 1), size=2**33)),
          "indexing by arrays: 8589934592 elements"),

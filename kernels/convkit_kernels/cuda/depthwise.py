@@ -209,6 +209,7 @@ def _grouped(x, x0, w, w0, bias, b0, add, a0, y, y0, rows, multiple, plan):
 def run(sums: Sums, vector: bool, x: Array, w: Array, bias: Array | None, add: Array | None, y: Array, rows: int, multiple: int) -> None:
     """Launch: w [tap, rows, columns] in the order of the plan; `blocks` of the plan are phases, `each` results."""
     require("convolution", 2**32 - 1, results=y.size)  # which threads number
+    require("convolution", 65535, phases_of_strides=sums.blocks)  # blocks along y
     b, a = y if bias is None else bias, y if add is None else add
     if unit(vector, rows, multiple) == 4:
         each, kernels = 4 * TALL, _grouped

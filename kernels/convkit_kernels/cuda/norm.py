@@ -246,6 +246,15 @@ def _image_and_channel(o, plan):
 
 
 @m.device
+def _line(plan):
+    """(first and end of this thread's r, its image and channel, the place of r = 0)."""
+    o, lane = _mine(plan)
+    low, high = _range(plan, lane)
+    n, c = _image_and_channel(o, plan)
+    return low, high, n, c, o // plan[2] * plan[3] + o % plan[2]
+
+
+@m.device
 def _affine(x, center, rate, w, b):
     # The same bits wherever it is computed.
     return m.fma(x - center, rate * w, b)
@@ -256,10 +265,7 @@ def _norm(x, x0, mean, m0, inv_std, v0, weight, w0, bias, b0, add, a0, y, y0, pl
     # y = (x - mean) inv_std weight + bias + add
     here = cuda.local.array(TOGETHER, x.dtype)
     zero, lanes, step = x.dtype.type(0), plan[5], plan[4]
-    o, lane = _mine(plan)
-    low, high = _range(plan, lane)
-    n, c = _image_and_channel(o, plan)
-    place = o // plan[2] * plan[3] + o % plan[2]
+    low, high, n, c, place = _line(plan)
     if low < high:
         _, center, rate, w, b = _numbers(n, c, mean, m0, inv_std, v0, weight, w0, bias, b0, plan)
         for first in range(low, high, TOGETHER * lanes):
@@ -351,10 +357,7 @@ def _grad(gy, g0, x, x0, mean, m0, inv_std, v0, weight, w0, bias, b0, sums, s0, 
     # where each channel is a group.
     here, g = cuda.local.array(TOGETHER, x.dtype), cuda.local.array(TOGETHER, x.dtype)
     zero, lanes, step = x.dtype.type(0), plan[5], plan[4]
-    o, lane = _mine(plan)
-    low, high = _range(plan, lane)
-    n, c = _image_and_channel(o, plan)
-    place = o // plan[2] * plan[3] + o % plan[2]
+    low, high, n, c, place = _line(plan)
     if low < high:
         at, center, rate, w, b = _numbers(n, c, mean, m0, inv_std, v0, weight, w0, bias, b0, plan)
         factor = share * w if plan[GROUPS] == plan[CHANNELS] else share
