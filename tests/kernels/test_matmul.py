@@ -137,7 +137,9 @@ def test_large_products_with_any_number_of_threads(m, n, k, dtype):
 @pytest.mark.cpu
 @pytest.mark.parametrize("left", ["rows", "columns"])
 @pytest.mark.parametrize("right", ["rows", "columns"])
-@pytest.mark.parametrize(("m", "n", "k"), [(30, 37, 1100), (5, 300, 600), (250, 21, 520), (700, 500, 300)])  # parts of sums, chunks, cut columns
+@pytest.mark.parametrize(
+    ("m", "n", "k"), [(30, 37, 1100), (5, 300, 600), (1, 11, 33), (250, 21, 520), (700, 500, 300)]
+)  # parts of sums, chunks, cut columns
 def test_long_sums_start_with_the_bias_and_are_finished_once(m, n, k, left, right):
     for dtype in (np.float32, np.float64):
         a, b, bias, add = (numbers(i, shape, dtype) for i, shape in enumerate(((m, k), (k, n), (n,), (m, n))))

@@ -33,6 +33,7 @@ B_BYTES = 1 << 18  # of packed b: a quarter of a second-level cache
 MOST_PARTS, PART_STEPS, PART_BYTES = 16, 256, 1 << 19  # of a sum: so many at most, of so many steps at least, where y is at most so large
 MOST_TILES, FEW_TILES = 64, 8  # of rows that a unit takes: at most, and at least while there are columns to cut
 BAND_TILES = 8  # of columns of a that are packed at a time
+IN_PLACE_TILES, IN_PLACE_BYTES = 5, 512  # of rows at most, and of a row of b: longer ones would share places of the first-level cache
 ADDED = 4096  # numbers of partial sums that are added at a time
 HALF_LINE = CACHE_LINE // 2
 TURNED = 256  # places of windows that are turned at a time, on the stack
@@ -155,7 +156,8 @@ def _plan(
         xrow, xinc, xkind, band = k, 1, COPIED if chunk < k else IN_PLACE, 1
         xpitch = chunk + CACHE_LINE // size
         xtile = xpitch * height
-    wkind = PACKED if down or tiles > 1 else IN_PLACE
+    little = tiles == 1 or (tiles <= IN_PLACE_TILES and n * size <= IN_PLACE_BYTES)  # to pack b would take longer than to read it as it lies
+    wkind = IN_PLACE if little and not down else PACKED
     winc, wblock = (tile.columns, chunk * tile.columns) if wkind else (n, tile.columns)
     whole = split_kernels(tile, split, dtype, by_columns, soon=True)
     part = split_kernels(tile.last(n), split, dtype, by_columns, not wkind, soon=True) if n % tile.columns else whole
@@ -277,7 +279,7 @@ def _product(task, plan, places, a, b, start, y, add, sums, frame):
                                              min(lanes, steps - s), min(lanes, here - c)))  # fmt: skip
                     else:
                         call_code(plan[COPY_B], (w0 + size * ((k + s) * n + j), size * n, to, size * columns, min(lanes, steps - s), here))
-        # What tiles ask for: lines of the next chunk of b, each of them one line of all rows of b, then of a; or of the next rows.
+        # What tiles ask for: lines of the next chunk of b, each tile one line of all rows of b, then of a; or the next rows.
         wsoon, wapart = w0 + size * (k + chunk) * (1 if turn else n), size * (run if turn else n)
         wlines = size * (chunk if turn else some) if ahead and wkind else 0
         xsoon, xapart = x0 + size * (k + chunk) * xinc, size * (xinc if xkind == PACKED else xrow)
