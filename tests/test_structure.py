@@ -240,6 +240,7 @@ SUPPORT = {
     "calibration": "it measures convolutions for `choice`; there is nothing of its own to time",
     "choice": "it decides between algorithms; what it decides shows in the times of conv",
     "windows": "the walk of pooling, measured there",
+    "outer": "the weight gradients of conv, measured there",
     "winograd": "one of the algorithms of conv, and a parameter of conv's benchmark",
     "machine": "it measures the machine for the benchmarks; there is nothing of its own to time",
     "runtime": "what a launch costs is in every benchmark; compile and import seconds are measured by startup.py",

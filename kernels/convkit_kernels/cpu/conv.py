@@ -10,8 +10,8 @@ for larger strides in phases (the pixels a, a + stride, a + 2*stride ... of the 
 transposed convolution is that input gradient.  The weight gradient is window outer.
 
 Memory is [N, D, H, W, C].  The source is read where it lies, and window sums leave out what is outside.  Tiles that cannot (depthwise, of few
-channels, of weight gradients, of several planes) read a zero-framed copy of a band of rows, in a scratch buffer for each thread.  Window sums of an
-image in C order copy each band too, turning it.  Taps whose pixels are neighbours merge into one
+channels, of several planes) read a zero-framed copy of a band of rows, in a scratch buffer for each thread.  Window sums of an
+image in C order copy each band too, turning it.  Weight gradients copy into the panels of `outer`.  Taps whose pixels are neighbours merge into one
 contiguous run (a 3x3 window is 3 runs of 3*C numbers), or are taken at once by a tile.  The register tiles are those of `microkernel`; for a
 depthwise convolution lane-wise ones, whose columns are channels of both operands.
 """
@@ -28,7 +28,7 @@ import numpy as np
 
 from ..geometry import Triple, Window
 from ..layout import from_channels_last, in_c_order, is_channels_last
-from . import tasks, winograd
+from . import outer, tasks, winograd
 from .bands import (
     BAND,
     BANDS,
@@ -37,7 +37,6 @@ from .bands import (
     COUNTS,
     FIRST,
     FRAMED,
-    LINE,
     PHASE,
     PHASES,
     RUN,
@@ -68,11 +67,7 @@ from .matmul import MACS, finish, matmul, multiply, pack
 from .microkernel import address, call_code, clear_bytes, isa, pieces_of, row_split, split_kernels, tile_for, tile_kernel
 from .sliding import places, sliding, sliding_kernel
 
-PARTIAL_BYTES = 1 << 23  # for the partial sums of a weight gradient
-SLICE_BYTES = 1 << 19  # of one partial sum that a thread works on at a time
-OUTER_PIXELS = 128  # of both operands of a weight gradient that tiles pass over at a time: they stay in the first-level cache
-PIECE = 4096  # numbers of partial sums that are added at a time
-PARTIALS = 16  # at most; their number fixes the order of the sums, so it does not depend on the threads
+OUTER_PIXELS = 128  # that lane-wise tiles of a weight gradient pass over at a time: both operands stay in the first-level cache
 
 
 # ------------------------------------------------------------------------------------- public
@@ -107,9 +102,9 @@ def conv_weight_grad(x: np.ndarray, gy: np.ndarray, window: Window) -> np.ndarra
         source, grad = channels_last(x), channels_last(gy)
         c, k = x.shape[1], gy.shape[1]
         return matmul(grad.reshape(-1, k).T, source.reshape(-1, c)).reshape(k, c, *window.size)
-    outer = _weight_grad(x.shape, gy.shape, x.dtype, window)
+    sums = _weight_grad(x.shape, gy.shape, x.dtype, window)
     x, gy = (a if a.flags.aligned and is_channels_last(a) else _in_channels_last(a) for a in (x, gy))
-    return outer.run(x, gy)
+    return sums.run(x, gy)
 
 
 def _product(x: np.ndarray, w: np.ndarray, bias: np.ndarray | None, window: Window, add: np.ndarray | None, relu: bool) -> np.ndarray:
@@ -402,8 +397,7 @@ def _sum_tiles(task, walk, table, source, w, start, y, add, f, frame):
 class _WindowOuter:
     """Window outer of source [N, D, H, W, groups*C] and grad [N, P0, P1, P2, groups*K], and all that it takes besides numbers.
 
-    Units of work go into `parts` partial sums, added in order: scratch of at most PARTIAL_BYTES or two partial sums.
-    Each partial sum is cut into `slices` of output channels that stay in the second-level cache while the units pass.
+    What a tile reads is copied into panels (see `outer`), but for depthwise convolutions.
     """
 
     def __init__(
@@ -422,50 +416,28 @@ class _WindowOuter:
             images, grads = channels_last(source).reshape(_planes(self.source)), channels_last(grad).reshape(_planes(self.grad))
             winograd.outer(images, grads, _nine(self.taps), gw.reshape(*self.gw[:2], -1))
             return gw
-        plan = self.direct
-        sums, gw = np.empty(plan.sums, self.dtype), np.empty(plan.gw, self.dtype)
-        tasks.run(plan.code, plan.sums[0] * plan.sums[1], plan.walk, plan.table, source, grad, sums,
-                  scratch=np.empty(plan.frames, self.dtype), flush=True, work=plan.work)  # fmt: skip
-        # gw[g*k + slice*wide + j, c, tap] = sum over parts of sums[part, slice, g, tap*C + c, j], which end in the first part.  First the sum, along
-        # memory; then the transposition, a cache line of j at a time, because sums are contiguous in j and gw is not.
-        if plan.sums[0] > 1:
-            tasks.run(tasks.compiled(_add, self.dtype.char), int(plan.add[2]), plan.add, plan.add, sums, work=sums.size / 2)
-        tasks.run(
-            tasks.compiled(_turn, self.dtype.char), int(plan.turn[0] * plan.turn[1] * plan.turn[6]), plan.turn, plan.turn, sums, gw, work=gw.size
-        )
-        if plan.together > 1:
+        plan, shape, together = self.direct
+        gw = np.empty(shape, self.dtype)
+        plan.run(source, grad, gw)
+        if together > 1:
             k, s = self.gw[0], self.gw[-1]
-            gw = functools.reduce(np.add, [gw[i * k : (i + 1) * k, ..., i : i + s] for i in range(plan.together)])
+            gw = functools.reduce(np.add, [gw[i * k : (i + 1) * k, ..., i : i + s] for i in range(together)])
         return gw.reshape(self.gw)
 
     @functools.cached_property
-    def direct(self) -> _OuterPlan:
-        """How direct sums go about it."""
-        return _plan_outer(self.source, self.grad, self.dtype, self.taps, self.step, self.groups)
-
-
-class _OuterPlan(NamedTuple):
-    """What direct outer sums take besides arrays of numbers."""
-
-    code: int
-    walk: np.ndarray
-    table: np.ndarray  # the places that follow
-    frames: tuple[int, int]
-    sums: tuple[int, ...]  # the shape of partial sums: [parts, slices, groups, taps * C, K of a slice]
-    add: np.ndarray  # the plans of `_add`
-    turn: np.ndarray  # and of `_turn`
-    work: float  # see `tasks.run`
-    gw: tuple[int, ...]  # the shape that `_turn` makes, in three dimensions
-    together: int  # pixels, side by side
-
-
-PARTS, SLICES, OUTER_GROUPS, FILTERS, WIDE = range(5)  # the partial sums; K of a group, and of a slice
-RUNS, RUN_LENGTH, APART, ACROSS = range(5, 9)  # runs of rows of tiles, their length, how far apart rows are in x; runs in a row of taps
-TOGETHER = 9  # rows of pixels at a time
-LANEWISE = 10  # are columns channels of x?
-OUTER_COLUMNS, SPLIT, OUTER_CODE = 11, 12, 15  # of a tile; how `row_split` cuts rows into tiles; 4 micro-kernels
-XROWS, GROWS, OUTER_OFFSETS = 19, 20, 21  # where these begin in this table: rows of the source and of the gradient, and
-OUTER_TABLE = 22  # offsets of runs in a box of the source
+    def direct(self) -> tuple[outer.Plan, tuple[int, ...], int]:
+        """How direct sums go about it; the shape of what they give, in three dimensions; how many pixels side by side count as one."""
+        grad, taps, step = self.grad, self.taps, self.step
+        if self.groups > 1 and self.groups == self.source[4] == grad[4]:
+            plan, together = _plan_lanes(self.source, grad, self.dtype, taps, step, self.groups), 1
+        else:
+            together = _side_by_side(grad, self.dtype, taps, step, self.groups)
+            if together > 1:
+                last = taps[2][-1] + 1
+                grad, taps = (*grad[:3], grad[3] // together, grad[4] * together), (*taps[:2], (*taps[2], *range(last, last + together - 1)))
+                step = (*step[:2], together)
+            plan = outer.panels(self.source, grad, self.dtype, taps, step, self.groups)
+        return plan, (grad[4], self.source[4] // self.groups, *(len(t) for t in taps)), together
 
 
 def _side_by_side(grad: tuple[int, ...], dtype: np.dtype, taps: Taps, step: Triple, groups: int) -> int:
@@ -479,105 +451,67 @@ def _side_by_side(grad: tuple[int, ...], dtype: np.dtype, taps: Taps, step: Trip
     return max(n for n in range(1, max(2, min(room, len(taps[2])) + 1)) if grad[3] % n == 0)
 
 
-def _plan_outer(source: tuple[int, ...], grad: tuple[int, ...], dtype: np.dtype, taps: Taps, step: Triple, groups: int) -> _OuterPlan:
-    together = _side_by_side(grad, dtype, taps, step, groups)
-    if together > 1:
-        last = taps[2][-1] + 1
-        grad, taps = (*grad[:3], grad[3] // together, grad[4] * together), (*taps[:2], (*taps[2], *range(last, last + together - 1)))
-        step = (*step[:2], together)
+RUNS, RUN_LENGTH, APART, WIDE, TOGETHER = range(5)  # rows of taps; taps of one, and how far apart in the source; columns of a tile; lines at a time
+OUTER_SPLIT, OUTER_CODE = 5, 8  # how `row_split` cuts a row of taps into tiles; 4 micro-kernels
+PARTS, BLOCKS = 12, 13  # partial sums, of so many blocks of columns
+OUTER_LINES = 14  # twice so many numbers that follow: where lines of the source and of the gradient begin; then where rows of taps do, in a box
+
+
+def _plan_lanes(source: tuple[int, ...], grad: tuple[int, ...], dtype: np.dtype, taps: Taps, step: Triple, groups: int) -> outer.Plan:
+    """The plan for a depthwise convolution: all channels are one group, in which each column of a tile reads its own."""
     counts: Triple = grad[1:4]  # type: ignore[assignment]
-    c, k, ntaps = source[4] // groups, grad[4] // groups, len(taps[0]) * len(taps[1]) * len(taps[2])
     walk, offsets, _ = walk_of(source, dtype.itemsize, (Phase((0, 0, 0), taps),), step, counts, (1, 1, 1), groups)
-    units = int(grad[0] * counts[0] * walk[BANDS])
-    size = groups * ntaps * c * k * dtype.itemsize
-    parts = min(units, PARTIALS, max(2, PARTIAL_BYTES // size))
-    run, apart, depthwise = int(walk[RUN]), 1, c == k == 1 and groups > 1
-    if depthwise:  # all channels are one group, in which each column of a tile reads its own; rows of a tile are the taps of a row
-        run, apart = len(taps[2]), (taps[2][1] - taps[2][0]) * groups if len(taps[2]) > 1 else 0
-        offsets = offsets[::run]
-        k, groups = groups, 1
-    tile = tile_for(run, k, dtype)
-    blocks = -(-k // tile.columns)
-    blocks_of_slice = -(-blocks // -(-size // SLICE_BYTES))
-    wide = k if blocks_of_slice == blocks else blocks_of_slice * tile.columns
-    slices = -(-k // wide)
+    run, ntaps = len(taps[2]), len(taps[0]) * len(taps[1]) * len(taps[2])
+    tile = tile_for(run, groups, dtype)
     split = row_split(run, tile.rows)
-    part = split_kernels(tile.last(k), split, dtype, not depthwise, True, depthwise) if k % tile.columns else (0, 0)
-    whole = split_kernels(tile, split, dtype, not depthwise, False, depthwise) if k >= tile.columns else part
-    across = 1 if depthwise else int(walk[TAP_COLUMNS])
-    rows = np.arange(walk[BAND])
-    table = [parts, slices, groups, k, wide, len(offsets), run, apart, across, max(1, OUTER_PIXELS // counts[2]), int(depthwise), tile.columns,
-             *split, *whole, *part, OUTER_TABLE, OUTER_TABLE + len(rows), OUTER_TABLE + 2 * len(rows)]  # fmt: skip
-    xrows, grows = rows * (step[1] * walk[BOX + 2] * source[4]), rows * (counts[2] * grad[4])
-    total = slices * groups * ntaps * c * wide
-    add = np.array([parts, total, -(-parts * total // PIECE)])
-    turn = np.array([slices, -(-wide // LINE), wide, k, c, ntaps, groups])
-    code, sums = tasks.compiled(_outer_tiles, dtype.char), (parts, slices, groups, ntaps * c, wide)
-    gw = (grad[4], c, *(len(t) for t in taps))
-    return _OuterPlan(code, walk, np.concatenate([table, xrows, grows, offsets]), frames_of(walk), sums, add, turn,
-                      math.prod(grad) * (0.5 + c * ntaps * dtype.itemsize / MACS), gw, together)  # fmt: skip
+    wide, blocks = tile.columns, -(-groups // tile.columns)
+    part = split_kernels(tile.last(groups), split, dtype, False, True, True) if groups % wide else (0, 0)
+    whole = split_kernels(tile, split, dtype, False, False, True) if groups >= wide else part
+    parts = int(min(grad[0] * counts[0] * walk[BANDS], outer.PARTIALS, max(2, outer.PARTIAL_BYTES // (ntaps * blocks * wide * dtype.itemsize))))
+    lines = np.arange(walk[BAND])
+    table = [len(offsets) // run, run, spacing(taps[2]) * groups, wide, max(1, OUTER_PIXELS // counts[2]), *split, *whole, *part,
+             parts, blocks, len(lines)]  # fmt: skip
+    index = np.concatenate([table, lines * (step[1] * walk[BOX + 2] * groups), lines * (counts[2] * groups), offsets[::run]])
+    sums, work = (parts, 1, blocks, ntaps, wide), math.prod(grad) * (0.5 + ntaps * dtype.itemsize / MACS)
+    return outer.Plan(tasks.compiled(_lanes, dtype.char), parts, walk, index, frames_of(walk), sums, *outer.summed(sums, 1, groups), work)
 
 
-def _outer_tiles(task, walk, table, source, grad, sums, d, e, f, frame):
-    # A slice of a part.  Rows of a tile are positions of a run, columns output channels, and the sum runs over the pixels of a band: both operands
-    # are read where they lie, and each tile goes back to its partial sum once a band.
+def _lanes(task, walk, table, source, grad, sums, d, e, f, frame):
+    # A partial sum.  Rows of a tile are taps of a row, columns channels, and the sum runs over the pixels of a band: both operands are read where
+    # they lie, and each tile goes back to its partial sum once a band.
     channels, size = walk[C], walk[SIZE]
     P0, P1, P2 = walk[COUNT], walk[COUNT + 1], walk[COUNT + 2]
-    parts, slices, groups = table[PARTS], table[SLICES], table[OUTER_GROUPS]
-    k, wide, runs, run = table[FILTERS], table[WIDE], table[RUNS], table[RUN_LENGTH]
-    columns, height, many = table[OUTER_COLUMNS], table[SPLIT], table[SPLIT + 1]
-    xrows, grows = address(table) + 8 * table[XROWS], address(table) + 8 * table[GROWS]
-    c, K, units = channels // groups, k * groups, walk[N] * P0 * walk[BANDS]
-    part, j0 = task // slices, task % slices * wide
-    j1 = min(k, j0 + wide)
-    mine = address(sums) + size * task * groups * runs * run * wide
-    clear_bytes(mine, size * groups * runs * run * wide)
-    for u in range(part * units // parts, (part + 1) * units // parts):
+    runs, run, columns = table[RUNS], table[RUN_LENGTH], table[WIDE]
+    height, many, tiles = table[OUTER_SPLIT], table[OUTER_SPLIT + 1], table[OUTER_SPLIT + 2]
+    parts, blocks, lines = table[PARTS], table[BLOCKS], table[OUTER_LINES]
+    units = walk[N] * P0 * walk[BANDS]
+    xlines = address(table) + 8 * (OUTER_LINES + 1)
+    mine = address(sums) + size * task * blocks * runs * run * columns
+    clear_bytes(mine, size * blocks * runs * run * columns)
+    for u in range(task * units // parts, (task + 1) * units // parts):
         n, plane, p0, p1 = unit_of(walk, u)
         x = box_of(source, walk, n, plane, p0, frame)
-        gp = address(grad) + size * ((n * P0 + plane) * P1 + p0) * P2 * K
+        gp = address(grad) + size * ((n * P0 + plane) * P1 + p0) * P2 * channels
         for first in range(p0, p1, table[TOGETHER]):
-            for g in range(groups):
-                for t in range(runs):
-                    # Output rows pa to pb are those for which this tap is inside the image.
-                    pa, pb = first, min(first + table[TOGETHER], p1)
-                    if walk[TAP_ROWS]:
-                        top = walk[TAP_LOW] + t // table[ACROSS] * walk[TAP_STEP]
-                        while pa < pb and pa * walk[STEP + 1] + top < 0:
-                            pa += 1
-                        while pb > pa and (pb - 1) * walk[STEP + 1] + top >= walk[H]:
-                            pb -= 1
-                    if pa == pb:
-                        continue
-                    xt = x + size * (table[table[OUTER_OFFSETS] + t] + g * c)
-                    for tile in range(table[SPLIT + 2]):
-                        i = tile * height - max(0, tile - many)
-                        for j in range(j0, j1, columns):
-                            at = mine + size * (((g * runs + t) * run + i) * wide + j - j0)
-                            call_code(
-                                table[OUTER_CODE + (0 if tile < many else 1) + (2 if j + columns > k else 0)],
-                                (xt + size * (i * table[APART] + j * table[LANEWISE]), xrows + 8 * (pa - p0), table[APART],
-                                 walk[STEP + 2] * channels, gp + size * (g * k + j), grows + 8 * (pa - p0), K, pb - pa, P2,
-                                 at, wide, at, wide, min(columns, j1 - j)),
-                            )  # fmt: skip
-
-
-def _add(task, plan, index, sums, b, c, d, e, f, g):
-    # sums[0, i] += sum over the other parts of sums[part, i], for a piece of i
-    parts, size, pieces = plan[0], plan[1], plan[2]
-    for part in range(1, parts):
-        for i in range(task * size // pieces, (task + 1) * size // pieces):
-            sums[i] += sums[part * size + i]
-
-
-def _turn(task, plan, index, sums, gw, c, d, e, f, g):
-    # gw[group*k + slice*wide + j, channel, tap] = sums[slice, group, tap*C + channel, j]
-    slices, lines, wide = plan[0], plan[1], plan[2]
-    k, channels, ntaps = plan[3], plan[4], plan[5]
-    group, slice_, first = task // (slices * lines), task // lines % slices, task % lines * LINE
-    source = (slice_ * plan[6] + group) * ntaps * channels * wide
-    result = (group * k + slice_ * wide) * channels * ntaps
-    for channel in range(channels):
-        for tap in range(ntaps):
-            for j in range(first, min(wide, first + LINE, k - slice_ * wide)):
-                gw[result + (j * channels + channel) * ntaps + tap] = sums[source + (tap * channels + channel) * wide + j]
+            for t in range(runs):
+                # Output rows pa to pb are those for which this tap is inside the image.
+                pa, pb = first, min(first + table[TOGETHER], p1)
+                if walk[TAP_ROWS]:
+                    top = walk[TAP_LOW] + t * walk[TAP_STEP]
+                    while pa < pb and pa * walk[STEP + 1] + top < 0:
+                        pa += 1
+                    while pb > pa and (pb - 1) * walk[STEP + 1] + top >= walk[H]:
+                        pb -= 1
+                if pa == pb:
+                    continue
+                xt, at_lines = x + size * table[OUTER_LINES + 1 + 2 * lines + t], xlines + 8 * (pa - p0)
+                for tile in range(tiles):
+                    i = tile * height - max(0, tile - many)
+                    for block in range(blocks):
+                        j = block * columns
+                        at = mine + size * ((block * runs + t) * run + i) * columns
+                        call_code(
+                            table[OUTER_CODE + (0 if tile < many else 1) + (2 if j + columns > channels else 0)],
+                            (xt + size * (i * table[APART] + j), at_lines, table[APART], walk[STEP + 2] * channels, gp + size * j,
+                             at_lines + 8 * lines, channels, pb - pa, P2, at, columns, at, columns, min(columns, channels - j)),
+                        )  # fmt: skip
