@@ -35,7 +35,7 @@ from .lanes import I32, I64, accesses, below, fetch, splat
 from .microkernel import CACHE_LINE, address, call_code, clear_bytes, compiled, fetch_line, isa, row_split, split_kernels, tile_for
 from .runtime import MOST_THREADS, inline, kernel
 
-LEAST_TILES = {"few": 28, "sums": 14, "outer": 56}  # that a block of transformed weights (few, or more) or weight gradients meets at once
+LEAST_TILES = {"few": 28, "sums": 24, "alone": 14, "outer": 56}  # that transformed weights (few, or more) or their gradients (a part's, or all) meet
 PARTS, PARTS_BYTES = 16, 1 << 21  # of a weight gradient, at most
 TILES_BYTES = 1 << 18  # of transformed tiles beside a part's transformed weights, all in the second-level cache
 FEW = 1 << 18  # bytes of transformed weights, which leave room in the second-level cache for more tiles and for the pixels of the next
@@ -413,7 +413,7 @@ def _plan_sums(source: tuple[int, ...], y: tuple[int, ...], dtype: np.dtype, tap
     """How sums of images of these shapes are done."""
     c, k, lanes = source[-1], y[-1], isa().bytes // dtype.itemsize
     # As many tiles as make the traffic of tiles and of weights equal, if neither stays in the cache; units enough for several threads.
-    most, tiles = max(LEAST_TILES["few" if _few(c, k, dtype) else "sums"], c * k // (2 * (c + k))), _tiles(y, taps)
+    most, tiles = max(LEAST_TILES["few" if _few(c, k, dtype) else "sums"], c * k // (4 * (c + k))), _tiles(y, taps)
     units = max(-(-tiles // most), min(UNITS, -(-tiles // 14)))
     codelets = codelet("input", dtype), codelet("output", dtype, add, relu)
     table = _table(source, y, dtype, taps, -(-tiles // units), None, _up(k, lanes), codelets, False)
@@ -520,7 +520,7 @@ def _plan_outer(source: tuple[int, ...], grad: tuple[int, ...], dtype: np.dtype,
     parts = min(PARTS, PARTS_BYTES // (PLACES * plane * dtype.itemsize), -(-tiles // LEAST_TILES["outer"]))
     alone = parts >= 4
     if alone:
-        together = max(LEAST_TILES["sums"], TILES_BYTES // (PLACES * (c + wide) * dtype.itemsize))
+        together = max(LEAST_TILES["alone"], TILES_BYTES // (PLACES * (c + wide) * dtype.itemsize))
     else:
         parts, together = 1, max(LEAST_TILES["outer"], c * k // (c + k))
     table = _table(source, grad, dtype, taps, min(tiles, together), c, wide, (codelet("input", dtype), codelet("gradient", dtype)), True)
