@@ -29,23 +29,26 @@ class Work:
     Or what it makes of the tensor `before` it `alone`, if that waited too and was computed after all.
     """
 
-    __slots__ = ("function", "args", "alone", "before", "shape", "dtype", "recording", "inputs", "records", "age", "node", "taker", "tensor")
+    alone: Callable | None = None
+    before: Any = None
+    node: Any = None  # a reference to its node, once there is one
+    taker: Work | None = None  # what has taken it over
+    tensor: Any = None  # a reference to the tensor that waits
+    inputs: Sequence = ()
 
-    def __init__(self, function: Any, args: tuple, alone: Callable | None, shape: tuple[int, ...], dtype: Any) -> None:
-        self.function, self.args, self.alone, self.shape, self.dtype = function, args, alone, shape, dtype
+    def __init__(self, function: Any, args: tuple, shape: tuple[int, ...], dtype: Any) -> None:
+        self.function, self.args, self.shape, self.dtype = function, args, shape, dtype
         self.recording = _mode.recording
-        # Nodes are older than those of what is made of them.
-        self.inputs = [_node(a) for a in args if isinstance(a, TensorBase) and a.requires_grad] if self.recording else []
+        if self.recording:  # nodes are older than those of what is made of them
+            self.inputs = [_node(a) if a.node is None else a.node for a in args if isinstance(a, TensorBase) and a.requires_grad]
         self.records, self.age = bool(self.inputs), _age()
-        self.before: Any = None
-        self.node: Any = None  # a reference to its node, once there is one
-        self.taker: Work | None = None  # what has taken it over
-        self.tensor: Any = None  # a reference to the tensor that waits
 
     def _made(self) -> Any:
         # As it would have been recorded when the operation was called.
-        with (enable_grad if self.recording else no_grad)():
-            made = self.function.apply(*self.args) if self.before is None else self.alone(self.before)  # type: ignore[misc]
+        if self.recording is not _mode.recording:
+            with (enable_grad if self.recording else no_grad)():
+                return self._made()
+        made = self.function.apply(*self.args) if self.before is None else self.alone(self.before)  # type: ignore[misc]
         if self.records:
             made.node.age = self.age
         return made
@@ -102,7 +105,7 @@ def later(function: Any, shape: tuple[int, ...], *args: Any) -> Any:
     """function.apply(*args, None, False), of `shape` and of the dtype of args[0]; inside a module when it is needed."""
     if _mode.waiting is None:
         return function.apply(*args, None, False)
-    return _tensor(Work(function, (*args, None, False), None, shape, args[0].dtype))
+    return _tensor(Work(function, (*args, None, False), shape, args[0].array.dtype))
 
 
 def work_of(tensor: Any) -> Any:
@@ -115,7 +118,8 @@ def work_of(tensor: Any) -> Any:
 
 def taken(work: Work, function: Any, args: Sequence, alone: Callable | None = None) -> Work:
     """What takes `work` over."""
-    work.taker = taker = Work(function, tuple(args), alone, work.shape, work.dtype)
+    work.taker = taker = Work(function, tuple(args), work.shape, work.dtype)
+    taker.alone = alone
     return taker
 
 
