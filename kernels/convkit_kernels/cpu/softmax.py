@@ -27,7 +27,7 @@ from .runtime import STRICT
 
 # Below how many places side by side there is no strip but a copy to rows; up to how many classes rows go together, and numbers of them.
 NARROW = 8
-FEW, TOGETHER = 32, 512
+FEW, TOGETHER = 32, 1024
 
 # ---------------------------------------------------------------------------------- rows of formulas
 # From x and a second operand b of an element, and `top`, the maximum of x (0 in gradients):
@@ -92,38 +92,60 @@ class _Row:
     """The formulas of one operation: `greatest` tells whether it subtracts the maximum."""
 
     def __init__(self, greatest: bool, term: Callable, rest: Callable, result: Callable):
+        def few_turned(task, plan, index, x, b, y, d, e, f, g):
+            tasks.wide()
+            count, classes, each = plan[0], plan[1], plan[2]
+            high, size, zero = min(count, (task + 1) * each), TOGETHER // classes, type(x[0])(0)
+            # Rows too short for vectors go together and are turned, [classes, size], in memory of the task's own: a maximum along a row would
+            # take five times as long.  There is no second operand.
+            p, z = _turned(x), _turned(x)
+            tops, rests = _turned(x), _turned(x)
+            for start in range(task * each, high, size):
+                n, at = min(size, high - start), start * classes
+                for j in range(classes):
+                    for i in range(n):
+                        p[j * size + i] = x[at + i * classes + j]
+                for i in range(n):
+                    tops[i] = p[i]
+                    rests[i] = zero
+                for j in range(1, classes):
+                    for i in range(n):
+                        tops[i] = m.maximum(tops[i], p[j * size + i])
+                for j in range(classes):
+                    for i in range(n):
+                        z[j * size + i] = term(p[j * size + i], p[j * size + i], tops[i])
+                        rests[i] += z[j * size + i]
+                for i in range(n):
+                    rests[i] = rest(rests[i])
+                for j in range(classes):
+                    for i in range(n):
+                        z[j * size + i] = result(p[j * size + i], p[j * size + i], z[j * size + i], tops[i], rests[i])
+                for j in range(classes):
+                    for i in range(n):
+                        y[at + i * classes + j] = z[j * size + i]
+
         def few(task, plan, index, x, b, y, d, e, f, g):
             tasks.wide()
             count, classes, each = plan[0], plan[1], plan[2]
-            first, out = numba.carray(x, (count, classes)), numba.carray(y, (count, classes))
-            zero = first.dtype.type(0)
+            out = numba.carray(y, (count, classes))
+            zero = out.dtype.type(0)
             low, high = task * each, min(count, (task + 1) * each)
             # Rows too short for vectors go together: what all of a row share is written out for each of its numbers.
-            tops, rests = numba.carray(_row_room(x), (2, TOGETHER))
+            rests = _turned(x)
             for start in range(low, high, TOGETHER // classes):
                 end = min(high, start + TOGETHER // classes)
                 a, c, v = _together(x, start, end, classes), _together(b, start, end, classes), _together(y, start, end, classes)
-                for i in range(start, end):
-                    p, shared = first[i], tops[(i - start) * classes : (i - start + 1) * classes]
-                    top = p[0] if greatest else zero
-                    if greatest:
-                        for j in range(classes):
-                            top = m.maximum(top, p[j])
-                    for j in range(classes):
-                        shared[j] = top
                 for k in range(v.size):
-                    v[k] = term(a[k], c[k], tops[k])
+                    v[k] = term(a[k], c[k], zero)
                 for i in range(start, end):
-                    z, shared = out[i], rests[(i - start) * classes : (i - start + 1) * classes]
+                    z, first = out[i], (i - start) * classes
                     total = zero
                     for j in range(classes):
                         total += z[j]
                     for j in range(classes):
-                        shared[j] = total
+                        rests[first + j] = total
                 for k in range(v.size):
-                    rests[k] = rest(rests[k])
-                for k in range(v.size):
-                    v[k] = result(a[k], c[k], v[k], tops[k], rests[k])
+                    v[k] = result(a[k], c[k], v[k], zero, rest(rests[k]))
 
         def rows(task, plan, index, x, b, y, d, e, f, g):
             tasks.wide()
@@ -183,6 +205,7 @@ class _Row:
                 for i in range(size):
                     z[i] = result(p[i], q[i], z[i], tops[i], sums[i])
 
+        few = few_turned if greatest else few
         for run, kind in ((few, "few"), (rows, "rows"), (strips, "strips")):
             run.__name__ = run.__qualname__ = result.__name__ + "_" + kind
             run.__module__ = __name__
@@ -205,7 +228,7 @@ class _Row:
         return y
 
 
-_room, _row_room = tasks.stack(3 * tasks.WIDE), tasks.stack(2 * TOGETHER)
+_room, _turned = tasks.stack(3 * tasks.WIDE), tasks.stack(TOGETHER)
 _NONE = np.zeros(1, np.int64)
 
 _SOFTMAX = _Row(True, _exp_term, _itself, _softmax)
