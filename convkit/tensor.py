@@ -500,7 +500,7 @@ class _Waiting(Tensor):
         return getattr(self, name)
 
 
-TensorBase.result, TensorBase.waiting = Tensor, _Waiting
+TensorBase.result, TensorBase._waiting = Tensor, _Waiting
 
 
 class RemovableHandle:

@@ -1,6 +1,6 @@
 """Operations that wait for the one behind them and run with it as one: passes over memory less.
 
-While a module is called, some operations only say what they will give (`later`): a tensor of the class `TensorBase.waiting`, which knows its
+While a module is called, some operations only say what they will give (`later`): a tensor of the class `TensorBase._waiting`, which knows its
 shape and dtype, and is computed when somebody reads it.  A sum or a ReLU of such a tensor takes the operation over (`added`, `cut_off`): its
 Function runs once, with the last two of its arguments, `add` and `relu`, and what stood between is never computed.
 
@@ -92,7 +92,7 @@ def _become(node: Any, other: Any) -> None:
 
 def _tensor(work: Work) -> Any:
     """The tensor that waits for it."""
-    tensor = TensorBase.waiting.__new__(TensorBase.waiting)
+    tensor = TensorBase._waiting.__new__(TensorBase._waiting)
     tensor.requires_grad, tensor.grad, tensor._leaf, tensor._hooks, tensor._version = work.records, None, None, None, None
     tensor._work = work
     work.tensor = weakref.ref(tensor)
@@ -110,7 +110,7 @@ def later(function: Any, shape: tuple[int, ...], *args: Any) -> Any:
 
 def work_of(tensor: Any) -> Any:
     """The work of a tensor that waits and that nothing has taken over, recorded as now; or None."""
-    if type(tensor) is not TensorBase.waiting:
+    if type(tensor) is not TensorBase._waiting:
         return None
     work = tensor._work
     return work if work.taker is None and work.before is None and work.recording is _mode.recording else None
@@ -154,7 +154,7 @@ def settle(array: Any = None) -> None:
     owner = None if array is None else _owner(array)
     for reference in list(_mode.waiting):
         tensor: Any = reference()
-        if type(tensor) is TensorBase.waiting:
+        if type(tensor) is TensorBase._waiting:
             work = tensor._work
             read = [a.array for a in (*work.args, work.before) if isinstance(a, TensorBase)]
             if work.taker is None if owner is None else any(_owner(a) == owner for a in read):
@@ -170,7 +170,7 @@ def run(forward: Callable, args: Sequence, kwargs: dict[str, Any]) -> Any:
         result = forward(*args, **kwargs)
         for reference in list(_mode.waiting):
             tensor: Any = reference()
-            if type(tensor) is TensorBase.waiting:
+            if type(tensor) is TensorBase._waiting:
                 tensor._work.compute()
         return result
     finally:

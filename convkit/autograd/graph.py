@@ -124,7 +124,7 @@ class TensorBase:
 
     __slots__ = ("array", "requires_grad", "grad", "node", "index", "_leaf", "_hooks", "_version", "_work", "__weakref__")
     result: type  # the class of results; `convkit.tensor` sets it to Tensor, which derives from this class
-    waiting: Any  # and this to the class of those that are not computed yet: see `fusion.py`
+    _waiting: Any  # and this to the class of those that are not computed yet: see `fusion.py`
 
     def __init__(self, array: np.ndarray, requires_grad: bool = False):
         self.array = array if type(array) is _ndarray else _from_numpy(array)

@@ -466,7 +466,7 @@ def as_float(op: str, x: Any) -> Any:
 def add(input: Any, other: Any, *, alpha: float = 1) -> Any:
     """input + alpha * other, broadcast against each other."""
     other = other if alpha == 1 else other * alpha
-    if TensorBase.waiting in (type(input), type(other)):
+    if TensorBase._waiting in (type(input), type(other)):
         for a, b in ((input, other), (other, input)):
             if (joined := fusion.added(a, b, functools.partial(Add.apply, b))) is not None:
                 return joined
