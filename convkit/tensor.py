@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from . import device as devices
-from .autograd import Function, TensorBase, backward, version_of
+from .autograd import Function, TensorBase, backward, fusion, version_of
 from .ops import activation, arrange, compare, creation, elementwise, functions, indexing, inplace, matmul, products, reduce, sort
 from .ops import shape as shapes
 from .ops.creation import from_numpy, rand, randn, tensor, zeros, zeros_like
@@ -77,6 +77,7 @@ class Tensor(TensorBase):
 
     @data.setter
     def data(self, value: Tensor) -> None:
+        fusion.settle(self.array)
         self.array = value.array
 
     @property
@@ -171,7 +172,8 @@ class Tensor(TensorBase):
         return twin
 
     def __reduce__(self) -> Any:
-        return _rebuild, (type(self), self.array, self.requires_grad)
+        array = self.array  # first: what waits is computed, and of another class then
+        return _rebuild, (type(self), array, self.requires_grad)
 
     # ------------------------------------------------------------------------------ in and out
     def numpy(self) -> np.ndarray:
@@ -492,6 +494,15 @@ class _Waiting(Tensor):
     @property
     def dtype(self) -> np.dtype:
         return self._work.dtype
+
+    @property
+    def requires_grad(self) -> builtins.bool:  # type: ignore[override]
+        return self._work.records
+
+    @requires_grad.setter
+    def requires_grad(self, value: builtins.bool) -> None:
+        self._work.compute()
+        self.requires_grad = value
 
     def __getattr__(self, name: str) -> Any:
         if name not in ("array", "node", "index"):

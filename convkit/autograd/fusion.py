@@ -8,19 +8,28 @@ Nobody can tell:
 
 - What stood between and is read after all, or whose gradient is asked for, is computed then; the node of the operation that took it over becomes
   the node of the sum or the ReLU alone, so that gradients pass through what stood between.
-- Before memory is changed in place, operations that read it run (`settle`); and before the outermost module returns, all that still wait.
+- Before memory is changed in place or exchanged, operations that read it run (`settle`): whoever writes says so.  Before the outermost module
+  returns, and before a graph is walked, all do that still wait.
+- They run as they would have when they were called: recorded or not, with what needed a gradient then, by the algorithm that was asked for.
 - Watchers see what runs; a module with hooks hands out what is computed.
 
-Only arrays that are changed behind the tensors' back, in the middle of a `forward`, would be read too late.
+Only arrays that are changed behind the tensors' back, or by another thread, in the middle of a `forward`, would be read too late.
 """
 
 from __future__ import annotations
 
+import contextlib
+import threading
 import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from .graph import TensorBase, _age, _mode, _node, _owner, enable_grad, is_observed, no_grad
+from convkit_kernels import algorithm
+
+from . import graph
+from .graph import TensorBase, _age, _mode, _node, _owner, compute_waiting, enable_grad, is_observed, no_grad
+
+_set_requires_grad = TensorBase.__dict__["requires_grad"].__set__  # which the class of those that wait hides
 
 
 class Work:
@@ -35,6 +44,8 @@ class Work:
     taker: Work | None = None  # what has taken it over
     tensor: Any = None  # a reference to the tensor that waits
     inputs: Sequence = ()
+    other: Any = None  # what it adds
+    done = False
 
     def __init__(self, function: Any, args: tuple, shape: tuple[int, ...], dtype: Any) -> None:
         self.function, self.args, self.shape, self.dtype = function, args, shape, dtype
@@ -42,12 +53,27 @@ class Work:
         if self.recording:  # nodes are older than those of what is made of them
             self.inputs = [_node(a) if a.node is None else a.node for a in args if isinstance(a, TensorBase) and a.requires_grad]
         self.records, self.age = bool(self.inputs), _age()
+        self.needs = [(a, a.requires_grad) for a in args if isinstance(a, TensorBase)]
+        self.algorithm = algorithm.wanted()
+        self.lock = threading.RLock()
 
     def _made(self) -> Any:
         # As it would have been recorded when the operation was called.
         if self.recording is not _mode.recording:
             with (enable_grad if self.recording else no_grad)():
                 return self._made()
+        if self.algorithm != algorithm.wanted():
+            with algorithm.conv_algorithm(self.algorithm):
+                return self._made()
+        changed = [(a, need) for a, need in self.needs if a.requires_grad is not need]
+        if changed:  # parameters that were frozen or thawed since
+            for a, need in changed:
+                a.requires_grad = need
+            try:
+                return self._made()
+            finally:
+                for a, need in changed:
+                    a.requires_grad = not need
         made = self.function.apply(*self.args) if self.before is None else self.alone(self.before)  # type: ignore[misc]
         if self.records:
             made.node.age = self.age
@@ -55,18 +81,23 @@ class Work:
 
     def compute(self) -> Any:
         """Its result, which the tensor that waits for it gets too."""
+        with self.lock:  # several threads may read it
+            return None if self.done else self._compute()
+
+    def _compute(self) -> Any:
         made = self._made()
         if self.records:
             self.node = weakref.ref(made.node)
         tensor = None if self.tensor is None else self.tensor()
         if tensor is not None:
             tensor.array, tensor.node, tensor.index, tensor._version = made.array, made.node, made.index, made._version
-            tensor.__class__ = type(tensor).__base__
-            del tensor._work
+            _set_requires_grad(tensor, self.records)
+            tensor.__class__ = TensorBase.result  # last: other threads see all of it
             made = tensor
-        taker, self.taker, self.args, self.inputs = self.taker, None, (), []
+        taker, self.taker, self.args, self.inputs, self.needs, self.done = self.taker, None, (), [], [], True
         if taker is not None and taker.records and self.records:
             taker.follow(made)
+        self.before = None
         return made
 
     def follow(self, before: Any) -> None:
@@ -93,8 +124,7 @@ def _become(node: Any, other: Any) -> None:
 def _tensor(work: Work) -> Any:
     """The tensor that waits for it."""
     tensor = TensorBase._waiting.__new__(TensorBase._waiting)
-    tensor.requires_grad, tensor.grad, tensor._leaf, tensor._hooks, tensor._version = work.records, None, None, None, None
-    tensor._work = work
+    tensor._work, tensor.grad, tensor._leaf, tensor._hooks, tensor._version = work, None, None, None, None
     work.tensor = weakref.ref(tensor)
     if _mode.waiting is not None:
         _mode.waiting.append(work.tensor)
@@ -105,6 +135,8 @@ def later(function: Any, shape: tuple[int, ...], *args: Any) -> Any:
     """function.apply(*args, None, False), of `shape` and of the dtype of args[0]; inside a module when it is needed."""
     if _mode.waiting is None:
         return function.apply(*args, None, False)
+    if graph._elsewhere:  # refused where it is called
+        graph._one_device(function.__name__, args)
     return _tensor(Work(function, (*args, None, False), shape, args[0].array.dtype))
 
 
@@ -119,7 +151,7 @@ def work_of(tensor: Any) -> Any:
 def taken(work: Work, function: Any, args: Sequence, alone: Callable | None = None) -> Work:
     """What takes `work` over."""
     work.taker = taker = Work(function, tuple(args), work.shape, work.dtype)
-    taker.alone = alone
+    taker.alone, taker.algorithm = alone, work.algorithm
     return taker
 
 
@@ -139,7 +171,11 @@ def added(tensor: Any, other: Any, alone: Callable) -> Any:
     array = other.array
     if array.shape != work.shape or array.dtype != work.dtype or work_of(tensor) is None:  # the other may be the same, or made of it
         return None
-    return _tensor(taken(work, work.function, (*work.args[:-2], other, False), alone))
+    if type(array) is not type(work.args[0].array):  # on another device, which the sum refuses
+        return None
+    taker = taken(work, work.function, (*work.args[:-2], other, False), alone)
+    taker.other = other
+    return _tensor(taker)
 
 
 def instead(work: Work, *args: Any) -> Any:
@@ -147,17 +183,23 @@ def instead(work: Work, *args: Any) -> Any:
     return _tensor(taken(work, work.function, (*args, *work.args[-2:])))
 
 
+def _reads(work: Work) -> list:
+    """The arrays that it, or what it will become part of after all, reads."""
+    found = [a.array for a in (*work.args, work.before, work.other) if isinstance(a, TensorBase)]
+    return found + (_reads(work.taker) if work.taker is not None and work.records else [])
+
+
 def settle(array: Any = None) -> None:
-    """Compute what waits in this thread, or what reads the memory of `array`."""
+    """Compute what waits in this thread and nothing has taken over; or what reads the memory of `array`."""
     if not _mode.waiting:
         return
+    _mode.waiting[:] = [r for r in _mode.waiting if type(r()) is TensorBase._waiting]
     owner = None if array is None else _owner(array)
     for reference in list(_mode.waiting):
         tensor: Any = reference()
         if type(tensor) is TensorBase._waiting:
             work = tensor._work
-            read = [a.array for a in (*work.args, work.before) if isinstance(a, TensorBase)]
-            if work.taker is None if owner is None else any(_owner(a) == owner for a in read):
+            if work.taker is None if owner is None else any(_owner(a) == owner for a in _reads(work)):
                 work.compute()
 
 
@@ -168,10 +210,11 @@ def run(forward: Callable, args: Sequence, kwargs: dict[str, Any]) -> Any:
     _mode.waiting = []
     try:
         result = forward(*args, **kwargs)
-        for reference in list(_mode.waiting):
-            tensor: Any = reference()
-            if type(tensor) is TensorBase._waiting:
-                tensor._work.compute()
+        compute_waiting()
         return result
+    except Exception:
+        with contextlib.suppress(Exception):
+            compute_waiting()
+        raise
     finally:
         _mode.waiting = None

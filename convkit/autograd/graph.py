@@ -103,9 +103,11 @@ def observed(watch: Any) -> Iterator[None]:
     That is how profilers and exporters see what goes in and what comes out.
     """
     global _watch
+    compute_waiting()
     before, _watch = _watch, watch
     try:
         yield
+        compute_waiting()
     finally:
         _watch = before
 
@@ -113,6 +115,14 @@ def observed(watch: Any) -> Iterator[None]:
 def is_observed() -> bool:
     """Whether somebody sees each operation: then those that the user wrote should run."""
     return _watch is not None
+
+
+def compute_waiting() -> None:
+    """Compute all that waits in this thread; see `fusion.py`."""
+    for reference in list(_mode.waiting or ()):
+        tensor: Any = reference()
+        if type(tensor) is TensorBase._waiting:
+            tensor._work.compute()
 
 
 # ----------------------------------------------------------------------------------------- nodes
@@ -346,50 +356,10 @@ def _one_device(op: str, args: Sequence) -> None:
         raise RuntimeError(f"{op}: its tensors are on {' and '.join(places)}; bring them to one device with .to(device)")
 
 
-def once_differentiable(backward: Callable) -> Callable:
-    """Mark a backward that computes with arrays: differentiating it again is an error that says so, not a wrong zero."""
-
-    @functools.wraps(backward)
-    def wrapped(ctx: Function, *grads: Any) -> Any:
-        with no_grad():
-            out = backward(ctx, *grads)
-        if not _mode.recording:
-            return out
-        single = not isinstance(out, tuple)
-        # Tied to the inputs too: saved arrays depend on them.
-        ties = [*grads, *(_standing_for(edge) for edge in ctx._edges if edge is not None)]
-        dead = [g if g is None else _Once.apply(*ties, value=g.array, name=type(ctx).__name__) for g in ((out,) if single else out)]
-        return dead[0] if single else tuple(dead)
-
-    return wrapped
-
-
-def _standing_for(edge: tuple) -> Any:
-    """A tensor at the place of an argument in the graph; its numbers and its shape do not matter."""
-    node, index, _, dtype = edge
-    if isinstance(node, _Leaf):
-        return node.tensor
-    tensor = TensorBase.result(np.zeros((), dtype))
-    tensor.node, tensor.index, tensor.requires_grad = node, index, True
-    return tensor
-
-
-class _Once(Function):
-    """Passes `value` on, tied to the gradients it was computed from, and refuses to be differentiated."""
-
-    @staticmethod
-    def forward(ctx: Any, *grads: Any, **told: Any) -> Any:
-        ctx.name = told["name"]
-        return told["value"]
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Any) -> Any:
-        raise RuntimeError(f"{ctx.name}: this operation can be differentiated once only")
-
-
 # -------------------------------------------------------------------------------------- the walk
 def _walk(roots: Iterable[tuple[TensorBase, TensorBase]], retain: bool, create_graph: bool, wanted: dict[tuple[Any, int], int] | None) -> dict:
     """Carry the gradients of `roots` back; into leaves' .grad, or, with `wanted` {(node, output): key}, into the returned dict."""
+    compute_waiting()  # a hook that reads what waits must not change the graph that is walked
     pending: dict[Any, list] = {}
     heap: list[tuple[int, Any]] = []
     found: dict[int, Any] = {}
@@ -469,7 +439,7 @@ def _walk(roots: Iterable[tuple[TensorBase, TensorBase]], retain: bool, create_g
                 if array.dtype is not edge[3] and array.dtype != edge[3]:
                     grad = grad.to(edge[3])  # type: ignore[attr-defined]
                 receive(edge[0], edge[1], grad)
-            if not retain:
+            if not retain and node._saved:  # what has saved nothing can be walked again, as in torch
                 node._release()
     return found
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from ..autograd import fusion, no_grad
+from ..autograd import compute_waiting, fusion, no_grad
 from ..ops.creation import zeros_like
 from ..tensor import RemovableHandle, Tensor
 from . import hooks
@@ -368,6 +368,7 @@ class Module:
                 tensor = tensor.to(dtype)
             return tensor
 
+        compute_waiting()
         with no_grad():
             for tensor in [*self.parameters(), *self.buffers()]:
                 tensor.array = convert(tensor.detach()).array

@@ -10,7 +10,7 @@ import numpy as np
 from convkit_kernels import layout
 
 from .. import device as devices
-from ..autograd import no_grad
+from ..autograd import fusion, no_grad
 from ..tensor import Tensor
 
 
@@ -66,6 +66,7 @@ def load(module: Any, state: Mapping[str, Any], strict: bool, assign: bool) -> I
     with no_grad():
         for name, array in arrays.items():
             if assign:
+                fusion.settle(own[name].array)
                 own[name].array = devices.move(layout.normal(array), own[name].device)
             else:
                 own[name].copy_(array)

@@ -8,8 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..autograd import Function, TensorBase
-from ..autograd.graph import once_differentiable
+from ..autograd import Function, TensorBase, once_differentiable
 from ..device import kernels
 from .elementwise import floating
 from .matmul import matmul, same_dtype

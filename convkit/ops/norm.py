@@ -151,6 +151,7 @@ def _track(running_mean: Any, running_var: Any, mean_: np.ndarray, var: np.ndarr
             if running is not None:
                 if not isinstance(momentum, np.ndarray):  # one on a device is a layer's own, which nobody waits for
                     checks.number("batch_norm", "momentum", momentum)
+                fusion.settle(running.array)
                 running.array[...] = (1 - momentum) * running.array + momentum * new
                 version_of(running)[0] += 1
 

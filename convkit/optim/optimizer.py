@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from .. import device as devices
-from ..autograd import enable_grad, fusion, no_grad, version_of
+from ..autograd import compute_waiting, enable_grad, no_grad, version_of
 from ..device import kernels
 from ..ops import checks
 from ..ops.creation import zeros_like
@@ -113,7 +113,7 @@ class Optimizer:
         if closure is not None:
             with enable_grad():
                 loss = closure()
-        fusion.settle()
+        compute_waiting()
         with no_grad():
             for group in self.param_groups:
                 learning = [p for p in group["params"] if p.grad is not None]

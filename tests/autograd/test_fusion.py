@@ -1,5 +1,6 @@
 """Operations that wait inside modules: nobody can tell, whatever is read, kept, changed or differentiated."""
 
+import pickle
 import threading
 
 import numpy as np
@@ -13,7 +14,8 @@ from convkit.autograd import fusion, observed
 from convkit.nn import functional as F
 from tests.backend import settings
 
-STEPS = ["conv", "conv", "norm", "norm", "fixed", "relu", "relu", "relu", "add", "add", "tanh", "double", "read", "keep", "drop", "change", "counted"]
+STEPS = ["conv", "conv", "norm", "norm", "fixed", "relu", "relu", "relu", "add", "add", "tanh", "double", "read", "keep", "drop", "change", "counted",
+         "state", "state", "write", "swap", "freeze"]  # fmt: skip
 
 
 class Program(nn.Module):
@@ -26,6 +28,7 @@ class Program(nn.Module):
         self.weight = nn.Parameter(convkit.tensor(rng.standard_normal((3, 3, 1, 2))))
         self.scale, self.shift = (nn.Parameter(convkit.tensor(rng.standard_normal(3))) for _ in range(2))
         self.counter = convkit.tensor(np.zeros(1))
+        self.state = convkit.tensor(rng.standard_normal((2, 3, 2, 3)))
         self.kept, self.mean, self.var = [], convkit.zeros(3, dtype=np.float64), convkit.ones(3, dtype=np.float64)
 
     def forward(self, x):
@@ -57,6 +60,14 @@ class Program(nn.Module):
                     self.shift.mul_(0.5)
             elif what == "counted":
                 self.counter.add_(1)
+            elif what == "state" and y.shape == self.state.shape:
+                values.append(self.state + y)
+            elif what == "write":
+                self.state.sub_(1.5)
+            elif what == "swap":
+                self.scale.data = self.scale.detach() * 2.0
+            elif what == "freeze":
+                self.scale.requires_grad_(not self.scale.requires_grad)
             y = z = None
         return values[-1]
 
@@ -65,7 +76,7 @@ def results(run, steps, x, grads, changes):
     """All that one can know of a run."""
     net, x = Program(steps), convkit.tensor(x, requires_grad=grads)
     y = run(net, x)
-    known = [y, *net.kept, net.counter, net.shift]
+    known = [y, *net.kept, net.counter, net.shift, net.scale, net.state]
     if not grads or changes:  # a backward that needs numbers of before the change is refused, by both
         return [k.detach().numpy() for k in known]
     kept = [k for k in net.kept if k.requires_grad]
@@ -85,7 +96,7 @@ steps = st.lists(st.tuples(st.sampled_from(STEPS), st.integers(0, 2), st.integer
 @given(steps=steps, grads=st.booleans(), seed=st.integers(0, 9))
 def test_programs(steps, grads, seed):
     x = np.random.default_rng(seed).standard_normal((2, 3, 2, 3))
-    changes = any(what == "change" for what, *_ in steps)
+    changes = any(what in ("change", "swap", "freeze") for what, *_ in steps)
     with convkit.enable_grad() if grads else convkit.no_grad():
         plain = results(lambda net, x: net.forward(x), steps, x, grads, changes)  # not called: nothing waits
         joined = results(lambda net, x: net(x), steps, x, grads, changes)
@@ -308,6 +319,83 @@ def test_threads_wait_for_themselves():
     net.forward = forward
     y = net(x).detach().numpy()
     np.testing.assert_array_equal(np.maximum(results[0], 0), y)
+
+
+def test_threads_read_what_waits():
+    layer, x = nn.Linear(3, 3), convkit.ones(2, 3)
+    net = nn.Module()
+
+    def forward(x):
+        waits, found = layer(x), []
+        threads = [threading.Thread(target=lambda: found.append(F.relu(waits) + waits)) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        return found
+
+    net.forward = forward
+    expected = layer(x)
+    expected = (F.relu(expected) + expected).detach().numpy()
+    for _ in range(30):
+        found = net(x)
+        assert len(found) == 4 and all(np.array_equal(f.detach().numpy(), expected) for f in found)
+
+
+def test_what_is_exchanged_while_an_operation_waits():
+    x = convkit.ones(2, 3)
+
+    def after(change):
+        layer, net = nn.Linear(3, 3), nn.Module()
+        before = layer(x).detach().numpy()
+
+        def forward(x):
+            y = layer(x)
+            change(layer, y)
+            return y
+
+        net.forward = forward
+        y = net(x)
+        np.testing.assert_array_equal(y.detach().numpy(), before)
+        return y
+
+    after(lambda layer, y: layer.double())
+    after(lambda layer, y: layer.load_state_dict({"weight": convkit.zeros(3, 3), "bias": convkit.zeros(3)}, assign=True))
+    after(lambda layer, y: setattr(layer.weight, "data", convkit.zeros(1, 1)))
+    assert after(lambda layer, y: layer.requires_grad_(False)).requires_grad
+    assert pickle.loads(pickle.dumps(after(lambda layer, y: pickle.dumps(y)).detach())).shape == (2, 3)
+
+
+def test_results_that_an_error_leaves_behind_are_those_of_before():
+    layer, net, kept = nn.Linear(3, 3), nn.Module(), []
+    before = layer(convkit.ones(2, 3)).detach().numpy()
+
+    def forward(x):
+        kept.append(layer(x))
+        raise ValueError("mine")
+
+    net.forward = forward
+    with pytest.raises(ValueError, match="mine"):
+        net(convkit.ones(2, 3))
+    with convkit.no_grad():
+        layer.weight.zero_()
+    np.testing.assert_array_equal(kept[0].detach().numpy(), before)
+
+
+def test_the_algorithm_is_that_of_the_call():
+    layer, net, x = nn.Conv2d(32, 32, 3, padding=1), nn.Module(), convkit.randn(4, 32, 40, 40)
+    with convkit.no_grad(), convkit.conv_algorithm("direct"):
+        expected = layer(x).numpy()
+
+    def forward(x):
+        with convkit.conv_algorithm("direct"):
+            y = layer(x)
+        with convkit.conv_algorithm("winograd"):
+            return F.relu(y)
+
+    net.forward = forward
+    with convkit.no_grad():
+        np.testing.assert_array_equal(net(x).numpy(), np.maximum(expected, 0))
 
 
 def test_watchers_see_the_operations_that_the_user_wrote_but_for_relu():

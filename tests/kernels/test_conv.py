@@ -415,7 +415,7 @@ from tests.kernels.test_conv import Case, kernels, window
 from tests.helpers import numbers, same
 
 # import_module, because the package has functions of these names.
-conv, matmul, winograd, copy = (import_module('convkit_kernels.cpu.' + name) for name in ('conv', 'matmul', 'winograd', 'copy'))
+conv, outer, matmul, winograd, copy = (import_module('convkit_kernels.cpu.' + name) for name in ('conv', 'outer', 'matmul', 'winograd', 'copy'))
 PAGE = mmap.PAGESIZE
 libc = ctypes.CDLL(None, use_errno=True)
 kept = []
@@ -483,7 +483,7 @@ def products():
 expected = [case.run(kernels) for case in cases()]  # compiles, with NumPy's own memory
 expected_products = [(matmul.matmul(*p), matmul.matmul(np.asfortranarray(p[0]), *p[1:])) for p in products()]
 for at_end in (True, False):
-    conv.np = matmul.np = winograd.np = copy.np = Numpy("numpy")
+    conv.np = outer.np = matmul.np = winograd.np = copy.np = Numpy("numpy")
     for case, results in zip(cases(), expected):
         for name in ("x", "w", "gy", "b", "c"):
             setattr(case, name, copied(getattr(case, name)))
@@ -495,7 +495,7 @@ for at_end in (True, False):
         for left, result in zip((a, np.asfortranarray(a)), results):
             assert same(matmul.matmul(copied(left), copied(b), copied(bias)), result)
         kept.clear()
-    conv.np = matmul.np = winograd.np = copy.np = np
+    conv.np = outer.np = matmul.np = winograd.np = copy.np = np
 print("done")
 """
 

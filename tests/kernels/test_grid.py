@@ -83,9 +83,9 @@ def test_memory_order():
 def test_nan_and_infinity(channels):
     x = numbers(1, (1, channels, 3, 3))
     x[0, 0, 0, 0], x[0, 0, 2, 2] = np.nan, np.inf
-    grid = np.array([[[[-2 / 3, -2 / 3], [0, 0], [2 / 3, 2 / 3], [3, 3], [np.nan, 0]]]])
+    grid = np.array([[[[-2 / 3, -2 / 3], [0, 0], [2 / 3, 2 / 3], [3, 3], [np.nan, 0], [np.nan, 3], [3, np.nan]]]])
     for mode in ("nearest", "bilinear"):
         y = kernels.grid_sample(x, grid, mode, "zeros", False)[0, 0, 0]
-        assert np.isnan(y[0]) and y[3] == 0 and np.isnan(y[4])
+        assert np.isnan(y[0]) and y[3] == 0 and np.isnan(y[4]) and not y[5:].any()
         assert mode == "bilinear" or np.isfinite(y[1])  # there infinity has the weight 0
     assert np.isposinf(kernels.grid_sample(x, grid, "nearest", "zeros", False)[0, 0, 0, 2])

@@ -66,6 +66,7 @@ def test_float64_is_accurate_where_it_varies(name, low, high, limit):
     np.testing.assert_allclose(
         compute(name, x), [np.inf if name == "exp" and v > 709.8 else evaluate(name, np.array([v]))[0] for v in x], rtol=1e-15, atol=5e-324
     )
+    assert np.signbit(compute(name, x)[-1]) == (name == "tanh")
 
 
 def test_normal_is_accurate_in_both_tails():

@@ -130,6 +130,12 @@ def test_squares_may_leave_the_range_of_floats_on_the_way(shape, groups):
     assert np.allclose(mean, expected[0], rtol=1e-6) and np.isfinite(variance).all() and np.allclose(variance, expected[1], rtol=1e-6)
 
 
+def test_a_variance_beyond_the_range_of_floats_is_infinite():
+    x = np.ones((2, 3, 4, 4), np.float32)
+    x[0, 0, 0, 0] = 3e38
+    assert np.array_equal(np.isinf(kernels.norm_stats(x, 3, True)[1][0]), [True, False, False])
+
+
 def test_nan_and_infinity_stay_in_their_group():
     x = numbers(1, (4, 6, 9, 9), np.float32)
     x[1, 2, 3, 3], x[2, 4, 1, 1] = np.nan, np.inf

@@ -228,3 +228,10 @@ def test_what_is_joined_of_channels_last_parts_is_so(batch):
     ]
     for y, expected in pairs:
         assert (y.numpy() == expected).all() and is_channels_last(y.array)
+
+
+def test_parts_are_walked_one_after_the_other():
+    x = convkit.tensor([1.0, 2.0, 3.0, 4.0], requires_grad=True)
+    for part in x.split(2):
+        (part * part).sum().backward()
+    assert x.grad.tolist() == [2.0, 4.0, 6.0, 8.0]

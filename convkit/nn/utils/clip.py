@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ...autograd import no_grad, version_of
+from ...autograd import fusion, no_grad, version_of
 from ...autograd.graph import listed
 from ...device import kernels, may_be
 from ...ops import checks
@@ -54,6 +54,7 @@ def clip_grads_with_norm_(parameters: Tensors, max_norm: float, total_norm: Tens
     for p in _listed(parameters):
         if p.grad is not None:
             grad = p.grad.array
+            fusion.settle(grad)
             grad[...] = kernels(grad).mul(grad, np.asarray(factor.astype(grad.dtype), like=grad))  # inf * 0 is nan, as in torch
             version_of(p.grad)[0] += 1
 

@@ -346,7 +346,7 @@ def _nearest(length, padding, align, place, pixel, keep):
         pixel[p] = pixel[p] * length + (np.int32(q) if (q >= zero) & (q < size) else np.int32(0))
     for p in range(place.size):
         q = place[p]
-        keep[p] = keep[p] if (q >= zero) & (q < size) else q if q != q else zero
+        keep[p] = keep[p] if (q >= zero) & (q < size) else q if (q != q) & (keep[p] != zero) else zero
 
 
 def _sample_input_grad(task, sizes, index, gy, grid, gx, d, e, f, g):

@@ -5,7 +5,7 @@ and in two exact steps where a constant is subtracted (W. J. Cody and W. Waite, 
 Functions", 1980), and a polynomial with the coefficients of Cephes (S. L. Moshier, "Methods and Programs for
 Mathematical Functions", 1989; netlib.org/cephes, single precision) does the rest.  The error stays below 2.5 units in the last place;
 NaN, infinities, overflow and gradual underflow come out as in IEEE 754.  float64 has exp, tanh and sigmoid in the same way, by Cephes' quotients
-of polynomials, within 4 units; the rest goes to the C library.
+of polynomials, within 4.5 units; the rest goes to the C library.
 
 Nothing here may be reassociated: (x + big) - big is a rounding, not x.  `inline` sees to that.
 """

@@ -484,7 +484,8 @@ def norm_stats(x: np.ndarray, groups: int, batch: bool) -> tuple[np.ndarray, np.
             mean = (means * counts).sum(axis=(1, 3, 4), keepdims=True) / count
             squares = (squares + counts * (means - mean) ** 2).sum(axis=(1, 3, 4))
             means = mean
-    return means.reshape(blocks, groups).astype(x.dtype), (squares.reshape(blocks, groups) / count).astype(x.dtype)
+    with np.errstate(over="ignore"):
+        return means.reshape(blocks, groups).astype(x.dtype), (squares.reshape(blocks, groups) / count).astype(x.dtype)
 
 
 def norm(

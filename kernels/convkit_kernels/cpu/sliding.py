@@ -8,7 +8,7 @@ others move down by K lanes, and the next pixel comes in with `start`.  The taps
 for all of them, and columns outside the image are neither read nor added.
 
 Tiles are called as those of `microkernel` are, with whole rows as pixels: a row of x is W * C channels, a row of y is Q * K.  The strides are part
-of their code, which is made for images of one size.
+of their code, which is made for small images of one width.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from .microkernel import Piece, compiled, isa, start_tile
 from .runtime import digest
 
 IMAGES = 16  # at least, as each is one task
+WIDTH = 32  # of an image, at most: each width takes code of its own, which costs half a second
 ROWS = 4  # of y, at least: fewer sums would wait for each other
 EACH = 4  # FMAs that it costs to store and to move a vector
 
@@ -48,7 +49,7 @@ def sliding(source: tuple[int, ...], y: tuple[int, ...], taps: Taps, step: tuple
     k, s, r, out = y[4], len(taps[2]), len(taps[1]), y[3]
     lanes = isa().bytes // dtype.itemsize
     vectors, left = -(-s * k // lanes), -taps[2][0]
-    if images * depth < IMAGES or y[2] < ROWS or width < s or s < 2 or step[2] > 1 or spacing(taps[2]) > 1 or not 0 <= left < s:
+    if images * depth < IMAGES or y[2] < ROWS or not s <= width <= WIDTH or s < 2 or step[2] > 1 or spacing(taps[2]) > 1 or not 0 <= left < s:
         return None
     if vectors not in isa().tiles or (s - 1) * k < (vectors - 1) * lanes:  # the first pixel is inside one vector
         return None
