@@ -92,7 +92,7 @@ class Work:
         if tensor is not None:
             tensor.array, tensor.node, tensor.index, tensor._version = made.array, made.node, made.index, made._version
             _set_requires_grad(tensor, self.records)
-            tensor.__class__ = TensorBase.result  # last: other threads see all of it
+            tensor.__class__ = TensorBase._waiting.__base__  # last: other threads see all of it
             made = tensor
         taker, self.taker, self.args, self.inputs, self.needs, self.done = self.taker, None, (), [], [], True
         if taker is not None and taker.records and self.records:
