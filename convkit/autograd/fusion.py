@@ -212,6 +212,8 @@ def run(forward: Callable, args: Sequence, kwargs: dict[str, Any]) -> Any:
         result = forward(*args, **kwargs)
         compute_waiting()
         return result
+    except MemoryError:  # what nobody reads shall take no more
+        raise
     except Exception:
         with contextlib.suppress(Exception):
             compute_waiting()
